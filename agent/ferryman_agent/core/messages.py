@@ -1,0 +1,102 @@
+"""Values that the agent's core, its runtime and its edges exchange."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NewType
+
+Instant = NewType("Instant", int)
+"""Wall-clock milliseconds since the Unix epoch, by this machine's clock."""
+
+CommandId = NewType("CommandId", str)
+DeploymentId = NewType("DeploymentId", str)
+GroupId = NewType("GroupId", str)
+
+
+class ScriptErrorCode(IntEnum):
+    """`error_code` of the original's diagnostics (V2-237)."""
+
+    SUCCESS = 0
+    SCRIPT_MISSING = 1
+    SCRIPT_NOT_EXECUTABLE = 2
+    SCRIPT_TIMED_OUT = 3
+    SCRIPT_FAILED = 4
+    UNKNOWN_ERROR = 5
+    OUTPUTS_LEFT_OPEN = 6
+    FAILED_AFTER_RESTART = 7
+
+
+class FileExistsBehavior(StrEnum):
+    DISALLOW = "DISALLOW"
+    OVERWRITE = "OVERWRITE"
+    RETAIN = "RETAIN"
+
+
+class BundleType(StrEnum):
+    ZIP = "zip"
+    TAR = "tar"
+    TGZ = "tgz"
+
+
+class EventStatus(StrEnum):
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostics:
+    """How a lifecycle event ended (AG-448, AG-455): `log` is the bounded tail of its output, at most 2047 characters."""
+
+    error_code: ScriptErrorCode = ScriptErrorCode.SUCCESS
+    script_name: str = ""
+    message: str = "Succeeded"
+    log: str = ""
+    detail_code: str = ""
+    exit_status: int | None = None
+    signal: int | None = None
+    duration_ms: int = 0
+    host_log_path: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        return self.error_code is ScriptErrorCode.SUCCESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionSource:
+    """Where the archive comes from. `sha256` and `size_bytes` are None where the coordinator does not know them."""
+
+    url: str
+    bundle_type: BundleType
+    sha256: str | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentDescription:
+    """What the agent is told of a deployment (AG section 5.8)."""
+
+    deployment_id: DeploymentId
+    deployment_group_id: GroupId
+    deployment_group_name: str
+    application_name: str
+    deployment_creator: str = "user"
+    deployment_type: str = "IN_PLACE"
+    app_spec_file_name: str = "appspec.yml"
+    file_exists_behavior: FileExistsBehavior = FileExistsBehavior.DISALLOW
+    revision: RevisionSource
+    last_successful_deployment_id: str = ""
+    most_recent_deployment_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One command: consecutive lifecycle events of one deployment (D3)."""
+
+    command_id: CommandId
+    deployment: DeploymentDescription
+    lifecycle_events: tuple[str, ...]
+    event_timeout_seconds: int = 3600
+    ignorable_failures: frozenset[str] = frozenset()

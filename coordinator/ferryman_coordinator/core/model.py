@@ -1,0 +1,361 @@
+"""The coordinator's nouns: identifiers, statuses and the records that a rollout is made of and restored from.
+
+Pure values. Statuses are spelt as CodeDeploy spells them, since they are stored and shown so. A record is exactly what
+the store keeps of a deployment or a target: `Rollout.restore` needs nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+Instant = NewType("Instant", int)
+"""Wall-clock milliseconds since the Unix epoch, by the coordinator's clock."""
+
+ApplicationId = NewType("ApplicationId", str)
+GroupId = NewType("GroupId", str)
+InstanceId = NewType("InstanceId", str)
+DeploymentId = NewType("DeploymentId", str)
+CommandId = NewType("CommandId", str)
+
+
+class DeploymentStatus(StrEnum):
+    """CP section 11.1."""
+
+    CREATED = "Created"
+    QUEUED = "Queued"
+    IN_PROGRESS = "InProgress"
+    BAKING = "Baking"
+    READY = "Ready"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (DeploymentStatus.SUCCEEDED, DeploymentStatus.FAILED, DeploymentStatus.STOPPED)
+
+
+class TargetStatus(StrEnum):
+    """CP section 11.2."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    READY = "Ready"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    UNKNOWN = "Unknown"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (TargetStatus.SUCCEEDED, TargetStatus.FAILED, TargetStatus.SKIPPED)
+
+
+class EventStatus(StrEnum):
+    """CP section 11.3."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    UNKNOWN = "Unknown"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (EventStatus.SUCCEEDED, EventStatus.FAILED, EventStatus.SKIPPED)
+
+
+class LifecycleErrorCode(StrEnum):
+    """`errorCode` of an event's diagnostics (API:LifecycleErrorCode)."""
+
+    SUCCESS = "Success"
+    SCRIPT_MISSING = "ScriptMissing"
+    SCRIPT_NOT_EXECUTABLE = "ScriptNotExecutable"
+    SCRIPT_TIMED_OUT = "ScriptTimedOut"
+    SCRIPT_FAILED = "ScriptFailed"
+    UNKNOWN_ERROR = "UnknownError"
+
+
+class InstanceHealth(StrEnum):
+    """CP-312."""
+
+    HEALTHY = "Healthy"
+    UNHEALTHY = "Unhealthy"
+
+
+class RevisionHealth(StrEnum):
+    """CP-311."""
+
+    CURRENT = "Current"
+    OLD = "Old"
+    UNKNOWN = "Unknown"
+
+
+class FileExistsBehavior(StrEnum):
+    """CP-217."""
+
+    DISALLOW = "DISALLOW"
+    OVERWRITE = "OVERWRITE"
+    RETAIN = "RETAIN"
+
+
+class RollbackEvent(StrEnum):
+    """CP-191."""
+
+    DEPLOYMENT_FAILURE = "DEPLOYMENT_FAILURE"
+    DEPLOYMENT_STOP_ON_ALARM = "DEPLOYMENT_STOP_ON_ALARM"
+    DEPLOYMENT_STOP_ON_REQUEST = "DEPLOYMENT_STOP_ON_REQUEST"
+
+
+class Creator(StrEnum):
+    """Who made a deployment (CP-244); only those that this version makes."""
+
+    USER = "user"
+    ROLLBACK = "codeDeployRollback"
+
+
+class BundleType(StrEnum):
+    ZIP = "zip"
+    TAR = "tar"
+    TGZ = "tgz"
+
+
+class HealthyHostsType(StrEnum):
+    """CP-266…268."""
+
+    HOST_COUNT = "HOST_COUNT"
+    FLEET_PERCENT = "FLEET_PERCENT"
+    MOST_CONCURRENCY = "MOST_CONCURRENCY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinimumHealthyHosts:
+    type: HealthyHostsType
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZonalConfig:
+    """CP-137; durations in seconds, None where not given."""
+
+    first_zone_monitor_seconds: int | None = None
+    monitor_seconds: int | None = None
+    minimum_per_zone: MinimumHealthyHosts = MinimumHealthyHosts(type=HealthyHostsType.FLEET_PERCENT, value=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleLocation:
+    """An archive in the coordinator's bundle store."""
+
+    sha256: str
+    size_bytes: int
+    bundle_type: BundleType
+
+    @property
+    def key(self) -> str:
+        """Identity of the revision: equal keys mean equal revisions."""
+        return f"sha256:{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlLocation:
+    """An archive that instances fetch from an https or file URL; `sha256` is empty when it is not pinned."""
+
+    url: str
+    bundle_type: BundleType
+    sha256: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"url:{self.url}#{self.sha256}"
+
+
+RevisionLocation = BundleLocation | UrlLocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoRollback:
+    enabled: bool = False
+    events: frozenset[RollbackEvent] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInformation:
+    """`errorInformation` of a Failed or Stopped deployment: a code of CP section 20 and a sentence (CP-239, CP-394)."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostics:
+    """What a lifecycle event's end says about itself; `log_tail` at most 4 KiB (CP-257)."""
+
+    error_code: LifecycleErrorCode
+    script_name: str = ""
+    message: str = ""
+    log_tail: str = ""
+    detail_code: str = ""
+    exit_status: int | None = None
+    signal: int | None = None
+    duration_ms: int = 0
+    host_log_path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timers:
+    """CP section 12, in milliseconds; each is a setting (CP-264)."""
+
+    event_start_ms: int = 5 * 60_000
+    event_run_ms: int = 3_600_000
+    reboot_grace_ms: int = 5 * 60_000
+    run_cap_ms: int = 12 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive lifecycle events that the agent runs by itself: one command (D3)."""
+
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorEvent:
+    """A lifecycle event of the coordinator's own, such as BlockTraffic."""
+
+    name: str
+
+
+Step = Segment | CoordinatorEvent
+"""A target's path is a tuple of steps; nothing assumes how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastGood:
+    """The group's last successful deployment: what a rollback deploys (CP-336, CP-340)."""
+
+    deployment_id: DeploymentId
+    revision: RevisionLocation
+    file_exists_behavior: FileExistsBehavior
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSpec:
+    """Snapshot of everything that decides about one deployment, taken at its creation (CP-224). Never changes."""
+
+    deployment_id: DeploymentId
+    application_name: str
+    group_name: str
+    creator: Creator
+    revision: RevisionLocation
+    config_name: str
+    minimum: MinimumHealthyHosts
+    zonal: ZonalConfig | None
+    path: tuple[Step, ...]
+    ignore_application_stop_failures: bool
+    file_exists_behavior: FileExistsBehavior
+    update_outdated_instances_only: bool
+    auto_rollback: AutoRollback
+    last_good: LastGood | None
+    timers: Timers
+    max_targets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An instance of the deployment group as it was when the deployment started (CP-052)."""
+
+    instance_id: InstanceId
+    name: str
+    zone: str
+    instance_health: InstanceHealth
+    revision_health: RevisionHealth
+    # False for an up-to-date member of an outdated-only deployment: counted, not deployed to (CP-302).
+    is_target: bool = True
+
+
+class CommandPhase(StrEnum):
+    """How far a target's present command has come, as far as the coordinator knows."""
+
+    NONE = "None"
+    OFFERED = "Offered"
+    """Stored; sent, or waiting for the instance to connect. The start timer runs."""
+    QUEUED = "Queued"
+    """The agent has it behind another one. The start timer stands still (CP-261)."""
+    STARTED = "Started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRecord:
+    """All that is stored of one target, but its lifecycle events. Its outstanding command is derived from it (D2)."""
+
+    instance_id: InstanceId
+    instance_name: str
+    zone: str
+    # Place in the order of start, from 0.
+    ordinal: int
+    status: TargetStatus
+    was_healthy: bool
+    attempt: int = 1
+    # Index into the spec's path.
+    step: int = 0
+    phase: CommandPhase = CommandPhase.NONE
+    # A Cancel for the present command is to be sent, or was (D4).
+    is_cancelled: bool = False
+    # Lifecycle event that runs, or the next one to start.
+    lifecycle_event: str = ""
+    # When the coordinator acts by itself if nothing is heard; absolute (CP-263).
+    deadline: Instant | None = None
+    silent_since: Instant | None = None
+    # The reason of a failure is the agent's silence (CP-393).
+    failed_by_silence: bool = False
+    started_at: Instant | None = None
+    completed_at: Instant | None = None
+    updated_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """One lifecycle event of one target. Events that are still Pending need not be stored."""
+
+    name: str
+    status: EventStatus
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    diagnostics: Diagnostics | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecord:
+    """A stop that was asked for (CP-325, CP-331); `auto_rollback` None follows the settings."""
+
+    by: str
+    auto_rollback: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRecord:
+    """All that is stored of a deployment's course, but its targets."""
+
+    status: DeploymentStatus
+    created_at: Instant
+    started_at: Instant | None = None
+    completed_at: Instant | None = None
+    # N, M and C of CP section 13; zero before the start.
+    counted: int = 0
+    minimum: int = 0
+    concurrency: int = 0
+    # Zones in their order, the present one's index, and until when it bakes (zonal deployments only).
+    zones: tuple[str, ...] = ()
+    zone: int = 0
+    bake_until: Instant | None = None
+    # Set from the moment that no new target may start; becomes `error` of the final status.
+    ending: ErrorInformation | None = None
+    ending_status: DeploymentStatus | None = None
+    stop: StopRecord | None = None
+    error: ErrorInformation | None = None
+    rollback_message: str = ""
+    messages: tuple[str, ...] = ()

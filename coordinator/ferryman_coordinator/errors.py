@@ -1,0 +1,72 @@
+"""What the coordinator refuses, and why.
+
+FerrymanError
+├── Refused                a request that cannot be granted; `reason` is stable, CodeDeploy's exception name where there is one
+│   ├── Invalid            the request itself is wrong
+│   ├── NotFound           names something that does not exist
+│   ├── Conflict           exists already, is in use, or is in the wrong state
+│   ├── LimitExceeded      a quota is reached
+│   ├── Unauthenticated    no identity, or one that cannot be believed
+│   └── Denied             the identity may not do this
+├── StoreUnavailable       the database cannot be reached or written; trying again can help
+├── SetupError             the coordinator cannot start as configured
+└── InvariantBroken        the core met a contradiction; carries the story of the object
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class FerrymanError(Exception):
+    """Base of everything that the coordinator raises on purpose."""
+
+    is_retryable = False
+
+
+class Refused(FerrymanError):
+    """A request that cannot be granted. Nothing was changed.
+
+    `reason` is for programs and never changes, `message` is for people and names the thing and the way out, `details`
+    are named facts such as the id of the deployment that stands in the way.
+    """
+
+    def __init__(self, reason: str, message: str, **details: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.details: Mapping[str, str] = details
+
+
+class Invalid(Refused):
+    """The request itself is wrong."""
+
+
+class NotFound(Refused):
+    """It names something that does not exist."""
+
+
+class Conflict(Refused):
+    """It exists already, is in use, or is in the wrong state."""
+
+
+class LimitExceeded(Refused):
+    """A quota is reached."""
+
+
+class Unauthenticated(Refused):
+    """There is no identity, or one that cannot be believed."""
+
+
+class Denied(Refused):
+    """The identity may not do this."""
+
+
+class StoreUnavailable(FerrymanError):
+    """The database cannot be reached or written."""
+
+    is_retryable = True
+
+
+class SetupError(FerrymanError):
+    """The coordinator cannot start as it is configured; the message says what to change."""
