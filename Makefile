@@ -1,19 +1,79 @@
-# Every routine command. Bare `make` lists them.
-PYTHON := .venv/bin/python
+# Every routine command. Bare `make` lists them; each one sets .venv/ up by itself when that is needed.
+#   make test ARGS="-k rollback -x"     ARGS goes to pytest
+#   make setup PYTHON=/usr/bin/python3.12
+
+PY := .venv/bin/python
+PYTEST := .venv/bin/pytest
+BUF := .venv/bin/buf
+PACKAGES := protos client agent coordinator
+RESULTS := .conformance/results.json
 
 .DEFAULT_GOAL := help
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# ---- set-up ----
+
+.PHONY: setup
+setup: .venv/.ready protos ## Make .venv/ from the lock, with uv or plain pip, and the four distributions in development mode
+
+.venv/.ready: requirements/dev.lock requirements/setup.sh protos/ferryman/__init__.py $(PACKAGES:%=%/pyproject.toml)
+	@PYTHON="$(PYTHON)" requirements/setup.sh
+
 .PHONY: protos
-protos: ## Generate the gRPC modules and stubs from protos/ferryman/v1/*.proto
-	@$(PYTHON) protos/generate.py
+protos: .venv/.ready ## Generate the gRPC modules and stubs from protos/ferryman/v1/*.proto
+	@$(PY) protos/generate.py
+
+.PHONY: lock
+lock: ## Write requirements/*.lock from the pyproject files (ARGS=--upgrade lets versions rise)
+	@requirements/lock.sh $(ARGS)
+
+# ---- checks ----
+
+.PHONY: fmt
+fmt: .venv/.ready ## Format Python and .proto files, sort imports, fix what ruff can fix
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+	$(BUF) format --write
+
+.PHONY: lint
+lint: protos ## ruff, import contracts, buf, change notes
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+	$(PY) changes/check.py
 
 .PHONY: proto-breaking
-proto-breaking: ## Compare the wire contract with the recorded one (protos/v1.binpb)
+proto-breaking: .venv/.ready ## Compare the wire contract with the recorded one (protos/v1.binpb)
 	@test -f protos/v1.binpb || { \
 	  echo "make proto-breaking: protos/v1.binpb is missing: nothing is recorded to compare with."; \
-	  echo "  Record the contract as it is now:  .venv/bin/buf build -o protos/v1.binpb"; \
+	  echo "  Record the contract as it is now:  $(BUF) build -o protos/v1.binpb"; \
 	  exit 1; }
-	.venv/bin/buf breaking --against protos/v1.binpb
+	$(BUF) breaking --against protos/v1.binpb
+
+.PHONY: types
+types: protos ## mypy --strict over the four packages and the tests
+	$(PY) -m mypy $(PACKAGES) changes tests
+
+.PHONY: check
+check: lint types ## What every change passes: lint, types, unit, property and simulation tests
+	$(PYTEST) -q $(wildcard tests/unit tests/properties tests/simulation) $(ARGS)
+
+# ---- tests ----
+
+.PHONY: test
+test: protos ## All tests: unit, properties, simulation, integration, e2e
+	$(PYTEST) -q --req-results $(RESULTS) $(ARGS)
+
+.PHONY: test-integration
+test-integration: protos ## Tests with real databases, real gRPC, real processes
+	$(PYTEST) -q tests/integration $(ARGS)
+
+.PHONY: conformance
+conformance: protos ## Which requirements of docs/spec have a passing test (runs the tests; USE=FILE reads an earlier run)
+	@$(if $(USE),,$(PYTEST) -q --req-results $(RESULTS) || true)
+	@$(PY) -m tests.support.conformance $(or $(USE),$(RESULTS)) $(ARGS)
