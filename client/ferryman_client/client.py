@@ -1,0 +1,175 @@
+"""The typed asynchronous client: one TLS channel, one stub per service, errors of our own.
+
+`Client.call` takes a stub's method and a request, so that everything in the wire contract can be called without a
+wrapper of its own; what needs more than one call (push, watch to the end) has a verb here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+
+from ferryman.v1 import (
+    bundles_pb2,
+    bundles_pb2_grpc,
+    deployments_pb2,
+    deployments_pb2_grpc,
+    inventory_pb2,
+    inventory_pb2_grpc,
+    tokens_pb2_grpc,
+    types_pb2,
+)
+from ferryman_client.bundle import Bundle
+from ferryman_client.errors import BundleProblem, CoordinatorFault, Unreachable, from_rpc_error
+from ferryman_client.profiles import Profile
+
+CALL_TIMEOUT_SECONDS = 30.0
+CHUNK_BYTES = 1 << 20
+# A watch that lost its coordinator tries again after these pauses, then every last one.
+RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_KEEPALIVE = (("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000))
+
+FINAL_STATUSES = frozenset(
+    (
+        types_pb2.DEPLOYMENT_STATUS_SUCCEEDED,
+        types_pb2.DEPLOYMENT_STATUS_FAILED,
+        types_pb2.DEPLOYMENT_STATUS_STOPPED,
+    )
+)
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class Client:
+    """A coordinator, as one caller sees it. Use as an asynchronous context manager, inside the loop that calls it.
+
+    Every call raises `ferryman_client.errors.ClientError` of the fitting kind.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        """Raises ProfileError when the profile's files cannot be read. Connects with the first call."""
+        self.address = profile.coordinator
+        credentials = grpc.composite_channel_credentials(
+            grpc.ssl_channel_credentials(root_certificates=profile.ca()),
+            grpc.access_token_call_credentials(profile.token()),
+        )
+        self._channel = grpc.aio.secure_channel(self.address, credentials, options=_KEEPALIVE)
+        self.deployments: deployments_pb2_grpc.DeploymentServiceAsyncStub
+        self.deployments = deployments_pb2_grpc.DeploymentServiceStub(self._channel)
+        self.inventory: inventory_pb2_grpc.InventoryServiceAsyncStub
+        self.inventory = inventory_pb2_grpc.InventoryServiceStub(self._channel)
+        self.bundles: bundles_pb2_grpc.BundleServiceAsyncStub
+        self.bundles = bundles_pb2_grpc.BundleServiceStub(self._channel)
+        self.tokens: tokens_pb2_grpc.TokenServiceAsyncStub
+        self.tokens = tokens_pb2_grpc.TokenServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout: float = CALL_TIMEOUT_SECONDS,
+    ) -> Response:
+        """Returns the answer to one call; `timeout` in seconds. Raises ClientError."""
+        try:
+            return await method(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.address) from error
+
+    async def stream(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> AsyncIterator[Response]:
+        """Yields the answers of a streaming call until the coordinator ends it. Raises ClientError."""
+        call = method(request)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.address) from error
+        finally:
+            call.cancel()
+
+    async def watch(
+        self, deployment_id: str, after_sequence: int = 0, *, patience_seconds: float = 600.0
+    ) -> AsyncIterator[deployments_pb2.WatchDeploymentResponse]:
+        """Yields what is stored about a deployment, then what follows, until it is final.
+
+        Outlives the coordinator: after a lost stream it goes on behind the last change that was seen. Raises
+        Unreachable when there was no answer for `patience_seconds`, NotFoundError for an unknown deployment.
+        """
+        lost_at: float | None = None
+        attempt = 0
+        while True:
+            request = deployments_pb2.WatchDeploymentRequest(
+                deployment_id=deployment_id, after_sequence=after_sequence
+            )
+            try:
+                async for change in self.stream(self.deployments.WatchDeployment, request):
+                    lost_at, attempt = None, 0
+                    after_sequence = max(after_sequence, change.sequence)
+                    yield change
+                return
+            except (Unreachable, CoordinatorFault):
+                now = asyncio.get_running_loop().time()
+                lost_at = lost_at or now
+                if now - lost_at > patience_seconds:
+                    raise
+            await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+            attempt += 1
+
+    async def push(
+        self, application_name: str, bundle: Bundle, description: str = ""
+    ) -> inventory_pb2.Revision:
+        """Stores the bundle at the coordinator, unless it is there, and registers it as a revision."""
+        location = await self.upload(bundle)
+        request = inventory_pb2.RegisterRevisionRequest(
+            application_name=application_name,
+            location=types_pb2.RevisionLocation(bundle=location),
+            description=description,
+        )
+        response = await self.call(self.inventory.RegisterRevision, request)
+        return response.revision
+
+    async def upload(self, bundle: Bundle) -> types_pb2.BundleLocation:
+        """Streams the bundle to the coordinator's store in pieces; sends nothing when its digest is known there."""
+        known = await self.call(self.bundles.FindBundle, bundles_pb2.FindBundleRequest(sha256=bundle.sha256))
+        if known.is_known:
+            return known.bundle
+        try:
+            response = await self.bundles.UploadBundle(_upload_parts(bundle))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.address) from error
+        return response.bundle
+
+
+async def _upload_parts(bundle: Bundle) -> AsyncIterator[bundles_pb2.UploadBundleRequest]:
+    header = bundles_pb2.UploadHeader(
+        sha256=bundle.sha256, size_bytes=bundle.size_bytes, bundle_type=bundle.bundle_type
+    )
+    yield bundles_pb2.UploadBundleRequest(header=header)
+    async for content in _chunks(bundle.path):
+        yield bundles_pb2.UploadBundleRequest(content=content)
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    try:
+        file = await asyncio.to_thread(path.open, "rb")
+        with file:
+            while content := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                yield content
+    except OSError as problem:
+        raise BundleProblem(f"cannot read {path}: {problem.strerror}") from problem
