@@ -1,0 +1,41 @@
+"""The agent's only source of time (D15): tests move a clock of their own, nothing else sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from ferryman_agent.core.messages import Instant
+
+
+class Clock(Protocol):
+    """What the runtime, the hooks and the link know of time."""
+
+    def now(self) -> Instant:
+        """Returns wall-clock milliseconds since the epoch: for records and for people."""
+        ...
+
+    def monotonic(self) -> float:
+        """Returns seconds that never go back: for limits and intervals within this process."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns after `seconds`; at once when that is not positive."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> Instant:
+        """See Clock."""
+        return Instant(time.time_ns() // 1_000_000)
+
+    def monotonic(self) -> float:
+        """See Clock."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """See Clock."""
+        await asyncio.sleep(max(0.0, seconds))
