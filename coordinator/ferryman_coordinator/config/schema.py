@@ -1,0 +1,240 @@
+"""Every setting of the coordinator: its name, its default, its limits, and what it is for.
+
+The descriptions are for operators: the reference and the sample file are generated from them (`reference.py`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ferryman_coordinator.config.values import Address, ByteSize, Duration
+
+GRPC_PORT = 7420
+HTTP_PORT = 7421
+AGENTS_PORT = 7422
+
+_DAY = 86_400_000
+
+
+def _duration(description: str, least: str, most: str) -> Meta:
+    return Meta(description=description, extra={"least": least, "most": most})
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of settings about one subject; its docstring heads it in the reference."""
+
+
+class Listen(Section, frozen=True, kw_only=True):
+    """Where the coordinator listens."""
+
+    grpc: Annotated[
+        Address,
+        Meta(
+            description="People, tools and enrolment: gRPC over TLS, with a token. Port 0 picks a free port."
+        ),
+    ] = Address("127.0.0.1", GRPC_PORT)
+    agents: Annotated[
+        Address | None,
+        Meta(
+            description="Enrolled agents: gRPC over mutual TLS. Default: the host of `grpc` and port 7422, or a free"
+            " port when that of `grpc` is 0. Agents look for it on the host that they enrolled at."
+        ),
+    ] = None
+    http: Annotated[
+        Address,
+        Meta(
+            description="Bundles for agents, /metrics, /healthz and /readyz. Plain HTTP on a loopback address; on any"
+            " other, HTTPS with the coordinator's own certificate."
+        ),
+    ] = Address("127.0.0.1", HTTP_PORT)
+
+    @property
+    def for_agents(self) -> Address:
+        """The agents' address with its default worked out."""
+        if self.agents is not None:
+            return self.agents
+        return Address(self.grpc.host, AGENTS_PORT if self.grpc.port else 0)
+
+
+class Public(Section, frozen=True, kw_only=True):
+    """How others reach the coordinator."""
+
+    names: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Host names and IP addresses for the server certificate, besides this machine's name,"
+            " `localhost`, 127.0.0.1, ::1 and the addresses listened on."
+        ),
+    ] = ()
+    http_url: Annotated[
+        str,
+        Meta(
+            description="Where agents fetch bundles, such as https://deploy.example.org:7421. Empty: the host that"
+            " they enrolled at, with the port and scheme of `listen.http`."
+        ),
+    ] = ""
+
+
+class Database(Section, frozen=True, kw_only=True):
+    """Where everything but bundles and keys is kept."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Empty: SQLite in the data directory. Or postgresql://user@host/name; the password is better"
+            " kept in `password_file`."
+        ),
+    ] = ""
+    password_file: Annotated[
+        str, Meta(description="A file that holds the password for `url`, and nothing else.")
+    ] = ""
+
+
+class Agents(Section, frozen=True, kw_only=True):
+    """The standing connections of agents."""
+
+    heartbeat_interval: Annotated[
+        Duration, _duration("How often an agent says that it is there.", "1s", "10m")
+    ] = Duration(15_000)
+    missed_heartbeats: Annotated[
+        int, Meta(description="An agent that misses this many counts as silent.", ge=1, le=100)
+    ] = 3
+    drain_within: Annotated[
+        Duration,
+        _duration(
+            "When the coordinator ends, agents come back after a random pause of up to this, so that a fleet does"
+            " not arrive at one moment.",
+            "0s",
+            "10m",
+        ),
+    ] = Duration(5_000)
+
+
+class Certificates(Section, frozen=True, kw_only=True):
+    """Certificates of the built-in authority."""
+
+    agent_lifetime: Annotated[
+        Duration,
+        _duration("Of an agent's certificate; agents renew by themselves after two thirds.", "10s", "825d"),
+    ] = Duration(7 * _DAY)
+    server_lifetime: Annotated[
+        Duration,
+        _duration("Of the coordinator's own; renewed without a restart after two thirds.", "1h", "825d"),
+    ] = Duration(90 * _DAY)
+    ca_lifetime: Annotated[
+        Duration, _duration("Of the authority made on the first start; has no effect later.", "30d", "7300d")
+    ] = Duration(3650 * _DAY)
+
+
+class Access(Section, frozen=True, kw_only=True):
+    """Wrong tokens and wrong join tokens."""
+
+    failures_per_minute: Annotated[
+        int,
+        Meta(
+            description="After this many failures from one network address within a minute, its further unknown"
+            " tokens are refused unseen until the minute is over.",
+            ge=1,
+            le=100_000,
+        ),
+    ] = 60
+
+
+class Bundles(Section, frozen=True, kw_only=True):
+    """The built-in bundle store: files under the data directory, named by their digest."""
+
+    size_limit: Annotated[ByteSize, Meta(description="The largest bundle that is taken in.")] = ByteSize(
+        10 << 30
+    )
+    url_lifetime: Annotated[
+        Duration,
+        _duration(
+            "How long an agent can use a download address after the coordinator gave it. Longer than a command may"
+            " wait behind others.",
+            "1m",
+            "30d",
+        ),
+    ] = Duration(_DAY)
+
+
+class Deployments(Section, frozen=True, kw_only=True):
+    """Timers and concurrency of deployments."""
+
+    event_start: Annotated[
+        Duration, _duration("A lifecycle event must start within this, else its target fails.", "1s", "7d")
+    ] = Duration(5 * 60_000)
+    event_run: Annotated[
+        Duration, _duration("A lifecycle event must end within this, all its scripts together.", "1s", "7d")
+    ] = Duration(3_600_000)
+    reboot_grace: Annotated[
+        Duration,
+        _duration(
+            "How long an instance may be silent during a deployment before its target fails.", "1s", "7d"
+        ),
+    ] = Duration(5 * 60_000)
+    run_cap: Annotated[
+        Duration, _duration("A deployment that takes longer than this ends as Failed (TIMEOUT).", "1m", "30d")
+    ] = Duration(12 * 3_600_000)
+    prefetch_concurrency: Annotated[
+        int,
+        Meta(
+            description="How many instances fetch the bundle of one deployment at the same time before their turn;"
+            " 0 switches prefetching off.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 100
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Quotas; the defaults are CodeDeploy's."""
+
+    applications: Annotated[int, Meta(description="Applications.", ge=1)] = 1_000
+    groups_per_application: Annotated[
+        int, Meta(description="Deployment groups of one application.", ge=1)
+    ] = 1_000
+    custom_configurations: Annotated[int, Meta(description="Custom deployment configurations.", ge=1)] = 50
+    tags_per_instance: Annotated[int, Meta(description="Tags of one instance.", ge=1)] = 10
+    concurrent_deployments: Annotated[
+        int, Meta(description="Deployments that run at the same time.", ge=1)
+    ] = 1_300
+    instances_per_deployment: Annotated[int, Meta(description="Targets of one deployment.", ge=1)] = 1_000
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """What the coordinator writes to standard error: one JSON object a line."""
+
+    level: Annotated[LogLevel, Meta(description="The least that is written.")] = LogLevel.INFO
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The settings that belong to no section."""
+
+    data_dir: Annotated[
+        str,
+        Meta(
+            description="Keys, bundles and the embedded database; made with mode 0700. Empty: /var/lib/ferryman as"
+            " root, else $XDG_DATA_HOME/ferryman."
+        ),
+    ] = ""
+    listen: Listen = Listen()
+    public: Public = Public()
+    database: Database = Database()
+    agents: Agents = Agents()
+    certificates: Certificates = Certificates()
+    access: Access = Access()
+    bundles: Bundles = Bundles()
+    deployments: Deployments = Deployments()
+    limits: Limits = Limits()
+    log: Log = Log()
