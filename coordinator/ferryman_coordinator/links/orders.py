@@ -1,0 +1,96 @@
+"""What is sent to an agent. `api/agents.py` turns each order into its message; nothing here knows the wire.
+
+Every order may be sent again: commands are recognised by their id, the rest changes nothing when repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ferryman_coordinator.core.model import (
+    CommandId,
+    Creator,
+    DeploymentId,
+    FileExistsBehavior,
+    GroupId,
+    RevisionLocation,
+)
+
+APP_SPEC_FILE_NAME = "appspec.yml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DeploymentDescription:
+    """All that an agent must know of a deployment to act alone (DESIGN section 3, CP-218).
+
+    The engine makes one object per deployment and puts it into all its orders, so that the door can map it once and
+    recognise it by identity: hence no equality by content.
+    """
+
+    deployment_id: DeploymentId
+    deployment_group_id: GroupId
+    deployment_group_name: str
+    application_name: str
+    deployment_creator: Creator
+    file_exists_behavior: FileExistsBehavior
+    revision: RevisionLocation
+    # Absolute, or a path of the coordinator's own HTTP address.
+    download_url: str
+    # Of the group; empty where there is none.
+    last_successful_deployment_id: str = ""
+    most_recent_deployment_id: str = ""
+    deployment_type: str = "IN_PLACE"
+    app_spec_file_name: str = APP_SPEC_FILE_NAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentOrder:
+    """Run these lifecycle events, in order (D3)."""
+
+    command_id: CommandId
+    deployment: DeploymentDescription
+    lifecycle_events: tuple[str, ...]
+    event_timeout_seconds: int
+    # Lifecycle events whose failure does not end the segment (CP-215).
+    ignorable_failures: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder:
+    """Let the running event end, skip the rest (D4); with `kill` its scripts are ended too."""
+
+    command_id: CommandId
+    reason: str
+    kill: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefetchOrder:
+    """Fetch and verify the bundle now, run nothing yet (D7)."""
+
+    deployment: DeploymentDescription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetOrder:
+    """Nothing will ask for this deployment again."""
+
+    deployment_id: DeploymentId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckOrder:
+    """Every report up to and including this number is stored."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainOrder:
+    """Connect again, after a pause of up to `within_ms`."""
+
+    within_ms: int
+    reason: str
+
+
+Order = SegmentOrder | CancelOrder | PrefetchOrder | ForgetOrder | AckOrder | DrainOrder
