@@ -57,7 +57,7 @@ proto-breaking: .venv/.ready ## Compare the wire contract with the recorded one 
 
 .PHONY: types
 types: protos ## mypy --strict over the four packages and the tests
-	$(PY) -m mypy $(PACKAGES) changes tests
+	$(PY) -m mypy $(PACKAGES) changes $(wildcard examples) tests
 
 .PHONY: check
 check: lint types ## What every change passes: lint, types, unit, property and simulation tests
@@ -73,7 +73,37 @@ test: protos ## All tests: unit, properties, simulation, integration, e2e
 test-integration: protos ## Tests with real databases, real gRPC, real processes
 	$(PYTEST) -q tests/integration $(ARGS)
 
+ifneq ($(wildcard tests/e2e),)
+.PHONY: test-e2e
+test-e2e: protos ## Whole deployments with a coordinator and agents as processes
+	$(PYTEST) -q tests/e2e $(ARGS)
+endif
+
+ifneq ($(wildcard tests/simulation/__main__.py),)
+.PHONY: simulate
+simulate: protos ## The rollout core against 100,000 pretend instances: events/s and memory
+	$(PY) -m tests.simulation $(ARGS)
+endif
+
+ifneq ($(filter-out %/__main__.py %/harness.py,$(wildcard tests/bench/*.py)),)
+.PHONY: bench
+bench: protos ## Measure against the budgets (ARGS="core.* --json FILE --quick --list")
+	$(PY) -m tests.bench $(ARGS)
+endif
+
 .PHONY: conformance
 conformance: protos ## Which requirements of docs/spec have a passing test (runs the tests; USE=FILE reads an earlier run)
 	@$(if $(USE),,$(PYTEST) -q --req-results $(RESULTS) || true)
 	@$(PY) -m tests.support.conformance $(or $(USE),$(RESULTS)) $(ARGS)
+
+# ---- see it ----
+
+ifneq ($(wildcard examples/demo.py),)
+.PHONY: demo
+demo: protos ## A coordinator and three agents on this machine: a good version, a broken one, the rollback
+	@$(PY) examples/demo.py
+
+.PHONY: up
+up: protos ## The demo, kept running until Ctrl-C
+	@$(PY) examples/demo.py --keep
+endif
