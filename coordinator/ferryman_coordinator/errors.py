@@ -1,7 +1,7 @@
 """What the coordinator refuses, and why.
 
 FerrymanError
-├── Refused                a request that cannot be granted; `reason` is stable, CodeDeploy's exception name where there is one
+├── Refused                cannot be granted; `reason` is stable: CodeDeploy's exception name where there is one
 │   ├── Invalid            the request itself is wrong
 │   ├── NotFound           names something that does not exist
 │   ├── Conflict           exists already, is in use, or is in the wrong state
@@ -9,6 +9,8 @@ FerrymanError
 │   ├── Unauthenticated    no identity, or one that cannot be believed
 │   └── Denied             the identity may not do this
 ├── StoreUnavailable       the database cannot be reached or written; trying again can help
+├── ConstraintBroken       the store refused a batch because of a named constraint
+├── NotMatched             the store refused a batch because a row is not as expected
 ├── SetupError             the coordinator cannot start as configured
 └── InvariantBroken        the core met a contradiction; carries the story of the object
 """
@@ -70,3 +72,19 @@ class StoreUnavailable(FerrymanError):
 
 class SetupError(FerrymanError):
     """The coordinator cannot start as it is configured; the message says what to change."""
+
+
+class ConstraintBroken(FerrymanError):
+    """The store refused a batch, and stored nothing of it; `name` is that of the constraint or guard."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the store refused a write: it breaks {name}")
+        self.name = name
+
+
+class NotMatched(FerrymanError):
+    """An update met another number of rows than it expected, and nothing of its batch was stored."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"the store refused a write: a row of {table} is not as it was expected to be")
+        self.table = table

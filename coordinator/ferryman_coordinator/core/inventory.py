@@ -1,0 +1,271 @@
+"""The nouns that outlive a deployment: what is deployed, where, and who may ask.
+
+Pure values, as the store gives them back. What one deployment is made of is in `model.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, NewType
+
+from ferryman_coordinator.core.model import (
+    ApplicationId,
+    AutoRollback,
+    BundleLocation,
+    BundleType,
+    DeploymentId,
+    DeploymentStatus,
+    GroupId,
+    InstanceHealth,
+    InstanceId,
+    Instant,
+    MinimumHealthyHosts,
+    RevisionHealth,
+    RevisionLocation,
+    RolloutRecord,
+    RolloutSpec,
+    TargetStatus,
+    ZonalConfig,
+)
+
+if TYPE_CHECKING:
+    from ferryman_coordinator.core.tags import Selection
+
+TokenId = NewType("TokenId", str)
+
+LABEL_DIGITS = 12
+"""How much of a digest people get to see."""
+
+_ALWAYS = Instant(0)
+
+
+class ComputePlatform(StrEnum):
+    """CP-003."""
+
+    SERVER = "Server"
+    LAMBDA = "Lambda"
+    ECS = "ECS"
+
+
+class InstanceKind(StrEnum):
+    """How an instance came by its identity: a join token here, or an id that its provider issued (D17)."""
+
+    ON_PREMISES = "OnPremises"
+    CLOUD = "Cloud"
+
+
+class TrafficRoutingType(StrEnum):
+    """API:TrafficRoutingType."""
+
+    ALL_AT_ONCE = "AllAtOnce"
+    CANARY = "TimeBasedCanary"
+    LINEAR = "TimeBasedLinear"
+
+
+class Tag(NamedTuple):
+    """Key and value; both are case-sensitive (CP-032)."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    application_id: ApplicationId
+    name: str
+    compute_platform: ComputePlatform
+    created_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastDeployment:
+    """A pointer of a deployment group (CP-025)."""
+
+    deployment_id: DeploymentId
+    status: DeploymentStatus
+    created_at: Instant
+    ended_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentGroup:
+    """`target_revision` is that of the last successful deployment, None before the first one (CP-028)."""
+
+    group_id: GroupId
+    application_id: ApplicationId
+    application_name: str
+    name: str
+    config_name: str
+    selection: Selection
+    auto_rollback: AutoRollback
+    created_at: Instant
+    target_revision: RevisionLocation | None = None
+    last_attempted: LastDeployment | None = None
+    last_successful: LastDeployment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficRouting:
+    """How Lambda and ECS deployments shift traffic; zeros for all at once (CP-129)."""
+
+    type: TrafficRoutingType
+    percentage: int = 0
+    interval_minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentConfig:
+    """`minimum` (and perhaps `zonal`) for Server, `traffic_routing` for the others (CP-014)."""
+
+    config_id: str
+    name: str
+    compute_platform: ComputePlatform
+    minimum: MinimumHealthyHosts | None = None
+    zonal: ZonalConfig | None = None
+    traffic_routing: TrafficRouting | None = None
+    # Of the predefined ones 0: they have always been there.
+    created_at: Instant = _ALWAYS
+    is_predefined: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredRevision:
+    application_id: ApplicationId
+    application_name: str
+    location: RevisionLocation
+    description: str
+    registered_at: Instant
+    first_used_at: Instant | None = None
+    last_used_at: Instant | None = None
+    # Names of the groups whose target revision this is (CP-203).
+    deployment_groups: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Short name for people: the beginning of the digest, or the URL."""
+        if isinstance(self.location, BundleLocation):
+            return self.location.sha256[:LABEL_DIGITS]
+        return self.location.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a host tells about itself. For display; nothing is decided by it."""
+
+    host_name: str = ""
+    os: str = ""
+    os_version: str = ""
+    kernel: str = ""
+    architecture: str = ""
+    agent_version: str = ""
+    addresses: tuple[str, ...] = ()
+    boot_id: str = ""
+    cpu_count: int = 0
+    memory_bytes: int = 0
+    disk_free_bytes: int = 0
+    disk_total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One registered machine with an agent (CP-074). Kept for history after it was deregistered (CP-091)."""
+
+    instance_id: InstanceId
+    name: str
+    kind: InstanceKind
+    arn: str
+    tags: tuple[Tag, ...]
+    zone: str
+    registered_at: Instant
+    deregistered_at: Instant | None = None
+    last_seen_at: Instant | None = None
+    facts: Facts = field(default_factory=Facts)
+    certificate_expires_at: Instant | None = None
+
+    @property
+    def is_registered(self) -> bool:
+        return self.deregistered_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDeploymentHealth:
+    """How an instance stands in one deployment group (CP-114)."""
+
+    application_name: str
+    group_name: str
+    instance_health: InstanceHealth
+    revision_health: RevisionHealth
+    installed_revision: RevisionLocation | None
+    last_deployment_id: DeploymentId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedCertificate:
+    """An agent's certificate, as far as the store knows it. `serial` in lower-case hexadecimal."""
+
+    serial: str
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinToken:
+    """Who may enrol an instance. `uses` 0 stands for any number until it expires."""
+
+    token_id: TokenId
+    uses: int
+    used: int
+    created_at: Instant
+    expires_at: Instant
+    revoked_at: Instant | None = None
+    # Preset name and tags of what enrols with it.
+    instance_name: str = ""
+    tags: tuple[Tag, ...] = ()
+
+    @property
+    def uses_left(self) -> int:
+        """0 as well when the number of uses is not limited."""
+        return max(0, self.uses - self.used)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A person or tool whose token was believed."""
+
+    token_id: TokenId
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBundle:
+    """An archive that the coordinator holds."""
+
+    sha256: str
+    size_bytes: int
+    bundle_type: BundleType
+    stored_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A deployment as it is read: its snapshot, its course, and what hangs on it.
+
+    Names follow renames (CP-149); those of the snapshot stay for deployments whose group is gone.
+    """
+
+    spec: RolloutSpec
+    record: RolloutRecord
+    application_id: ApplicationId
+    application_name: str
+    group_id: GroupId
+    group_name: str
+    description: str
+    # Targets by status; statuses without a target are left out.
+    overview: Mapping[TargetStatus, int]
+    rollback_deployment_id: DeploymentId | None = None
+    rollback_triggering_deployment_id: DeploymentId | None = None
+
+    @property
+    def deployment_id(self) -> DeploymentId:
+        return self.spec.deployment_id

@@ -1,0 +1,39 @@
+"""Brings a database to the present schema, from whatever older one or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from ferryman_coordinator.errors import SetupError
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+_LOCK = 0x466572727940
+"""Key of the advisory lock under which coordinators on one PostgreSQL migrate one after another."""
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Run the missing migrations in one transaction; raises SetupError for a schema that this version does not know."""
+    with connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        script = ScriptDirectory(str(_MIGRATIONS))
+        present = MigrationContext.configure(connection).get_current_revision()
+        newest = script.get_current_head()
+        if present == newest:
+            return
+        if present is not None and present not in {revision.revision for revision in script.walk_revisions()}:
+            raise SetupError(
+                f"the database has schema {present}, made by a newer Ferryman; this one knows schemas up to {newest}: "
+                "install that version again, or restore a backup from before its upgrade"
+            )
+        configuration = Config()
+        configuration.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")

@@ -1,0 +1,141 @@
+"""The only way to the database: one writer that commits what is waiting as one transaction, and readers beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ferryman_coordinator.errors import SetupError, StoreUnavailable
+from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.database import Database
+from ferryman_coordinator.store.postgres import PostgresDatabase
+from ferryman_coordinator.store.sqlite import SqliteDatabase
+
+__all__ = ["Batch", "Store", "StoreStatistics"]
+
+_MOST_WRITES = 20_000
+"""In one transaction, so that nobody waits long for a commit because others store much."""
+
+
+@dataclass(slots=True)
+class StoreStatistics:
+    """Counted since the store was opened."""
+
+    groups: int = 0
+    batches: int = 0
+    writes: int = 0
+    refused: int = 0
+    failed_groups: int = 0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    batch: Batch
+    stored: asyncio.Future[None]
+
+
+class Store:
+    """Owner of its writer task from `open` until `close`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._is_closing = False
+        self.statistics = StoreStatistics()
+        self._writer = asyncio.create_task(self._run(), name="store-writer")
+
+    @classmethod
+    async def open(cls, url: str) -> Store:
+        """Open the database at `url` and bring it to the present schema.
+
+        `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://…`. Raises SetupError: what is wrong and what to do.
+        """
+        try:
+            address = sa.make_url(url)
+        except sa.exc.ArgumentError as error:
+            raise SetupError(f"cannot read the database address {url!r}: {error}") from error
+        match address.get_backend_name():
+            case "sqlite":
+                if not address.database or address.database == ":memory:":
+                    raise SetupError(
+                        "the database address names no file: write sqlite+aiosqlite:////path/to/file"
+                    )
+                return cls(await SqliteDatabase.open(Path(address.database)))
+            case "postgresql":
+                return cls(await PostgresDatabase.open(address.set(drivername="postgresql+asyncpg")))
+            case other:
+                raise SetupError(
+                    f"cannot use a database of kind {other!r}: Ferryman knows sqlite and postgresql"
+                )
+
+    async def write(self, batch: Batch) -> None:
+        """Store `batch`; returns once it is committed.
+
+        Raises ConstraintBroken or NotMatched, then nothing of it is stored, and StoreUnavailable, after which it is
+        open what is stored: read again before going on. A caller that is cancelled does not know either.
+        """
+        if self._is_closing:
+            raise StoreUnavailable("the store is closed")
+        if not len(batch):
+            return
+        waiting = _Waiting(batch, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake.set()
+        await waiting.stored
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection that sees one committed state from its first statement on; raises StoreUnavailable."""
+        return self._database.reading()
+
+    async def close(self) -> None:
+        """Store what is waiting, then end; safe to call twice."""
+        self._is_closing = True
+        self._wake.set()
+        await self._writer
+        await self._database.close()
+
+    async def _run(self) -> None:
+        while self._waiting or not self._is_closing:
+            if not self._waiting:
+                await self._wake.wait()
+                self._wake.clear()
+            if group := self._next_group():
+                await self._store(group)
+
+    def _next_group(self) -> Sequence[_Waiting]:
+        """What is waiting, without those whose caller has gone, and not too much of it."""
+        group: list[_Waiting] = []
+        writes = 0
+        while self._waiting and writes < _MOST_WRITES:
+            waiting = self._waiting.popleft()
+            if not waiting.stored.done():
+                group.append(waiting)
+                writes += len(waiting.batch)
+        self.statistics.writes += writes
+        self.statistics.batches += len(group)
+        return group
+
+    async def _store(self, group: Sequence[_Waiting]) -> None:
+        self.statistics.groups += 1
+        try:
+            verdicts = await self._database.store([waiting.batch for waiting in group])
+        except Exception as error:
+            # Not only StoreUnavailable: whatever it was, the callers must hear of it and the writer must live.
+            self.statistics.failed_groups += 1
+            verdicts = [error] * len(group)
+        for waiting, verdict in zip(group, verdicts, strict=True):
+            if waiting.stored.done():
+                continue
+            if verdict is None:
+                waiting.stored.set_result(None)
+            else:
+                self.statistics.refused += 1
+                waiting.stored.set_exception(verdict)

@@ -1,0 +1,322 @@
+"""One schema for SQLite and PostgreSQL.
+
+Times are milliseconds since the epoch. Columns named in `JSON_COLUMNS` hold JSON text that `records.py` reads and
+writes. A column marked `FIXED` is written once: `Batch.put` of an existing row leaves it alone. A change here
+needs a migration (a test compares).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+FIXED = "fixed"
+
+ONE_ACTIVE = "uq_deployments_one_active"
+"""At most one unfinished fleet deployment a group (CP-429); what `ConstraintBroken.name` says when it is broken."""
+
+REQUEST_KEY = "uq_deployments_group_id_request_key"
+"""A request key was used before in this group (CP-230)."""
+
+REGISTERED_NAME = "uq_instances_registered_name"
+"""A registered instance has this name (CP-070)."""
+
+APPLICATION_NAME = "uq_applications_name"
+GROUP_NAME = "uq_deployment_groups_application_id_name"
+CONFIG_NAME = "uq_deployment_configs_name"
+
+_UNFINISHED = "status NOT IN ('Succeeded', 'Failed', 'Stopped')"
+
+
+def _id(name: str, *rest: Any, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.String(64), *rest, **options)
+
+
+def _name(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=options.pop("nullable", False), **options)
+
+
+def _time(name: str, **options: Any) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=options.pop("nullable", False), **options)
+
+
+def _fixed(column: sa.Column[Any]) -> sa.Column[Any]:
+    column.info[FIXED] = True
+    return column
+
+
+def _cascade(target: str) -> sa.ForeignKey:
+    return sa.ForeignKey(target, ondelete="CASCADE")
+
+
+settings = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+applications = sa.Table(
+    "applications",
+    metadata,
+    _id("application_id", primary_key=True),
+    _name("name", unique=True),
+    _name("compute_platform"),
+    _time("created_at"),
+)
+
+deployment_configs = sa.Table(
+    "deployment_configs",
+    metadata,
+    _id("config_id", primary_key=True),
+    _name("name", unique=True),
+    _name("compute_platform"),
+    sa.Column("minimum", sa.Text),
+    sa.Column("zonal", sa.Text),
+    sa.Column("traffic_routing", sa.Text),
+    _time("created_at"),
+)
+
+deployment_groups = sa.Table(
+    "deployment_groups",
+    metadata,
+    _id("group_id", primary_key=True),
+    _id("application_id", _cascade("applications.application_id"), nullable=False),
+    _name("name"),
+    # No foreign key: the predefined configurations are not in the table.
+    _name("config_name", index=True),
+    sa.Column("selection", sa.Text, nullable=False),
+    sa.Column("auto_rollback", sa.Text, nullable=False),
+    _time("created_at"),
+    # Pointers of CP section 1.1. The last success also says what the target revision is.
+    _id("last_attempted_id"),
+    _id("last_successful_id"),
+    sa.Column("target_revision", sa.Text),
+    sa.Column("target_revision_key", sa.Text),
+    sa.UniqueConstraint("application_id", "name"),
+)
+
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    _id("application_id", _cascade("applications.application_id"), primary_key=True),
+    sa.Column("revision_key", sa.Text, primary_key=True),
+    # Empty for a URL whose archive is not pinned.
+    sa.Column("sha256", sa.String(64), nullable=False),
+    _name("url"),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    _time("registered_at"),
+    _time("first_used_at", nullable=True),
+    _time("last_used_at", nullable=True),
+    sa.Index("ix_revisions_application_id_sha256", "application_id", "sha256"),
+)
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    _id("instance_id", primary_key=True),
+    _name("name"),
+    _name("kind"),
+    _name("arn"),
+    sa.Column("tags", sa.Text, nullable=False),
+    _name("zone"),
+    _time("registered_at"),
+    _time("deregistered_at", nullable=True),
+    _time("last_seen_at", nullable=True),
+    sa.Column("facts", sa.Text, nullable=False),
+    _id("join_token_id"),
+    sa.Index(
+        REGISTERED_NAME,
+        "name",
+        unique=True,
+        sqlite_where=sa.text("deregistered_at IS NULL"),
+        postgresql_where=sa.text("deregistered_at IS NULL"),
+    ),
+    sa.Index("ix_instances_name", "name"),
+)
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    _id("serial", primary_key=True),
+    _id("instance_id", _cascade("instances.instance_id"), nullable=False, index=True),
+    _time("issued_at"),
+    _time("expires_at"),
+    _time("revoked_at", nullable=True),
+)
+
+join_tokens = sa.Table(
+    "join_tokens",
+    metadata,
+    _id("token_id", primary_key=True),
+    # SHA-256 of the secret, in hexadecimal.
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    # 0: any number.
+    sa.Column("uses", sa.BigInteger, nullable=False),
+    sa.Column("used", sa.BigInteger, nullable=False),
+    _time("created_at"),
+    _time("expires_at"),
+    _time("revoked_at", nullable=True),
+    _name("instance_name"),
+    sa.Column("tags", sa.Text, nullable=False),
+)
+
+access_tokens = sa.Table(
+    "access_tokens",
+    metadata,
+    _id("token_id", primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    _name("name"),
+    _time("created_at"),
+    _time("expires_at", nullable=True),
+    _time("revoked_at", nullable=True),
+)
+
+bundles = sa.Table(
+    "bundles",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    _name("bundle_type"),
+    _time("stored_at"),
+)
+
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    _id("deployment_id", primary_key=True),
+    _id("application_id", _cascade("applications.application_id"), nullable=False, index=True),
+    # No foreign key: history outlives the group. The names are those at creation; reads prefer the present ones.
+    _id("group_id", nullable=False),
+    _name("application_name"),
+    _name("group_name"),
+    # False for what covers a single instance and may run beside the group's own (CP-401).
+    sa.Column("is_fleet", sa.Boolean, nullable=False),
+    _name("status"),
+    _name("creator"),
+    _name("config_name"),
+    sa.Column("revision_key", sa.Text, nullable=False),
+    # RolloutSpec and RolloutRecord, whole.
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("request_key", sa.String(256)),
+    _time("created_at"),
+    _id("rollback_deployment_id"),
+    _id("rollback_triggering_deployment_id"),
+    sa.Index(REQUEST_KEY, "group_id", "request_key", unique=True),
+    sa.Index(
+        ONE_ACTIVE,
+        "group_id",
+        unique=True,
+        sqlite_where=sa.text(f"is_fleet AND {_UNFINISHED}"),
+        postgresql_where=sa.text(f"is_fleet AND {_UNFINISHED}"),
+    ),
+    sa.Index("ix_deployments_created_at", "created_at", "deployment_id"),
+    sa.Index("ix_deployments_group_id_created_at", "group_id", "created_at", "deployment_id"),
+    # Small: what recovery loads and quotas count.
+    sa.Index(
+        "ix_deployments_unfinished",
+        "status",
+        sqlite_where=sa.text(_UNFINISHED),
+        postgresql_where=sa.text(_UNFINISHED),
+    ),
+)
+
+targets = sa.Table(
+    "targets",
+    metadata,
+    _id("deployment_id", _cascade("deployments.deployment_id"), primary_key=True),
+    _id("instance_id", primary_key=True),
+    _fixed(_name("instance_name")),
+    _fixed(_name("zone")),
+    _fixed(sa.Column("ordinal", sa.BigInteger, nullable=False)),
+    _name("status"),
+    _fixed(sa.Column("was_healthy", sa.Boolean, nullable=False)),
+    sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    _name("phase"),
+    sa.Column("is_cancelled", sa.Boolean, nullable=False),
+    _name("lifecycle_event"),
+    _time("deadline", nullable=True),
+    _time("silent_since", nullable=True),
+    sa.Column("failed_by_silence", sa.Boolean, nullable=False),
+    _time("started_at", nullable=True),
+    _time("completed_at", nullable=True),
+    _time("updated_at"),
+    sa.Index("ix_targets_deployment_id_ordinal", "deployment_id", "ordinal"),
+    sa.Index("ix_targets_instance_id", "instance_id"),
+    sqlite_with_rowid=False,
+)
+
+target_events = sa.Table(
+    "target_events",
+    metadata,
+    _id("deployment_id", _cascade("deployments.deployment_id"), primary_key=True),
+    _id("instance_id", primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    _name("status"),
+    _time("started_at", nullable=True),
+    _time("ended_at", nullable=True),
+    sa.Column("diagnostics", sa.Text),
+    sqlite_with_rowid=False,
+)
+
+# The facts that health is derived from (CP-315): the last attempt of each group on each instance.
+installations = sa.Table(
+    "installations",
+    metadata,
+    _id("group_id", primary_key=True),
+    _id("instance_id", primary_key=True),
+    # Of what is installed; NULL after a failure, since files may be half replaced (CP-314).
+    sa.Column("revision_key", sa.Text),
+    sa.Column("revision", sa.Text),
+    _name("last_outcome"),
+    _id("last_deployment_id", nullable=False),
+    _time("attempted_at"),
+    sa.Index("ix_installations_instance_id", "instance_id"),
+    sqlite_with_rowid=False,
+)
+
+# What watchers read: `sequence` rises by one in each deployment and is given by the engine.
+changes = sa.Table(
+    "changes",
+    metadata,
+    _id("deployment_id", _cascade("deployments.deployment_id"), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    _time("at"),
+    _name("kind"),
+    _id("instance_id", nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+JSON_COLUMNS = frozenset(
+    {
+        "auto_rollback",
+        "body",
+        "diagnostics",
+        "facts",
+        "location",
+        "minimum",
+        "record",
+        "revision",
+        "selection",
+        "spec",
+        "tags",
+        "target_revision",
+        "traffic_routing",
+        "zonal",
+    }
+)
