@@ -69,7 +69,7 @@ class EventFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentFinished:
-    """`status` is Succeeded, Failed, or Skipped where the command was cancelled between two events."""
+    """`status` is Succeeded, Failed, or Skipped where the command was cancelled before or between its events."""
 
     instance_id: InstanceId
     command_id: CommandId
@@ -90,10 +90,15 @@ class InstanceSilent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceGone:
-    """Terminated, deregistered or replaced: it will not come back (CP-306)."""
+    """Terminated, deregistered or replaced: it will not come back (CP-306).
+
+    `reason` completes "instance web-1 …", for example "was deregistered". With `may_finish` what runs on it may go on
+    to its end, and only what has not begun is failed: a deregistered instance is still there (CP-095).
+    """
 
     instance_id: InstanceId
     reason: str
+    may_finish: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +174,12 @@ Change = RolloutChanged | TargetChanged | EventChanged | RollbackOrdered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSegment:
+    """`ignorable_failures`: events after whose failure the agent goes on by itself (CP-215)."""
+
     instance_id: InstanceId
     command_id: CommandId
     events: tuple[str, ...]
+    ignorable_failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

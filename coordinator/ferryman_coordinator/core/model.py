@@ -207,10 +207,17 @@ class Diagnostics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timers:
-    """CP section 12, in milliseconds; each is a setting (CP-264)."""
+    """CP section 12, in milliseconds; each is a setting (CP-264).
+
+    Between two events a lost agent has until the earlier of its start timer and the reboot grace: who wants to allow
+    slow reboots raises both.
+    """
 
     event_start_ms: int = 5 * 60_000
     event_run_ms: int = 3_600_000
+    # The agent ends an event when its run timer expires and says what hung. So much later the coordinator does it in
+    # the agent's place.
+    report_grace_ms: int = 15_000
     reboot_grace_ms: int = 5 * 60_000
     run_cap_ms: int = 12 * 3_600_000
 
@@ -307,7 +314,7 @@ class TargetRecord:
     is_cancelled: bool = False
     # Lifecycle event that runs, or the next one to start.
     lifecycle_event: str = ""
-    # When the coordinator acts by itself if nothing is heard; absolute (CP-263).
+    # End of the start or run timer; absolute (CP-263). Silence may end the wait earlier.
     deadline: Instant | None = None
     silent_since: Instant | None = None
     # The reason of a failure is the agent's silence (CP-393).
@@ -319,7 +326,11 @@ class TargetRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """One lifecycle event of one target. Events that are still Pending need not be stored."""
+    """One lifecycle event of one target.
+
+    Not every event has a record: one without is Pending while its target is not final, and Skipped, at the target's
+    end, afterwards. `lifecycle.complete` fills them in for those who show a target.
+    """
 
     name: str
     status: EventStatus
@@ -330,7 +341,10 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRecord:
-    """A stop that was asked for (CP-325, CP-331); `auto_rollback` None follows the settings."""
+    """A stop that was asked for: by whom first (CP-331), and what the last word on a rollback is (CP-325).
+
+    `auto_rollback` None follows the settings.
+    """
 
     by: str
     auto_rollback: bool | None
@@ -350,6 +364,8 @@ class RolloutRecord:
     concurrency: int = 0
     # Zones in their order, the present one's index, and until when it bakes (zonal deployments only).
     zones: tuple[str, ...] = ()
+    # Instances counted in each zone (Nz); more than its targets in an outdated-only deployment (CP-302).
+    zone_counted: tuple[int, ...] = ()
     zone: int = 0
     bake_until: Instant | None = None
     # Set from the moment that no new target may start; becomes `error` of the final status.
