@@ -1,0 +1,216 @@
+"""The agent's own log: structlog and the libraries' loggers, through one formatter, into one place.
+
+`text` is the original's line format (AG-431), which runbooks search; `json` has one object a line, `journal` goes to
+standard error with syslog levels. The formatter is the one place that redacts secrets (AG-443).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TextIO
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from ferryman_agent.clock import Clock
+from ferryman_agent.files.rotate import ByDay, RotatedFile
+
+_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARN": 4, "ERROR": 3, "FATAL": 2}
+
+REDACTED = "<redacted>"
+_SENSITIVE = (
+    r"secret|token|passw(?:or)?d|passphrase|authorization|credential|signature|(?:api|access|private)[-_]?key"
+)
+_SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
+_SECRETS = (
+    (
+        re.compile(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+        ),
+        "",
+    ),
+    (re.compile(r"(ferryman-join-1-)[\w-]+"), r"\1"),
+    # A presigned address is a credential as a whole.
+    (re.compile(rf"\?(?=[^\s\"'?]*(?:{_SENSITIVE}|x-amz-|sig=))[^\s\"'?]*", re.IGNORECASE), "?"),
+    (re.compile(r"(://)[^/\s@\"']+(?=@)"), r"\1"),
+    (re.compile(r"\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE), r"\1"),
+    (
+        re.compile(
+            rf"((?:{_SENSITIVE})[\w.-]*[\"']?\s*[=:]\s*)(?!<)(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
+            re.I,
+        ),
+        r"\1",
+    ),
+)
+# One quick look that most lines end with.
+_SUSPECT = re.compile(rf"{_SENSITIVE}|private|ferryman-join|://|\?|bearer|basic", re.IGNORECASE)
+
+
+class LogStyle(StrEnum):
+    """Where the log goes and how it reads."""
+
+    TEXT = "text"
+    JSON = "json"
+    JOURNAL = "journal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """`verbose` adds DEBUG lines of our own, and INFO lines of the libraries."""
+
+    log_dir: Path
+    program_name: str = "ferryman-agent"
+    verbose: bool = False
+    style: LogStyle = LogStyle.TEXT
+
+    @property
+    def path(self) -> Path:
+        return self.log_dir / f"{self.program_name}.log"
+
+
+class AgentLog(logging.Handler):
+    """The one handler. A record that cannot be written is counted in `failures`, never raised (AG-444)."""
+
+    def __init__(self, write: Callable[[str], None], close: Callable[[], None]) -> None:
+        super().__init__()
+        self.failures = 0
+        self._write = write
+        self._close = close
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(self.format(record))
+        except Exception:
+            # Whatever it is: a deployment must not fail because of its log (V2-276).
+            self.failures += 1
+
+    def close(self) -> None:
+        self._close()
+        super().close()
+
+
+def set_up(settings: LogSettings, clock: Clock, *, stderr: TextIO | None = None) -> AgentLog:
+    """Lead structlog and the standard library's loggers to the agent's log; returns the handler that writes it.
+
+    `stderr` is for the journal, the process's own unless given. Nothing is created before the first line.
+    """
+    is_journal = settings.style is LogStyle.JOURNAL
+    handler = _to_stderr(stderr or sys.stderr) if is_journal else _to_file(settings.path, clock)
+    formatter = ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
+        processors=[
+            _levels,
+            ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _redact_keys,
+            _renderer(settings, clock),
+        ],
+    )
+    handler.setFormatter(formatter)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO if settings.verbose else logging.WARNING)
+    logging.getLogger("ferryman_agent").setLevel(logging.DEBUG if settings.verbose else logging.INFO)
+    return handler
+
+
+def redact(text: str) -> str:
+    """Take tokens, keys, passwords and the query of presigned addresses out of `text` (AG-443)."""
+    if not _SUSPECT.search(text):
+        return text
+    for pattern, kept in _SECRETS:
+        text = pattern.sub(kept + REDACTED, text)
+    return text
+
+
+def _to_file(path: Path, clock: Clock) -> AgentLog:
+    def today() -> date:
+        return datetime.fromtimestamp(clock.now() / 1000).astimezone().date()
+
+    file = RotatedFile(path, ByDay(today=today))
+    return AgentLog(lambda text: file.write(f"{text}\n".encode(errors="backslashreplace")), file.close)
+
+
+def _to_stderr(stream: TextIO) -> AgentLog:
+    def write(text: str) -> None:
+        stream.write(f"{text}\n")
+        stream.flush()
+
+    return AgentLog(write, lambda: None)
+
+
+def _levels(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    name = event["_record"].levelname
+    event["level"] = _LEVELS.get(name, name)
+    return event
+
+
+def _redact_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {key: REDACTED if _SENSITIVE_KEY.search(key) else value for key, value in event.items()}
+
+
+def _renderer(settings: LogSettings, clock: Clock) -> Processor:
+    pid = os.getpid()
+    program = f"{settings.program_name}({pid})"
+
+    def text(_: WrappedLogger, __: str, event: EventDict) -> str:
+        level, trace = event.pop("level"), event.pop("exception", None)
+        said = redact(_say(event))
+        if trace:
+            # Indented, so that no line of it can pass for a record.
+            said += "".join(f"\n    {line}" for line in redact(str(trace)).splitlines())
+        if settings.style is LogStyle.JOURNAL:
+            return f"<{_PRIORITIES.get(level, 5)}>{said}"
+        at = datetime.fromtimestamp(clock.now() / 1000).astimezone()
+        return f"{at:%Y-%m-%dT%H:%M:%S} {level:<5} [{program}]: {said}"
+
+    def lines(_: WrappedLogger, __: str, event: EventDict) -> str:
+        at = datetime.fromtimestamp(clock.now() / 1000).astimezone()
+        head = {"time": at.isoformat(timespec="milliseconds"), "program": settings.program_name, "pid": pid}
+        return json.dumps(head | {key: _plain(value) for key, value in event.items()}, ensure_ascii=False)
+
+    return lines if settings.style is LogStyle.JSON else text
+
+
+def _say(event: EventDict) -> str:
+    """`what.happened key=value other="two words"` on one line, whatever the values hold."""
+    words = [_escape(str(event.pop("event", "")))]
+    words += [f"{key}={_quote(str(value))}" for key, value in event.items()]
+    return " ".join(words)
+
+
+def _escape(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _quote(text: str) -> str:
+    if text and text.isprintable() and not re.search(r"[\s\"=]", text):
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return redact(str(value))
