@@ -12,7 +12,10 @@ from ferryman_agent.core.messages import Diagnostics, EventStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkEnded:
-    """The work of the running event is over. `is_stopped`: it was ended by request, so its failure is not one."""
+    """The work of the running event is over.
+
+    `is_stopped`: it was ended on request. Where a cancellation asked for that, it is no failure (AG-128).
+    """
 
     lifecycle_event: str
     diagnostics: Diagnostics

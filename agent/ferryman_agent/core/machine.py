@@ -51,6 +51,8 @@ class SegmentRun:
         self.running: str | None = None
         self.status: EventStatus | None = None
         self.is_cancelled = False
+        self.damage = ""
+        self.known_facts = 0
         self._results: dict[str, EventStatus] = {}
         self._is_kill_requested = False
         self._has_resumed = False
@@ -62,11 +64,17 @@ class SegmentRun:
     def restore(cls, segment: Segment, facts: Iterable[Fact]) -> SegmentRun:
         """Returns the state that the facts of a journal lead to.
 
-        Raises InvariantBroken when they cannot have happened in this order.
+        Where they contradict each other a part of the journal is lost: `damage` then tells the story, `known_facts` how
+        many still count, and `recover` fails the segment rather than do something twice.
         """
         run = cls(segment)
         for fact in facts:
-            run._apply(fact)
+            try:
+                run._apply(fact)
+            except InvariantBroken as error:
+                run.damage = str(error)
+                break
+            run.known_facts += 1
         return run
 
     @property
@@ -95,19 +103,24 @@ class SegmentRun:
             return self._perform(facts, self.running)
         return self._advance(facts)
 
-    def handle(self, event: WorkEnded | CancelRequested) -> Outcome:
-        """Takes in one event and returns what follows from it."""
+    def handle(self, event: WorkEnded | CancelRequested, *, is_pausing: bool = False) -> Outcome:
+        """Takes in one event and returns what follows from it.
+
+        `is_pausing`: the agent is about to end, so no further event starts; the next process goes on from there.
+        """
         if isinstance(event, CancelRequested):
             return self._cancel(event)
         if not self._is_performing or event.lifecycle_event != self.running:
             return NOTHING
         self._is_performing = False
-        return self._advance([self._applied(_finished(event))])
+        return self._advance([self._applied(self._finished(event))], is_pausing=is_pausing)
 
     def recover(self) -> Outcome:
         """The process before this one has ended, and whatever it left running is ended too (see above)."""
         if self.is_finished:
             return NOTHING
+        if self.damage:
+            return self.fail(_damaged())
         facts: list[Fact] = []
         if self.running is not None:
             if work_of(self.running) is Work.DOWNLOAD and not self._has_resumed and not self.is_cancelled:
@@ -118,15 +131,17 @@ class SegmentRun:
             facts.append(self._applied(SegmentFinished(status=end)))
         return Outcome(facts=tuple(facts))
 
-    def refuse(self, diagnostics: Diagnostics) -> Outcome:
-        """It cannot be run at all: its first event fails (V2-040, AG-112). Only before anything has begun."""
-        if self.is_finished or self.is_begun:
+    def fail(self, diagnostics: Diagnostics) -> Outcome:
+        """It cannot go on, or not even begin: the running event, else the next one, fails (V2-040, AG-112)."""
+        if self.is_finished or self._is_performing:
             return NOTHING
         facts: list[Fact] = []
-        for name in self.segment.lifecycle_events[:1]:
+        name = self.running or self._next_event()
+        if self.running is None and name is not None:
             facts.append(self._applied(EventStarted(lifecycle_event=name)))
-            finished = EventFinished(lifecycle_event=name, status=EventStatus.FAILED, diagnostics=diagnostics)
-            facts.append(self._applied(finished))
+        if name is not None:
+            failed = EventFinished(lifecycle_event=name, status=EventStatus.FAILED, diagnostics=diagnostics)
+            facts.append(self._applied(failed))
         facts.append(self._applied(SegmentFinished(status=EventStatus.FAILED)))
         return Outcome(facts=tuple(facts))
 
@@ -140,11 +155,13 @@ class SegmentRun:
         if self.status is EventStatus.SUCCEEDED:
             self._demand(len(ended) == len(self.segment.lifecycle_events), "succeeded with events left")
 
-    def _advance(self, facts: list[Fact]) -> Outcome:
+    def _advance(self, facts: list[Fact], *, is_pausing: bool = False) -> Outcome:
         """Ends the segment or starts the next event, now that no event runs."""
         end, following = self._end_status(), self._next_event()
         if end is not None or following is None:
             facts.append(self._applied(SegmentFinished(status=end or EventStatus.SUCCEEDED)))
+            return Outcome(facts=tuple(facts))
+        if is_pausing:
             return Outcome(facts=tuple(facts))
         facts.append(self._applied(EventStarted(lifecycle_event=following)))
         return self._perform(facts, following)
@@ -182,6 +199,14 @@ class SegmentRun:
             facts.append(self._applied(_not_resumed(self.running)))
         facts.append(self._applied(SegmentFinished(status=self._end_status() or EventStatus.SKIPPED)))
         return Outcome(facts=tuple(facts))
+
+    def _finished(self, event: WorkEnded) -> EventFinished:
+        status = EventStatus.SUCCEEDED if event.diagnostics.is_success else EventStatus.FAILED
+        if status is EventStatus.FAILED and event.is_stopped and self._is_kill_requested:
+            status = EventStatus.SKIPPED
+        return EventFinished(
+            lifecycle_event=event.lifecycle_event, status=status, diagnostics=event.diagnostics
+        )
 
     def _applied(self, fact: Fact) -> Fact:
         self._apply(fact)
@@ -222,13 +247,6 @@ class SegmentRun:
             )
 
 
-def _finished(event: WorkEnded) -> EventFinished:
-    status = EventStatus.SUCCEEDED if event.diagnostics.is_success else EventStatus.FAILED
-    if event.is_stopped and status is EventStatus.FAILED:
-        status = EventStatus.SKIPPED
-    return EventFinished(lifecycle_event=event.lifecycle_event, status=status, diagnostics=event.diagnostics)
-
-
 def _interrupted(lifecycle_event: str, script_name: str) -> EventFinished:
     return EventFinished(
         lifecycle_event=lifecycle_event,
@@ -251,4 +269,12 @@ def _not_resumed(lifecycle_event: str) -> EventFinished:
             message=f"The deployment was stopped before {lifecycle_event} went on after the agent's restart.",
             detail_code="STOPPED",
         ),
+    )
+
+
+def _damaged() -> Diagnostics:
+    return Diagnostics(
+        error_code=ScriptErrorCode.FAILED_AFTER_RESTART,
+        message="The agent restarted and cannot read all that it had written down about this command; it is failed.",
+        detail_code="JOURNAL_DAMAGED",
     )
