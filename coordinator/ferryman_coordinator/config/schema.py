@@ -206,6 +206,18 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 1_000
     custom_configurations: Annotated[int, Meta(description="Custom deployment configurations.", ge=1)] = 50
     tags_per_instance: Annotated[int, Meta(description="Tags of one instance.", ge=1)] = 10
+    filters_per_tag_group: Annotated[
+        int, Meta(description="Tag filters of one tag group of a deployment group.", ge=1)
+    ] = 10
+    tag_groups_per_set: Annotated[
+        int, Meta(description="Tag groups of the tag set of a deployment group.", ge=1)
+    ] = 3
+    tag_key_length: Annotated[int, Meta(description="Characters of a tag's key.", ge=1)] = 128
+    tag_value_length: Annotated[int, Meta(description="Characters of a tag's value.", ge=1)] = 256
+    name_length: Annotated[
+        int,
+        Meta(description="Characters of the name of an application, group, configuration or instance.", ge=1),
+    ] = 100
     concurrent_deployments: Annotated[
         int, Meta(description="Deployments that run at the same time.", ge=1)
     ] = 1_300
