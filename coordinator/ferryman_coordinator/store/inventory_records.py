@@ -33,6 +33,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
     ZonalConfig,
 )
+from ferryman_coordinator.core.tags import Selection
 from ferryman_coordinator.store.records import Values, location_from, rollout_from, to_json
 
 
@@ -67,15 +68,15 @@ def group_row(group: DeploymentGroup) -> Values:
     }
 
 
-def group_from(row: Any, selection: Any) -> DeploymentGroup:
-    """From a row of `queries.groups`; `selection` is decoded by the caller's decoder."""
+def group_from(row: Any) -> DeploymentGroup:
+    """From a row of `queries.groups`."""
     return DeploymentGroup(
         group_id=GroupId(row.group_id),
         application_id=ApplicationId(row.application_id),
         application_name=row.application_name,
         name=row.name,
         config_name=row.config_name,
-        selection=selection,
+        selection=_selection.decode(row.selection),
         auto_rollback=_auto_rollback.decode(row.auto_rollback),
         created_at=row.created_at,
         target_revision=None if row.target_revision is None else location_from(row.target_revision),
@@ -220,6 +221,7 @@ def _optional_json(value: object | None) -> str | None:
 
 
 _auto_rollback = msgspec.json.Decoder(AutoRollback)
+_selection = msgspec.json.Decoder(Selection)
 _minimum = msgspec.json.Decoder(MinimumHealthyHosts)
 _zonal = msgspec.json.Decoder(ZonalConfig)
 _traffic = msgspec.json.Decoder(TrafficRouting)

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from ferryman_coordinator.core.health import Installation
 from ferryman_coordinator.core.inventory import (
     Deployment,
 )
@@ -176,6 +177,16 @@ def installation_row(
         "last_deployment_id": deployment_id,
         "attempted_at": at,
     }
+
+
+def installation_from(row: Any) -> Installation:
+    return Installation(
+        group_id=GroupId(row.group_id),
+        instance_id=InstanceId(row.instance_id),
+        revision_key=row.revision_key,
+        last_outcome=TargetStatus(row.last_outcome),
+        last_deployment_id=DeploymentId(row.last_deployment_id),
+    )
 
 
 def spec_from(text: str) -> RolloutSpec:

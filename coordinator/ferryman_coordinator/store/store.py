@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,11 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.errors import SetupError, StoreUnavailable
 from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.cursors import Cursors
 from ferryman_coordinator.store.database import Database
 from ferryman_coordinator.store.postgres import PostgresDatabase
 from ferryman_coordinator.store.sqlite import SqliteDatabase
+from ferryman_coordinator.store.tables import settings
 
 __all__ = ["Batch", "Store", "StoreStatistics"]
+
+_PAGES = "pages"
+"""Setting that holds the key of page tokens, in hexadecimal."""
 
 _MOST_WRITES = 20_000
 """In one transaction, so that nobody waits long for a commit because others store much."""
@@ -44,12 +50,15 @@ class _Waiting:
 class Store:
     """Owner of its writer task from `open` until `close`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cursors: Cursors) -> None:
+        """Called by `open` only; begins to write at once."""
+        self.cursors = cursors
+        self.statistics = StoreStatistics()
         self._database = database
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._is_closing = False
-        self.statistics = StoreStatistics()
+        self._is_closed = False
         self._writer = asyncio.create_task(self._run(), name="store-writer")
 
     @classmethod
@@ -58,23 +67,12 @@ class Store:
 
         `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://…`. Raises SetupError: what is wrong and what to do.
         """
+        database = await _open(url)
         try:
-            address = sa.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise SetupError(f"cannot read the database address {url!r}: {error}") from error
-        match address.get_backend_name():
-            case "sqlite":
-                if not address.database or address.database == ":memory:":
-                    raise SetupError(
-                        "the database address names no file: write sqlite+aiosqlite:////path/to/file"
-                    )
-                return cls(await SqliteDatabase.open(Path(address.database)))
-            case "postgresql":
-                return cls(await PostgresDatabase.open(address.set(drivername="postgresql+asyncpg")))
-            case other:
-                raise SetupError(
-                    f"cannot use a database of kind {other!r}: Ferryman knows sqlite and postgresql"
-                )
+            return cls(database, Cursors(await _page_key(database)))
+        except BaseException:
+            await database.close()
+            raise
 
     async def write(self, batch: Batch) -> None:
         """Store `batch`; returns once it is committed.
@@ -100,7 +98,9 @@ class Store:
         self._is_closing = True
         self._wake.set()
         await self._writer
-        await self._database.close()
+        if not self._is_closed:
+            self._is_closed = True
+            await self._database.close()
 
     async def _run(self) -> None:
         while self._waiting or not self._is_closing:
@@ -130,7 +130,7 @@ class Store:
         except Exception as error:
             # Not only StoreUnavailable: whatever it was, the callers must hear of it and the writer must live.
             self.statistics.failed_groups += 1
-            verdicts = [error] * len(group)
+            verdicts = [_copied(error) for _ in group]
         for waiting, verdict in zip(group, verdicts, strict=True):
             if waiting.stored.done():
                 continue
@@ -139,3 +139,47 @@ class Store:
             else:
                 self.statistics.refused += 1
                 waiting.stored.set_exception(verdict)
+
+
+async def _open(url: str) -> Database:
+    try:
+        address = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise SetupError(
+            "cannot read the database address: write sqlite+aiosqlite:///FILE or postgresql://…"
+        ) from error
+    match address.get_backend_name():
+        case "sqlite":
+            if not address.database or address.database == ":memory:":
+                raise SetupError(
+                    "the database address names no file: write sqlite+aiosqlite:////path/to/file"
+                )
+            return await SqliteDatabase.open(Path(address.database))
+        case "postgresql":
+            return await PostgresDatabase.open(address.set(drivername="postgresql+asyncpg"))
+        case other:
+            raise SetupError(f"cannot use a database of kind {other!r}: Ferryman knows sqlite and postgresql")
+
+
+async def _page_key(database: Database) -> bytes:
+    """The key of page tokens: made once a database, so that tokens outlive a restart and fit every coordinator."""
+    batch = Batch()
+    batch.insert(settings, {"key": _PAGES, "value": secrets.token_hex(32)})
+    wanted = sa.select(settings.c.value).where(settings.c.key == _PAGES)
+    async with database.reading() as connection:
+        found = await connection.scalar(wanted)
+    if found is None:
+        # Where another coordinator is faster, this one is refused and takes the other's.
+        await database.store([batch])
+        async with database.reading() as connection:
+            found = (await connection.scalars(wanted)).one()
+    return bytes.fromhex(found)
+
+
+def _copied(error: Exception) -> Exception:
+    """One object a caller: each of them adds its own traceback when it raises it."""
+    if not isinstance(error, StoreUnavailable):
+        return error
+    copied = StoreUnavailable(str(error))
+    copied.__cause__ = error.__cause__
+    return copied

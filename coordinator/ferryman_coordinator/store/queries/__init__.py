@@ -1,0 +1,1 @@
+"""Named reads, one module per noun. Each takes the connection of `Store.reading()` first."""

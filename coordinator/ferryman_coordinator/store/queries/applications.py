@@ -1,0 +1,31 @@
+"""Reads of applications."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ferryman_coordinator.core.inventory import Application
+from ferryman_coordinator.store.inventory_records import application_from
+from ferryman_coordinator.store.tables import applications
+
+
+async def find(connection: AsyncConnection, name: str) -> Application | None:
+    """The application of that name."""
+    row = (await connection.execute(sa.select(applications).where(applications.c.name == name))).one_or_none()
+    return None if row is None else application_from(row)
+
+
+async def after(connection: AsyncConnection, name: str, limit: int) -> Sequence[Application]:
+    """The next applications by name."""
+    query = (
+        sa.select(applications).where(applications.c.name > name).order_by(applications.c.name).limit(limit)
+    )
+    return [application_from(row) for row in await connection.execute(query)]
+
+
+def fewer_than(limit: int) -> sa.ColumnElement[bool]:
+    """A guard: the quota leaves room for one more."""
+    return sa.select(sa.func.count() < limit).select_from(applications).scalar_subquery()

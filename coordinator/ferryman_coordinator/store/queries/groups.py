@@ -1,0 +1,130 @@
+"""Reads of deployment groups and of what they select."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ferryman_coordinator.core import health
+from ferryman_coordinator.core.inventory import DeploymentGroup
+from ferryman_coordinator.core.model import ApplicationId, GroupId, Member
+from ferryman_coordinator.core.tags import Selection, matches
+from ferryman_coordinator.store.inventory_records import group_from, tags_from
+from ferryman_coordinator.store.records import installation_from
+from ferryman_coordinator.store.tables import (
+    applications,
+    deployment_groups,
+    deployments,
+    installations,
+    instances,
+)
+
+_attempted = deployments.alias("attempted")
+_successful = deployments.alias("successful")
+
+_SELECTED = (
+    sa.select(
+        deployment_groups,
+        applications.c.name.label("application_name"),
+        _attempted.c.status.label("attempted_status"),
+        _attempted.c.record.label("attempted_record"),
+        _successful.c.status.label("successful_status"),
+        _successful.c.record.label("successful_record"),
+    )
+    .join(applications, applications.c.application_id == deployment_groups.c.application_id)
+    .outerjoin(_attempted, _attempted.c.deployment_id == deployment_groups.c.last_attempted_id)
+    .outerjoin(_successful, _successful.c.deployment_id == deployment_groups.c.last_successful_id)
+)
+
+
+async def find(connection: AsyncConnection, application: str, name: str) -> DeploymentGroup | None:
+    """The group of that name in the application of that name, with its pointers."""
+    return await _one(connection, applications.c.name == application, deployment_groups.c.name == name)
+
+
+async def get(connection: AsyncConnection, group_id: GroupId) -> DeploymentGroup | None:
+    """The group of that id, with its pointers."""
+    return await _one(connection, deployment_groups.c.group_id == group_id)
+
+
+async def after(
+    connection: AsyncConnection, application_id: ApplicationId | None, key: tuple[Any, ...], limit: int
+) -> Sequence[DeploymentGroup]:
+    """The next groups by name of application and group; of every application when `application_id` is None."""
+    order = (applications.c.name, deployment_groups.c.name)
+    query = _SELECTED.order_by(*order).limit(limit)
+    if key:
+        query = query.where(sa.tuple_(*order) > sa.tuple_(*key))
+    if application_id is not None:
+        query = query.where(deployment_groups.c.application_id == application_id)
+    return [group_from(row) for row in await connection.execute(query)]
+
+
+async def ids(connection: AsyncConnection, application_id: ApplicationId) -> Sequence[GroupId]:
+    """The groups of an application."""
+    query = sa.select(deployment_groups.c.group_id).where(
+        deployment_groups.c.application_id == application_id
+    )
+    return [GroupId(group_id) for group_id in await connection.scalars(query)]
+
+
+async def members(
+    connection: AsyncConnection, group: DeploymentGroup, *, outdated_for: str | None = None
+) -> list[Member]:
+    """The instances that belong to `group` now, with their health in it, by name (CP-050, CP-310).
+
+    With `outdated_for`, a revision's key, those that have it and are healthy are members but no targets (CP-219).
+    """
+    here = installations.c.group_id == group.group_id
+    query = (
+        sa.select(instances.c.name, instances.c.zone, instances.c.tags, instances.c.instance_id, *_INSTALLED)
+        .outerjoin(installations, (installations.c.instance_id == instances.c.instance_id) & here)
+        .where(instances.c.deregistered_at.is_(None))
+        .order_by(instances.c.name)
+    )
+    target_key = group.target_revision.key if group.target_revision else None
+    return [
+        _member(row, target_key, outdated_for)
+        for row in await connection.execute(query)
+        if matches(group.selection, tags_from(row.tags))
+    ]
+
+
+async def count_matching(connection: AsyncConnection, selection: Selection) -> int:
+    """How many registered instances a selection matches now."""
+    query = sa.select(instances.c.tags).where(instances.c.deregistered_at.is_(None))
+    return sum(matches(selection, tags_from(text)) for text in await connection.scalars(query))
+
+
+def fewer_than(limit: int, application_id: ApplicationId) -> sa.ColumnElement[bool]:
+    """A guard: the application's quota leaves room for one more group."""
+    query = sa.select(sa.func.count() < limit).where(deployment_groups.c.application_id == application_id)
+    return query.select_from(deployment_groups).scalar_subquery()
+
+
+_INSTALLED = (
+    installations.c.group_id,
+    installations.c.revision_key,
+    installations.c.last_outcome,
+    installations.c.last_deployment_id,
+)
+
+
+def _member(row: Any, target_key: str | None, outdated_for: str | None) -> Member:
+    installation = installation_from(row) if row.group_id is not None else None
+    return Member(
+        instance_id=row.instance_id,
+        name=row.name,
+        zone=row.zone,
+        instance_health=health.instance_health(installation),
+        revision_health=health.revision_health(installation, target_key),
+        is_target=outdated_for is None or health.is_outdated(installation, outdated_for),
+    )
+
+
+async def _one(connection: AsyncConnection, *where: sa.ColumnElement[bool]) -> DeploymentGroup | None:
+    row = (await connection.execute(_SELECTED.where(*where))).one_or_none()
+    return None if row is None else group_from(row)

@@ -1,0 +1,117 @@
+"""Reads of registered revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ferryman_coordinator.core.inventory import RegisteredRevision
+from ferryman_coordinator.core.model import ApplicationId
+from ferryman_coordinator.store.inventory_records import revision_from
+from ferryman_coordinator.store.tables import applications, deployment_groups, revisions
+
+
+class RevisionSort(StrEnum):
+    """API:ApplicationRevisionSortBy."""
+
+    REGISTER_TIME = "registerTime"
+    FIRST_USED_TIME = "firstUsedTime"
+    LAST_USED_TIME = "lastUsedTime"
+
+
+_NEVER = sa.literal(2**62)
+"""Where revisions that were never used come in an order by use: behind all others, or before them when descending."""
+
+_SORTED = {
+    RevisionSort.REGISTER_TIME: revisions.c.registered_at,
+    RevisionSort.FIRST_USED_TIME: sa.func.coalesce(revisions.c.first_used_at, _NEVER),
+    RevisionSort.LAST_USED_TIME: sa.func.coalesce(revisions.c.last_used_at, _NEVER),
+}
+
+_SELECTED = sa.select(revisions, applications.c.name.label("application_name")).join(
+    applications, applications.c.application_id == revisions.c.application_id
+)
+
+_PAST_HEXADECIMAL = "g"
+"""Behind every digest that goes on from a prefix."""
+
+
+async def get(
+    connection: AsyncConnection, application_id: ApplicationId, key: str
+) -> RegisteredRevision | None:
+    """The revision of an application by its location's key."""
+    found = await _found(connection, application_id, revisions.c.revision_key == key, limit=1)
+    return found[0] if found else None
+
+
+async def by_digest(
+    connection: AsyncConnection, application_id: ApplicationId, prefix: str, limit: int
+) -> Sequence[RegisteredRevision]:
+    """Revisions whose digest begins with `prefix` (lower-case hexadecimal), newest first."""
+    where = revisions.c.sha256.between(prefix, prefix + _PAST_HEXADECIMAL)
+    return await _found(connection, application_id, where, limit=limit)
+
+
+async def by_url(
+    connection: AsyncConnection, application_id: ApplicationId, url: str, limit: int
+) -> Sequence[RegisteredRevision]:
+    """Revisions at this URL, newest first: more than one when it was registered with different digests."""
+    return await _found(connection, application_id, revisions.c.url == url, limit=limit)
+
+
+async def after(
+    connection: AsyncConnection,
+    application_id: ApplicationId,
+    key: tuple[Any, ...],
+    limit: int,
+    *,
+    sort_by: RevisionSort,
+    descending: bool,
+) -> Sequence[tuple[int, RegisteredRevision]]:
+    """The next revisions, each with the time that they are sorted by; `key` is time and key of the last one seen."""
+    time = _SORTED[sort_by]
+    order = (time, revisions.c.revision_key)
+    query = _SELECTED.add_columns(time.label("sorted_by")).limit(limit)
+    query = query.where(revisions.c.application_id == application_id)
+    query = query.order_by(*(column.desc() if descending else column.asc() for column in order))
+    if key:
+        place, seen = sa.tuple_(*order), sa.tuple_(*key)
+        query = query.where(place < seen if descending else place > seen)
+    rows = (await connection.execute(query)).all()
+    groups = await _groups(connection, application_id, [row.revision_key for row in rows])
+    return [(row.sorted_by, revision_from(row, groups.get(row.revision_key, ()))) for row in rows]
+
+
+async def _found(
+    connection: AsyncConnection, application_id: ApplicationId, where: sa.ColumnElement[bool], *, limit: int
+) -> Sequence[RegisteredRevision]:
+    query = (
+        _SELECTED.where(revisions.c.application_id == application_id, where)
+        .order_by(revisions.c.registered_at.desc(), revisions.c.revision_key)
+        .limit(limit)
+    )
+    rows = (await connection.execute(query)).all()
+    groups = await _groups(connection, application_id, [row.revision_key for row in rows])
+    return [revision_from(row, groups.get(row.revision_key, ())) for row in rows]
+
+
+async def _groups(
+    connection: AsyncConnection, application_id: ApplicationId, keys: Sequence[str]
+) -> Mapping[str, Sequence[str]]:
+    """Names of the groups whose target revision is one of `keys` (CP-203)."""
+    query = (
+        sa.select(deployment_groups.c.target_revision_key, deployment_groups.c.name)
+        .where(
+            deployment_groups.c.application_id == application_id,
+            deployment_groups.c.target_revision_key.in_(keys),
+        )
+        .order_by(deployment_groups.c.name)
+    )
+    names: dict[str, list[str]] = {}
+    for row in await connection.execute(query):
+        names.setdefault(row.target_revision_key, []).append(row.name)
+    return names
