@@ -1,0 +1,1 @@
+"""Who is who: the certificate authority, agents' certificates, people's tokens."""
