@@ -1,0 +1,1 @@
+"""The built-in bundle store: archives named by their digest, their addresses for agents, and a look inside."""
