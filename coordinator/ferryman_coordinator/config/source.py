@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -20,6 +21,9 @@ from ferryman_coordinator.errors import SetupError
 
 ENVIRONMENT_PREFIX = "FERRYMAN_COORDINATOR_"
 _SIZE_LIMIT = 1 << 20
+
+# Loose on purpose, as the certificate's reader decides: letters, digits and what stands between them, or an address.
+_HOST = re.compile(r"[A-Za-z0-9*_][A-Za-z0-9._:-]{0,252}|[0-9A-Fa-f:.]+", re.ASCII)
 
 Key = tuple[str, ...]
 
@@ -218,6 +222,10 @@ def _contradictions(config: Config, origins: Mapping[Key, str]) -> Iterator[str]
     if url and not url.startswith(("http://", "https://")):
         where = origins[("public", "http_url")]
         yield f"{where}: public.http_url: {url!r} does not begin with http:// or https://"
+    for name in config.public.names:
+        if not _HOST.fullmatch(name):
+            where = origins[("public", "names")]
+            yield f"{where}: public.names: {name!r} is neither a host name nor an IP address"
     if config.database.password_file and not config.database.url:
         where = origins[("database", "password_file")]
         yield f"{where}: database.password_file: needs database.url, since SQLite has no password"

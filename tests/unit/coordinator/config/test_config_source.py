@@ -126,11 +126,12 @@ def test_the_agents_port_follows_the_other_one() -> None:
 def test_settings_that_contradict_each_other_are_named(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        "listen: {grpc: 'h:1', agents: 'h:1'}\npublic: {http_url: 'ftp://x'}\ndatabase: {password_file: /p}\n",
+        "listen: {grpc: 'h:1', agents: 'h:1'}\npublic: {http_url: 'ftp://x', names: ['a b']}\ndatabase: {password_file: /p}\n",
     )
     assert [line.split(": ", 1)[1] for line in mistakes(path)] == [
         "listen.agents: h:1 is taken by listen.grpc already",
         "public.http_url: 'ftp://x' does not begin with http:// or https://",
+        "public.names: 'a b' is neither a host name nor an IP address",
         "database.password_file: needs database.url, since SQLite has no password",
     ]
 
