@@ -1,0 +1,177 @@
+"""Runs the scripts of one lifecycle event, one after the other, and says how it ended (AG section 11, V2 section 13).
+
+A script's failure is a value, never an exception: `run_hooks` returns the diagnostics that the coordinator is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from ferryman_agent.clock import Clock
+from ferryman_agent.core.messages import Diagnostics
+from ferryman_agent.hooks import checks, environment, posix, verdict
+from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher, Script, Stream
+from ferryman_agent.hooks.environment import Refusal
+from ferryman_agent.hooks.follow import Follower, Pipes
+from ferryman_agent.hooks.output import LiveLines, ScriptOutput, ScriptsLog
+from ferryman_agent.hooks.supervise import Supervisor, Surroundings
+from ferryman_agent.hooks.verdict import Prepared, Verdict
+
+log = structlog.get_logger("ferryman_agent.hooks")
+
+
+async def run_hooks(
+    run: HookRun,
+    *,
+    settings: HookSettings,
+    clock: Clock,
+    watcher: HookWatcher,
+    cancel: asyncio.Event,
+    background: Background | None = None,
+) -> Diagnostics:
+    """Run the event's scripts up to the first failure; returns how the event ended, never raises for a failure.
+
+    `cancel` ends the running script with all that belongs to it; the event then has the detail code STOPPED.
+    With `background`, a script that is over its limit is reported at that moment (AG-410) and ended in there; without,
+    the return waits until it is gone. When the calling task is cancelled, the running script is ended first.
+    """
+    if not run.scripts:
+        return Diagnostics()
+    started = clock.monotonic()
+    scripts_log = ScriptsLog(run, settings, clock)
+    around = Surroundings(
+        run=run,
+        settings=settings,
+        clock=clock,
+        watcher=watcher,
+        cancel=cancel,
+        background=background,
+        log=scripts_log,
+        event_deadline=started + run.event_timeout_seconds,
+    )
+    try:
+        location, found = await _run_event(around)
+    finally:
+        scripts_log.close()
+    return verdict.diagnostics(
+        found,
+        location,
+        log=scripts_log.tail.text(),
+        duration_ms=round((clock.monotonic() - started) * 1000),
+        host_log_path=run.deployment_dir.scripts_log,
+    )
+
+
+async def _run_event(around: Surroundings) -> tuple[str, Verdict]:
+    """Run all scripts; returns the location of the last one and how it ended, with the notes of all."""
+    run = around.run
+    around.log.entry(f"LifecycleEvent - {run.lifecycle_event}")
+    prepared = await asyncio.to_thread(_prepare, run.archive, run.scripts)
+    if isinstance(prepared, tuple):
+        script, refusal = prepared
+        _tell_refusal(script, refusal, around)
+        return script.location, Verdict(failure=refusal)
+    notes = []
+    for each in prepared:
+        found = await _run_script(each, around)
+        if found.failure:
+            return each.script.location, found
+        if found.note:
+            notes.append(found.note)
+    return "", Verdict(note="; ".join(notes))
+
+
+def _prepare(archive: Path, scripts: Sequence[Script]) -> list[Prepared] | tuple[Script, Refusal]:
+    """See that every script is there and its user known, before the first of them runs (AG-372, AG-397, AG-399)."""
+    prepared = []
+    for script in scripts:
+        if refusal := checks.presence(archive, script.location):
+            return script, refusal
+        account = environment.account_for(script)
+        if isinstance(account, Refusal):
+            return script, account
+        path = checks.script_path(archive, script.location)
+        prepared.append(Prepared(script=script, path=path, account=account))
+    return prepared
+
+
+async def _run_script(each: Prepared, around: Surroundings) -> Verdict:
+    """One script from its last checks to its end, with its lines in both logs (AG-424)."""
+    script, event, clock = each.script, around.run.lifecycle_event, around.clock
+    started = clock.monotonic()
+    if around.cancel.is_set():
+        return Verdict(failure=verdict.stopped(each, event, is_running=False))
+    if started >= around.event_deadline:
+        limit = around.run.event_timeout_seconds
+        return Verdict(failure=verdict.event_over(each, event, limit, is_running=False))
+    around.log.entry(f"Script - {script.location}")
+    supervisor = await _start(each, around)
+    if isinstance(supervisor, Refusal):
+        _tell_refusal(script, supervisor, around)
+        return Verdict(failure=supervisor)
+    found = await supervisor.watch()
+    seconds = clock.monotonic() - started
+    around.log.entry(f"Script ended - {script.location}: {found} after {seconds:.3f} s")
+    tell = log.warning if found.failure or found.note else log.info
+    tell("hook.ended", script=script.location, ended=str(found), duration_ms=round(seconds * 1000))
+    return found
+
+
+async def _start(each: Prepared, around: Surroundings) -> Supervisor | Refusal:
+    script, account = each.script, each.account
+    ready = await asyncio.to_thread(_make_ready, each)
+    if isinstance(ready, Refusal):
+        return ready
+    if ready:
+        log.warning("hook.made_executable", script=script.location, path=str(each.path))
+        around.log.entry(f"Warning - {script.location} was not executable and has been made so")
+    variables = environment.variables(around.run, account, around.settings)
+    if isinstance(variables, Refusal):
+        return variables
+    # The audit line: before anything happens, even if it then fails (V2-250).
+    log.info(
+        "hook.starting",
+        lifecycle_event=around.run.lifecycle_event,
+        script=script.location,
+        from_user=environment.own_account().name,
+        to_user=account.name if account.is_switch else "self",
+        sudo=script.sudo,
+    )
+    # From here to the supervisor nothing waits: nobody can come between a child and who looks after it.
+    pipes = Pipes()
+    try:
+        child = posix.start(
+            [each.path],
+            account=account,
+            environment=variables,
+            directory=environment.directory(around.run, around.settings),
+            stdout=pipes.writing[Stream.STDOUT],
+            stderr=pipes.writing[Stream.STDERR],
+        )
+    except OSError as error:
+        pipes.close()
+        return checks.why_not_started(each.path, script.location, error)
+    pipes.close_writing()
+    live = LiveLines(script.location, around.watcher, around.settings, around.clock)
+    output = ScriptOutput(around.log, live, cap_bytes=around.settings.output_cap_bytes)
+    return Supervisor(each, Follower(child, pipes.reading, output), output, around)
+
+
+def _make_ready(each: Prepared) -> bool | Refusal:
+    """Checks that an earlier script of the event could have changed; True when the script was made executable."""
+    try:
+        changed = checks.make_executable(each.path, each.script.location)
+        if isinstance(changed, Refusal):
+            return changed
+        return checks.startable(each.path, each.script.location, each.account) or changed
+    except OSError as error:
+        return checks.why_not_started(each.path, each.script.location, error)
+
+
+def _tell_refusal(script: Script, refusal: Refusal, around: Surroundings) -> None:
+    log.warning("hook.not_started", script=script.location, reason=refusal.message)
+    around.log.entry(f"Error - {refusal.message}")
