@@ -42,7 +42,7 @@ fmt: .venv/.ready ## Format Python and .proto files, sort imports, fix what ruff
 lint: protos ## ruff, import contracts, buf, change notes
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	.venv/bin/lint-imports --no-logo
+	.venv/bin/lint-imports --no-logo --no-cache
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
 	$(PY) changes/check.py
