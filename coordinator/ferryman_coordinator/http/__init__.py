@@ -1,0 +1,1 @@
+"""The HTTP door: bundles for agents, and what monitoring asks for."""
