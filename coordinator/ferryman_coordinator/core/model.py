@@ -372,6 +372,8 @@ class RolloutRecord:
     ending: ErrorInformation | None = None
     ending_status: DeploymentStatus | None = None
     stop: StopRecord | None = None
+    # Its group or application is gone, so no rollback can follow.
+    is_orphaned: bool = False
     error: ErrorInformation | None = None
     rollback_message: str = ""
     messages: tuple[str, ...] = ()

@@ -1,0 +1,415 @@
+"""How one target goes along its path: its commands, its events, its timers (CP sections 11.2, 11.3, 12).
+
+Every method changes the target and adds to a Draft what is to be stored and sent; whether the target has ended is
+told by its status. Reports may come twice, late, or after others of the same command: what they prove is taken from
+them, and one that was taken already changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ferryman_coordinator.core.invariant import InvariantBroken
+from ferryman_coordinator.core.lifecycle import Route, ignorable_failures
+from ferryman_coordinator.core.messages import (
+    CancelSegment,
+    Change,
+    Command,
+    Disposition,
+    EventChanged,
+    RunSegment,
+    TargetChanged,
+)
+from ferryman_coordinator.core.model import (
+    CommandId,
+    CommandPhase,
+    Diagnostics,
+    EventRecord,
+    EventStatus,
+    Instant,
+    LifecycleErrorCode,
+    RolloutSpec,
+    TargetStatus,
+)
+from ferryman_coordinator.core.target import Failure, Target
+from ferryman_coordinator.core.transitions import TARGET
+
+LOG_TAIL_BYTES = 4096
+"""CP-257."""
+
+_IMPLIED = Diagnostics(
+    error_code=LifecycleErrorCode.SUCCESS,
+    message="its own report was lost; the agent's next one proves the success",
+)
+_UNNAMED = Diagnostics(
+    error_code=LifecycleErrorCode.UNKNOWN_ERROR,
+    message="the agent reported that the command failed, but not at which event",
+)
+_LEFT_OUT = Diagnostics(
+    error_code=LifecycleErrorCode.UNKNOWN_ERROR, message="the agent left the event out without being told to"
+)
+
+
+class Draft:
+    """What one call of the core asks for, while it is being put together."""
+
+    __slots__ = ("changes", "commands", "now")
+
+    def __init__(self, now: Instant) -> None:
+        self.now = now
+        self.changes: list[Change] = []
+        self.commands: list[Command] = []
+
+    def target(self, target: Target) -> None:
+        """Note a target as it is now (CP-248)."""
+        target.updated_at = self.now
+        self.changes.append(TargetChanged(record=target.record()))
+
+    def event(self, target: Target, record: EventRecord) -> None:
+        self.changes.append(EventChanged(instance_id=target.instance_id, record=record))
+
+
+class Course:
+    """The rules of one deployment for each of its targets."""
+
+    def __init__(self, spec: RolloutSpec) -> None:
+        self.route = Route(spec.path)
+        self._timers = spec.timers
+        self._ignorable = frozenset(ignorable_failures(spec))
+        self._prefix = f"{spec.deployment_id}/"
+
+    # Commands ---------------------------------------------------------------------------------------------------------
+
+    def command_id(self, target: Target) -> CommandId:
+        """Always the same for the same work, so that a repetition is recognised (D2)."""
+        return CommandId(f"{self._prefix}{target.instance_id}/{target.attempt}/{target.step}")
+
+    def is_current(self, target: Target, command_id: CommandId) -> bool:
+        """Whether a report is about the target's open command; False for a former, foreign or unreadable one.
+
+        Raises InvariantBroken for a command that the target has not been given yet.
+        """
+        if target.is_running and command_id == self.command_id(target):
+            return True
+        if target.status.is_terminal or not command_id.startswith(f"{self._prefix}{target.instance_id}/"):
+            return False
+        attempt, step = command_id.rsplit("/", 2)[1:]
+        if not (attempt.isdecimal() and step.isdecimal()):
+            return False
+        if target.is_running and (int(attempt), int(step)) < (target.attempt, target.step):
+            return False
+        raise InvariantBroken(f"{target.label} reports command {command_id}, which it was never given")
+
+    def outstanding(self, target: Target) -> tuple[Command, ...]:
+        """What its agent must be told now, again or for the first time.
+
+        Of a cancelled command only the cancellation: the agent may never have got the command itself, and must not
+        begin it then.
+        """
+        if target.phase is CommandPhase.NONE:
+            return ()
+        return (self._cancel_command(target) if target.is_cancelled else self._run_command(target),)
+
+    def _run_command(self, target: Target) -> RunSegment:
+        events = self.route.steps[target.step]
+        return RunSegment(
+            instance_id=target.instance_id,
+            command_id=self.command_id(target),
+            events=events,
+            ignorable_failures=tuple([name for name in events if name in self._ignorable]),
+        )
+
+    def _cancel_command(self, target: Target) -> CancelSegment:
+        reason = (
+            "the deployment has ended" if target.is_running else "the coordinator has given this instance up"
+        )
+        return CancelSegment(
+            instance_id=target.instance_id, command_id=self.command_id(target), reason=reason
+        )
+
+    # What the rollout decides -----------------------------------------------------------------------------------------
+
+    def begin(self, target: Target, draft: Draft) -> None:
+        """Its turn has come."""
+        self._move(target, TargetStatus.IN_PROGRESS)
+        target.started_at = draft.now
+        self._open_step(target, 0, draft)
+
+    def skip(self, target: Target, draft: Draft) -> None:
+        """Its turn will not come. Its events share its fate and need no records."""
+        self._move(target, TargetStatus.SKIPPED)
+        target.completed_at = draft.now
+        draft.target(target)
+
+    def cancel(self, target: Target, draft: Draft) -> None:
+        """Let the running event end and skip the rest (CP-236)."""
+        if target.is_cancelled:
+            return
+        target.is_cancelled = True
+        if target.deadline is None:
+            # It was queued behind another command: from now on its agent only has to answer (CP-237).
+            target.deadline = Instant(draft.now + self._timers.event_start_ms)
+        draft.target(target)
+        draft.commands.append(self._cancel_command(target))
+
+    def due(self, target: Target) -> Instant | None:
+        """When `expire` is to be called unless something happens first.
+
+        Silence counts from the moment that the agent has the command: before that the start timer is enough.
+        """
+        if not target.is_running:
+            return None
+        if target.silent_since is None or target.phase is CommandPhase.OFFERED:
+            return target.deadline
+        lost = Instant(target.silent_since + self._timers.reboot_grace_ms)
+        return lost if target.deadline is None else min(lost, target.deadline)
+
+    def expire(self, target: Target, draft: Draft) -> None:
+        """It is due: its present event fails it, and its agent is told not to go on (CP-260, CP-262, CP-393)."""
+        agent, event = f"the agent of {target.label}", target.lifecycle_event
+        is_running = target.event_started_at is not None
+        code = LifecycleErrorCode.UNKNOWN_ERROR
+        if target.silent_since is not None and target.phase is not CommandPhase.OFFERED:
+            silence = (draft.now - target.silent_since) // 1000
+            message = (
+                f"{agent} has been silent for {silence} s {'during' if is_running else 'before'} {event}"
+            )
+        elif not is_running:
+            limit = self._timers.event_start_ms // 1000
+            message = (
+                f"{agent} did not begin {event} within {limit} s: does it run, and reach the coordinator?"
+            )
+        else:
+            code = LifecycleErrorCode.SCRIPT_TIMED_OUT
+            message = (
+                f"{event} did not end within {self._timers.event_run_ms // 1000} s, the limit for an event"
+            )
+        target.failed_by_silence = code is LifecycleErrorCode.UNKNOWN_ERROR
+        phase = target.phase
+        self._fail(target, Diagnostics(error_code=code, message=message), draft, left_with=phase)
+
+    # What the instance does -------------------------------------------------------------------------------------------
+
+    def silent(self, target: Target, draft: Draft) -> None:
+        """Its agent is no longer connected."""
+        if target.is_running and target.silent_since is None:
+            target.silent_since = draft.now
+            draft.target(target)
+
+    def connected(self, target: Target, draft: Draft) -> None:
+        """Its agent is back."""
+        if target.is_running and target.silent_since is not None:
+            target.silent_since = None
+            draft.target(target)
+
+    def gone(self, target: Target, reason: str, draft: Draft) -> None:
+        """It will not come back, whether its turn had come or not (CP-306)."""
+        if target.status is TargetStatus.PENDING:
+            target.lifecycle_event = self.route.steps[0][0]
+        message = f"instance {target.label} {reason}"
+        self._fail(target, Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message=message), draft)
+
+    def acked(self, target: Target, disposition: Disposition, reason: str, draft: Draft) -> None:
+        """The agent has the command, or refuses it.
+
+        KNOWN says nothing new: what came of the command is, or will be, in the agent's reports.
+        """
+        if disposition is Disposition.REFUSED:
+            message = f"the agent of {target.label} refused the command: {reason or 'it gave no reason'}"
+            self._fail(
+                target, Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message=message), draft
+            )
+        elif disposition is Disposition.STARTED:
+            self.command_started(target, draft)
+        elif disposition is Disposition.QUEUED and target.phase is CommandPhase.OFFERED:
+            target.phase = CommandPhase.QUEUED
+            if not target.is_cancelled:
+                target.deadline = None
+            draft.target(target)
+
+    def command_started(self, target: Target, draft: Draft) -> None:
+        """The command has its turn on the agent. Time in the agent's queue did not count (CP-261)."""
+        if target.phase is CommandPhase.STARTED:
+            return
+        if target.phase is CommandPhase.QUEUED:
+            target.deadline = Instant(draft.now + self._timers.event_start_ms)
+        target.phase = CommandPhase.STARTED
+        draft.target(target)
+
+    def event_started(self, target: Target, name: str, draft: Draft) -> None:
+        place = self._place(target, name)
+        if place < target.place or (place == target.place and target.event_started_at is not None):
+            return
+        self._catch_up(target, place, draft)
+        self._start_event(target, draft)
+        draft.target(target)
+
+    def event_finished(
+        self, target: Target, name: str, status: EventStatus, diagnostics: Diagnostics, draft: Draft
+    ) -> None:
+        place = self._place(target, name)
+        if not status.is_terminal:
+            raise InvariantBroken(f"{target.label} reports that {name} finished as {status}")
+        if place < target.place:
+            return
+        self._catch_up(target, place, draft)
+        if status is EventStatus.SKIPPED:
+            self._fail(target, _LEFT_OUT, draft)
+            return
+        if target.event_started_at is None:
+            self._start_event(target, draft)
+        if status is EventStatus.SUCCEEDED or name in self._ignorable:
+            self._finish_event(target, status, diagnostics, draft)
+            self._advance(target, draft)
+        else:
+            self._fail(target, diagnostics, draft)
+
+    def segment_finished(self, target: Target, status: EventStatus, draft: Draft) -> None:
+        if not status.is_terminal:
+            raise InvariantBroken(f"{target.label} reports that its command finished as {status}")
+        if status is EventStatus.SUCCEEDED:
+            self._catch_up(target, len(self.route.steps[target.step]) - 1, draft)
+            self._succeed_unreported(target, draft)
+            self._advance(target, draft)
+        elif status is EventStatus.FAILED:
+            self._fail(target, _UNNAMED, draft)
+        elif target.is_cancelled and target.event_started_at is not None:
+            # Skipped is said between two events only, so the one that ran has ended well.
+            self._succeed_unreported(target, draft)
+            self._advance(target, draft)
+        else:
+            self._fail(target, _LEFT_OUT, draft)
+
+    # Steps of the way -------------------------------------------------------------------------------------------------
+
+    def _place(self, target: Target, name: str) -> int:
+        """Where in the open command an event is."""
+        step, place = self.route.places.get(name, (-1, -1))
+        if step != target.step:
+            raise InvariantBroken(
+                f"{target.label} reports {name}, which is no part of command {self.command_id(target)}"
+            )
+        return place
+
+    def _open_step(self, target: Target, step: int, draft: Draft) -> None:
+        target.step = step
+        target.phase = CommandPhase.OFFERED
+        self._await(target, 0, draft)
+        draft.target(target)
+        draft.commands.append(self._run_command(target))
+
+    def _await(self, target: Target, place: int, draft: Draft) -> None:
+        """The event at this place of the step is the next to start; its start timer runs from now."""
+        target.place = place
+        target.lifecycle_event = self.route.steps[target.step][place]
+        target.event_started_at = None
+        target.deadline = Instant(draft.now + self._timers.event_start_ms)
+
+    def _start_event(self, target: Target, draft: Draft) -> None:
+        timers = self._timers
+        target.phase = CommandPhase.STARTED
+        target.event_started_at = draft.now
+        target.deadline = Instant(draft.now + timers.event_run_ms + timers.report_grace_ms)
+        draft.event(
+            target,
+            EventRecord(name=target.lifecycle_event, status=EventStatus.IN_PROGRESS, started_at=draft.now),
+        )
+
+    def _finish_event(
+        self, target: Target, status: EventStatus, diagnostics: Diagnostics, draft: Draft
+    ) -> None:
+        draft.event(
+            target,
+            EventRecord(
+                name=target.lifecycle_event,
+                status=status,
+                started_at=target.event_started_at,
+                ended_at=draft.now,
+                diagnostics=_presentable(status, diagnostics),
+            ),
+        )
+
+    def _succeed_unreported(self, target: Target, draft: Draft) -> None:
+        """A later report proves that the present event went well."""
+        if target.event_started_at is None:
+            self._start_event(target, draft)
+        self._finish_event(target, EventStatus.SUCCEEDED, _IMPLIED, draft)
+
+    def _catch_up(self, target: Target, place: int, draft: Draft) -> None:
+        """The agent is at this place already, so everything before it went well."""
+        while target.place < place:
+            self._succeed_unreported(target, draft)
+            self._await(target, target.place + 1, draft)
+
+    def _advance(self, target: Target, draft: Draft) -> None:
+        """The present event is over and does not stand in the way."""
+        steps = self.route.steps
+        is_last_of_step = target.place + 1 == len(steps[target.step])
+        if is_last_of_step and target.step + 1 == len(steps):
+            self._end(target, TargetStatus.SUCCEEDED, draft)
+        elif target.is_cancelled:
+            self._skip_rest(target, draft)
+            self._end(target, TargetStatus.FAILED, draft)
+        elif is_last_of_step:
+            self._open_step(target, target.step + 1, draft)
+        else:
+            self._await(target, target.place + 1, draft)
+            draft.target(target)
+
+    def _fail(
+        self,
+        target: Target,
+        diagnostics: Diagnostics,
+        draft: Draft,
+        *,
+        left_with: CommandPhase = CommandPhase.NONE,
+    ) -> None:
+        """The present event fails the target; but one that a cancelled target waited for is only skipped.
+
+        `left_with`: the phase of a command that the agent may still be at, and has to be told to leave.
+        """
+        if target.is_cancelled and target.event_started_at is None:
+            self._skip_event(target, target.lifecycle_event, draft)
+        else:
+            self._finish_event(target, EventStatus.FAILED, diagnostics, draft)
+            target.failure = Failure.of(target.lifecycle_event, diagnostics)
+        self._skip_rest(target, draft)
+        if left_with is not CommandPhase.NONE:
+            target.is_cancelled = True
+        self._end(target, TargetStatus.FAILED, draft, phase=left_with)
+        if left_with is not CommandPhase.NONE:
+            draft.commands.append(self._cancel_command(target))
+
+    def _skip_rest(self, target: Target, draft: Draft) -> None:
+        for name in self.route.rest(target.step, target.place):
+            self._skip_event(target, name, draft)
+
+    def _skip_event(self, target: Target, name: str, draft: Draft) -> None:
+        draft.event(target, EventRecord(name=name, status=EventStatus.SKIPPED, ended_at=draft.now))
+
+    def _end(
+        self, target: Target, status: TargetStatus, draft: Draft, *, phase: CommandPhase = CommandPhase.NONE
+    ) -> None:
+        self._move(target, status)
+        target.deadline = None
+        target.completed_at = draft.now
+        target.phase = phase
+        draft.target(target)
+
+    def _move(self, target: Target, status: TargetStatus) -> None:
+        TARGET.check(target.status, status, target.label)
+        target.status = status
+
+
+def _presentable(status: EventStatus, diagnostics: Diagnostics) -> Diagnostics:
+    """Diagnostics as they are shown: bounded, and of a success nothing but that (CP-257, CP-258)."""
+    if status is EventStatus.SUCCEEDED:
+        if diagnostics.error_code is LifecycleErrorCode.SUCCESS and not (
+            diagnostics.script_name or diagnostics.log_tail
+        ):
+            return diagnostics
+        return replace(diagnostics, error_code=LifecycleErrorCode.SUCCESS, script_name="", log_tail="")
+    tail = diagnostics.log_tail.encode()
+    if len(tail) <= LOG_TAIL_BYTES:
+        return diagnostics
+    return replace(diagnostics, log_tail=tail[-LOG_TAIL_BYTES:].decode(errors="ignore"))
