@@ -21,6 +21,7 @@ Condition = sa.ColumnElement[bool]
 
 class Kind(Enum):
     PUT = "put"
+    ADD = "add"
     INSERT = "insert"
     UPDATE = "update"
 
@@ -93,6 +94,10 @@ class Batch:
         """Insert, or overwrite the row of the same primary key: the columns given, but for those marked FIXED."""
         identity = tuple([row[name] for name in table.primary_key.columns.keys()])  # noqa: SIM118 - not a dict
         self.writes.append(Row(Shape(Kind.PUT, table, tuple(row)), identity, tuple(row.values())))
+
+    def add(self, table: sa.Table, row: Mapping[str, Any]) -> None:
+        """Insert, unless there is a row of the same primary key: then that one stays as it is."""
+        self.writes.append(Row(Shape(Kind.ADD, table, tuple(row)), None, tuple(row.values())))
 
     def insert(self, table: sa.Table, row: Mapping[str, Any]) -> None:
         """Insert; `Store.write` raises ConstraintBroken when the row exists."""

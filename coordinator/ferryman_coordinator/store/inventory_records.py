@@ -29,11 +29,15 @@ from ferryman_coordinator.core.model import (
     DeploymentStatus,
     GroupId,
     InstanceId,
+    Instant,
     MinimumHealthyHosts,
+    RevisionLocation,
     UrlLocation,
     ZonalConfig,
 )
 from ferryman_coordinator.core.tags import Selection
+from ferryman_coordinator.store import tables
+from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.records import Values, location_from, rollout_from, to_json
 
 
@@ -124,6 +128,30 @@ def revision_row(revision: RegisteredRevision) -> Values:
         "first_used_at": revision.first_used_at,
         "last_used_at": revision.last_used_at,
     }
+
+
+def use_revision(
+    batch: Batch,
+    application_id: ApplicationId,
+    location: RevisionLocation,
+    deployment_id: DeploymentId,
+    now: Instant,
+) -> None:
+    """A deployment uses a revision; an unregistered one gets registered, and its description says why (CP-194)."""
+    key = {"application_id": application_id, "revision_key": location.key}
+    revision = RegisteredRevision(
+        application_id=application_id,
+        application_name="",
+        location=location,
+        description=f"Application revision registered by Deployment ID: {deployment_id}",
+        registered_at=now,
+        first_used_at=now,
+    )
+    batch.add(tables.revisions, revision_row(revision))
+    batch.update(tables.revisions, key, {"last_used_at": now})
+    batch.update(
+        tables.revisions, key, {"first_used_at": now}, where=[tables.revisions.c.first_used_at.is_(None)]
+    )
 
 
 def revision_from(row: Any, deployment_groups: Iterable[str]) -> RegisteredRevision:

@@ -6,7 +6,7 @@ takes to store them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,13 +71,17 @@ class Statements:
                     table.c[key] == sa.bindparam(_KEY + key, type_=table.c[key].type) for key in shape.keys
                 ]
                 return sa.update(table).where(*keys)
+            case Kind.ADD:
+                return self._upsert(table, ())
             case Kind.PUT:
-                return self._upsert(shape)
+                key = table.primary_key.columns
+                free = [
+                    name for name in shape.columns if name not in key and not table.c[name].info.get(FIXED)
+                ]
+                return self._upsert(table, free)
 
-    def _upsert(self, shape: Shape) -> sa.Insert:
-        table = shape.table
+    def _upsert(self, table: sa.Table, changing: Sequence[str]) -> sa.Insert:
         key = table.primary_key.columns
-        changing = [name for name in shape.columns if name not in key and not table.c[name].info.get(FIXED)]
         insert: Any = sqlite.insert if self._dialect.name == "sqlite" else postgresql.insert
         statement = insert(table).inline()
         if not changing:

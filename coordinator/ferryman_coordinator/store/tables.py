@@ -38,12 +38,18 @@ CONFIG_NAME = "uq_deployment_configs_name"
 _UNFINISHED = "status NOT IN ('Succeeded', 'Failed', 'Stopped')"
 
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Ordered by code point on both databases, whatever the locale of a PostgreSQL: pages and merged lists rely on it."""
+
+_ID = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
+
+
 def _id(name: str, *rest: Any, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.String(64), *rest, **options)
+    return sa.Column(name, _ID, *rest, **options)
 
 
 def _name(name: str, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=options.pop("nullable", False), **options)
+    return sa.Column(name, TEXT, nullable=options.pop("nullable", False), **options)
 
 
 def _time(name: str, **options: Any) -> sa.Column[int]:
@@ -110,9 +116,9 @@ revisions = sa.Table(
     "revisions",
     metadata,
     _id("application_id", _cascade("applications.application_id"), primary_key=True),
-    sa.Column("revision_key", sa.Text, primary_key=True),
+    sa.Column("revision_key", TEXT, primary_key=True),
     # Empty for a URL whose archive is not pinned.
-    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("sha256", _ID, nullable=False),
     _name("url"),
     sa.Column("location", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
@@ -186,7 +192,7 @@ access_tokens = sa.Table(
 bundles = sa.Table(
     "bundles",
     metadata,
-    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("sha256", _ID, primary_key=True),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     _name("bundle_type"),
     _time("stored_at"),
@@ -206,7 +212,7 @@ deployments = sa.Table(
     _name("status"),
     _name("creator"),
     _name("config_name"),
-    sa.Column("revision_key", sa.Text, nullable=False),
+    sa.Column("revision_key", TEXT, nullable=False),
     # RolloutSpec and RolloutRecord, whole.
     sa.Column("spec", sa.Text, nullable=False),
     sa.Column("record", sa.Text, nullable=False),
@@ -265,7 +271,7 @@ target_events = sa.Table(
     metadata,
     _id("deployment_id", _cascade("deployments.deployment_id"), primary_key=True),
     _id("instance_id", primary_key=True),
-    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("name", _ID, primary_key=True),
     _name("status"),
     _time("started_at", nullable=True),
     _time("ended_at", nullable=True),
@@ -280,7 +286,7 @@ installations = sa.Table(
     _id("group_id", primary_key=True),
     _id("instance_id", primary_key=True),
     # Of what is installed; NULL after a failure, since files may be half replaced (CP-314).
-    sa.Column("revision_key", sa.Text),
+    sa.Column("revision_key", TEXT),
     sa.Column("revision", sa.Text),
     _name("last_outcome"),
     _id("last_deployment_id", nullable=False),

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core.inventory import Application
+from ferryman_coordinator.core.model import ApplicationId
 from ferryman_coordinator.store.inventory_records import application_from
-from ferryman_coordinator.store.tables import applications
+from ferryman_coordinator.store.queries.deployments import UNFINISHED
+from ferryman_coordinator.store.tables import applications, deployments
 
 
 async def find(connection: AsyncConnection, name: str) -> Application | None:
@@ -29,3 +31,13 @@ async def after(connection: AsyncConnection, name: str, limit: int) -> Sequence[
 def fewer_than(limit: int) -> sa.ColumnElement[bool]:
     """A guard: the quota leaves room for one more."""
     return sa.select(sa.func.count() < limit).select_from(applications).scalar_subquery()
+
+
+def is_at_rest(application_id: ApplicationId) -> sa.ColumnElement[bool]:
+    """A guard: no deployment of the application is unfinished."""
+    return sa.not_(sa.exists().where(deployments.c.application_id == application_id, UNFINISHED))
+
+
+def is_there(application_id: ApplicationId) -> sa.ColumnElement[bool]:
+    """A guard: the application has not been deleted meanwhile."""
+    return sa.exists().where(applications.c.application_id == application_id)

@@ -1,0 +1,17 @@
+"""ARNs, and the account and region in them (CP-021, CP-022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What CodeDeploy's clients see as account and region."""
+
+    account_id: str = "000000000000"
+    region: str = "local"
+
+    def instance_arn(self, name: str, suffix: str) -> str:
+        """`suffix` tells a registration from an earlier one under the same name (CP-075)."""
+        return f"arn:aws:codedeploy:{self.region}:{self.account_id}:instance/{name}_{suffix}"

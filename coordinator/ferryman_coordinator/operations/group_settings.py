@@ -1,0 +1,84 @@
+"""What the settings of a deployment group may be, and what its owner is warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ferryman_coordinator.config.schema import Limits
+from ferryman_coordinator.core import tags
+from ferryman_coordinator.core.admission import small_fleet_warning
+from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup
+from ferryman_coordinator.core.model import AutoRollback, RollbackEvent
+from ferryman_coordinator.core.tags import Selection
+from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound
+from ferryman_coordinator.operations import names
+
+
+def check_selection(selection: Selection) -> None:
+    """Raises Invalid or LimitExceeded with CodeDeploy's names (CP-045 to CP-047)."""
+    try:
+        tags.validate(selection)
+    except tags.SelectionProblem as problem:
+        kind = LimitExceeded if problem.reason == "TagSetListLimitExceededException" else Invalid
+        raise kind(problem.reason, problem.message) from problem
+
+
+def check_auto_rollback(settings: AutoRollback) -> None:
+    """Raises Invalid (InvalidAutoRollbackConfigException) (CP-188)."""
+    if settings.enabled and not settings.events:
+        raise Invalid(
+            "InvalidAutoRollbackConfigException",
+            "automatic rollback is enabled but no event says when: give at least one of "
+            + ", ".join(RollbackEvent),
+        )
+
+
+def check_platform(config: DeploymentConfig, application: Application) -> None:
+    """Raises Invalid (InvalidDeploymentConfigNameException) (CP-160)."""
+    if config.compute_platform is not application.compute_platform:
+        raise Invalid(
+            "InvalidDeploymentConfigNameException",
+            f"configuration {config.name!r} is for {config.compute_platform}, but application {application.name!r} is "
+            f"on {application.compute_platform}: choose one for that platform",
+        )
+
+
+def warnings(group: DeploymentGroup, config: DeploymentConfig, matching: int) -> Iterator[str]:
+    """What is accepted and still looks like a mistake; `matching` counts the instances that belong now (A7, CP-190)."""
+    if group.selection.is_empty:
+        yield "the group selects no instance: its deployments fail with NO_INSTANCES until it gets a tag filter"
+    elif matching == 0:
+        yield "no registered instance matches the group's tags now: a deployment would fail with NO_INSTANCES"
+    if config.minimum is not None:
+        warning = small_fleet_warning(config.minimum, matching)
+        if warning:
+            yield f"configuration {config.name}: {warning}"
+    if group.auto_rollback.enabled and RollbackEvent.DEPLOYMENT_STOP_ON_ALARM in group.auto_rollback.events:
+        yield "rollback on DEPLOYMENT_STOP_ON_ALARM never happens: the group has no alarm"
+
+
+def missing(application_name: str, name: str) -> NotFound:
+    """The application has no group of that name."""
+    return NotFound(
+        "DeploymentGroupDoesNotExistException",
+        f"application {application_name!r} has no deployment group {names.shown(name)}; "
+        f"`ferryman group list --application {application_name}` shows those it has",
+    )
+
+
+def exists(application_name: str, name: str) -> Conflict:
+    """The name is taken."""
+    return Conflict(
+        "DeploymentGroupAlreadyExistsException",
+        f"application {application_name!r} has a deployment group {name!r} already: "
+        "choose another name, or update the one that is there",
+    )
+
+
+def too_many(application_name: str, limits: Limits) -> LimitExceeded:
+    """The quota is reached."""
+    return LimitExceeded(
+        "DeploymentGroupLimitExceededException",
+        f"application {application_name!r} has {limits.groups_per_application} deployment groups, the most that are "
+        "allowed: delete one, or raise limits.groups_per_application in the coordinator's configuration",
+    )

@@ -1,0 +1,260 @@
+"""Deployment groups: create, get, list, update, delete, and what a selection matches (CP sections 3 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ferryman_coordinator.clock import Clock
+from ferryman_coordinator.config.schema import Limits
+from ferryman_coordinator.core import tags
+from ferryman_coordinator.core.configs import DEFAULTS
+from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup, Instance, Tag
+from ferryman_coordinator.core.model import AutoRollback, GroupId
+from ferryman_coordinator.core.tags import Selection
+from ferryman_coordinator.errors import ConstraintBroken, NotFound, NotMatched
+from ferryman_coordinator.ids import Ids
+from ferryman_coordinator.operations import applications, configurations, group_settings, names
+from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.scope import ScopeEnder
+from ferryman_coordinator.store import tables
+from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.cursors import Key, Page, PageRequest
+from ferryman_coordinator.store.database import FOREIGN_KEY
+from ferryman_coordinator.store.inventory_records import group_row
+from ferryman_coordinator.store.queries import configurations as config_queries
+from ferryman_coordinator.store.queries import groups as queries
+from ferryman_coordinator.store.queries import instances as instance_queries
+from ferryman_coordinator.store.store import Store
+
+_QUOTA = "deployment groups"
+_CONFIG = "deployment configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedGroup:
+    """A group that was created or updated, and what its owner should know about it."""
+
+    group: DeploymentGroup
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """One page of the instances that a selection matches, and how many there are in all (CP-060)."""
+
+    page: Page[Instance]
+    total: int
+
+
+class Groups:
+    """What can be asked about deployment groups."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        known_applications: Applications,
+        known_configurations: Configurations,
+        running: ScopeEnder,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._applications = known_applications
+        self._configurations = known_configurations
+        self._running = running
+
+    async def create(
+        self,
+        application_name: str,
+        name: str,
+        *,
+        config_name: str = "",
+        selection: Selection = Selection(),  # noqa: B008 - frozen
+        auto_rollback: AutoRollback = AutoRollback(),  # noqa: B008 - frozen
+    ) -> SavedGroup:
+        """A new group; without `config_name` it gets the platform's default (CP-120, CP-158, CP-159).
+
+        Raises Invalid, NotFound (ApplicationDoesNotExistException, DeploymentConfigDoesNotExistException), Conflict
+        (DeploymentGroupAlreadyExistsException), LimitExceeded.
+        """
+        application = await self._applications.get(application_name)
+        names.GROUP.check(name, self._limits)
+        config = await self._config(application, config_name)
+        _check(selection, auto_rollback)
+        group = DeploymentGroup(
+            group_id=GroupId(self._ids.guid()),
+            application_id=application.application_id,
+            application_name=application.name,
+            name=name,
+            config_name=config.name,
+            selection=selection,
+            auto_rollback=auto_rollback,
+            created_at=self._clock.now(),
+        )
+        batch = Batch()
+        quota = queries.fewer_than(self._limits.groups_per_application, application.application_id)
+        batch.ensure(_QUOTA, quota)
+        _ensure_config(batch, config)
+        batch.insert(tables.deployment_groups, group_row(group))
+        try:
+            await self._store.write(batch)
+        except ConstraintBroken as broken:
+            raise await self._refused(group, broken) from broken
+        return await self._saved(group, config)
+
+    async def get(self, application_name: str, name: str) -> DeploymentGroup:
+        """Raises Invalid, NotFound (ApplicationDoesNotExistException, DeploymentGroupDoesNotExistException)."""
+        application = await self._applications.get(application_name)
+        names.GROUP.check(name, self._limits)
+        async with self._store.reading() as connection:
+            group = await queries.find(connection, application.name, name)
+        if group is None:
+            raise group_settings.missing(application_name, name)
+        return group
+
+    async def list(self, application_name: str, request: PageRequest) -> Page[DeploymentGroup]:
+        """Groups by name; of every application when `application_name` is empty.
+
+        Raises Invalid, NotFound (ApplicationDoesNotExistException).
+        """
+        application = await self._applications.get(application_name) if application_name else None
+        application_id = application.application_id if application else None
+
+        async def fetch(after: Key | None, limit: int) -> Sequence[DeploymentGroup]:
+            async with self._store.reading() as connection:
+                return await queries.after(connection, application_id, after or (), limit)
+
+        return await self._store.cursors.page(
+            ["groups", application_id], request, fetch, lambda group: (group.application_name, group.name)
+        )
+
+    async def update(
+        self,
+        application_name: str,
+        name: str,
+        *,
+        new_name: str | None = None,
+        config_name: str | None = None,
+        selection: Selection | None = None,
+        auto_rollback: AutoRollback | None = None,
+    ) -> SavedGroup:
+        """Change what is given, keep what is None (CP-173, CP-180); an empty selection clears it (CP-174, CP-175).
+
+        Running deployments go on with the settings that they were created with (CP-179). Raises what `create` raises,
+        and NotFound (DeploymentGroupDoesNotExistException).
+        """
+        group = await self.get(application_name, name)
+        application = await self._applications.get(application_name)
+        config = await self._config(application, group.config_name if config_name is None else config_name)
+        if new_name is not None:
+            names.GROUP.check(new_name, self._limits)
+        if auto_rollback is not None and not auto_rollback.enabled and not auto_rollback.events:
+            # Kept for when they are switched on again (CP-189).
+            auto_rollback = replace(auto_rollback, events=group.auto_rollback.events)
+        changed = replace(
+            group,
+            name=group.name if new_name is None else new_name,
+            config_name=config.name,
+            selection=group.selection if selection is None else selection,
+            auto_rollback=group.auto_rollback if auto_rollback is None else auto_rollback,
+        )
+        _check(changed.selection, changed.auto_rollback)
+        await self._write_changes(group, changed, config)
+        return await self._saved(await self.get(application_name, changed.name), config)
+
+    async def delete(self, application_name: str, name: str) -> None:
+        """Remove it; its deployments stay as history, and instances are left as they are (CP-181).
+
+        A running deployment is ended first (CP-183). Deleting what is not there succeeds (CP-182). Raises Invalid.
+        """
+        try:
+            group = await self.get(application_name, name)
+        except NotFound:
+            return
+        await self._running.end_scope([group.group_id], "DEPLOYMENT_GROUP_MISSING")
+        batch = Batch()
+        batch.delete(tables.installations, {"group_id": group.group_id})
+        batch.delete(tables.deployment_groups, {"group_id": group.group_id})
+        await self._store.write(batch)
+        # One may have been created while the group was still there.
+        await self._running.end_scope([group.group_id], "DEPLOYMENT_GROUP_MISSING")
+
+    async def matching(self, selection: Selection, request: PageRequest) -> Matching:
+        """The registered instances that `selection` matches now, saved or not (CP-060); raises Invalid."""
+        group_settings.check_selection(selection)
+
+        def wanted(held: Sequence[Tag]) -> bool:
+            return tags.matches(selection, held)
+
+        async def fetch(after: Key | None, limit: int) -> Sequence[Instance]:
+            async with self._store.reading() as connection:
+                return await instance_queries.after(
+                    connection, after or (), limit, is_registered=True, wanted=wanted
+                )
+
+        page = await self._store.cursors.page(
+            ["matching", selection], request, fetch, lambda one: (one.name, one.instance_id)
+        )
+        async with self._store.reading() as connection:
+            total = await instance_queries.count(connection, is_registered=True, wanted=wanted)
+        return Matching(page=page, total=total)
+
+    async def _config(self, application: Application, name: str) -> DeploymentConfig:
+        config = await self._configurations.get(name or DEFAULTS[application.compute_platform])
+        group_settings.check_platform(config, application)
+        return config
+
+    async def _write_changes(
+        self, group: DeploymentGroup, changed: DeploymentGroup, config: DeploymentConfig
+    ) -> None:
+        before, after = group_row(group), group_row(changed)
+        values = {column: value for column, value in after.items() if before[column] != value}
+        if not values:
+            return
+        batch = Batch()
+        _ensure_config(batch, config)
+        batch.update(tables.deployment_groups, {"group_id": group.group_id}, values, expect=1)
+        try:
+            await self._store.write(batch)
+        except ConstraintBroken as broken:
+            raise await self._refused(changed, broken) from broken
+        except NotMatched as gone:
+            raise group_settings.missing(group.application_name, group.name) from gone
+
+    async def _refused(self, group: DeploymentGroup, broken: ConstraintBroken) -> Exception:
+        taken = group_settings.exists(group.application_name, group.name)
+        if broken.name == tables.GROUP_NAME:
+            return taken
+        if broken.name == _CONFIG:
+            return configurations.missing(group.config_name)
+        if broken.name == FOREIGN_KEY:
+            return applications.missing(group.application_name)
+        if broken.name != _QUOTA:
+            return broken
+        # Of two mistakes the name is the one that the caller can mend.
+        async with self._store.reading() as connection:
+            if await queries.find(connection, group.application_name, group.name) is not None:
+                return taken
+        return group_settings.too_many(group.application_name, self._limits)
+
+    async def _saved(self, group: DeploymentGroup, config: DeploymentConfig) -> SavedGroup:
+        async with self._store.reading() as connection:
+            count = await queries.count_matching(connection, group.selection)
+        return SavedGroup(group=group, warnings=tuple(group_settings.warnings(group, config, count)))
+
+
+def _check(selection: Selection, auto_rollback: AutoRollback) -> None:
+    group_settings.check_selection(selection)
+    group_settings.check_auto_rollback(auto_rollback)
+
+
+def _ensure_config(batch: Batch, config: DeploymentConfig) -> None:
+    """It may be deleted between the check and the write."""
+    if not config.is_predefined:
+        batch.ensure(_CONFIG, config_queries.is_there(config.name))
