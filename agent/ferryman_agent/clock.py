@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from ferryman_agent.core.messages import Instant
 
@@ -39,3 +39,27 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """See Clock."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+async def ends_within(clock: Clock, seconds: float, future: asyncio.Future[Any]) -> bool:
+    """Waits for `future`, but at most `seconds`; returns whether it is done. It is neither cancelled nor raised."""
+    if future.done():
+        return True
+    timer = asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+    return future.done()
+
+
+async def is_set_within(clock: Clock, seconds: float, event: asyncio.Event) -> bool:
+    """Waits for `event`, but at most `seconds`; returns whether it is set."""
+    if event.is_set():
+        return True
+    waiter = asyncio.ensure_future(event.wait())
+    try:
+        await ends_within(clock, seconds, waiter)
+    finally:
+        waiter.cancel()
+    return event.is_set()

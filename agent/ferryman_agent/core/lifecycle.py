@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,6 +66,7 @@ LIFECYCLE_EVENTS: Mapping[str, LifecycleEvent] = {
 }
 """All thirteen events between Start and End, in the order of every deployment type (AG-187)."""
 
+_PATH_COMPONENT = re.compile(r"[A-Za-z0-9._-]+")
 _POSITIONS = {name: position for position, name in enumerate(LIFECYCLE_EVENTS)}
 
 
@@ -92,7 +94,8 @@ def refusal(segment: Segment, instance_id: str) -> str | None:
     """Returns why a segment from the coordinator cannot be run by this instance; None when it can.
 
     The instance is compared for equality (AG-087, V2-039). Unknown events (AG-110), the coordinator's own (AG-117),
-    none at all (AG-109) and events twice or out of order are refused before anything is done.
+    none at all (AG-109), events twice or out of order, missing fields (AG-146) and names that are no safe path (AG-148,
+    V2-136) are refused before anything is done.
     """
     parts = segment.command_id.split("/")
     if len(parts) != 4 or not all(parts):
@@ -101,7 +104,27 @@ def refusal(segment: Segment, instance_id: str) -> str | None:
         return f"command {segment.command_id} is for instance {parts[1]}, this is {instance_id}"
     if parts[0] != segment.deployment.deployment_id:
         return f"command {segment.command_id} describes deployment {segment.deployment.deployment_id!r}"
-    return _events_refusal(segment)
+    return _deployment_refusal(segment) or _events_refusal(segment)
+
+
+def _deployment_refusal(segment: Segment) -> str | None:
+    deployment = segment.deployment
+    required = {
+        "deployment group id": deployment.deployment_group_id,
+        "deployment group name": deployment.deployment_group_name,
+        "application name": deployment.application_name,
+        "download address": deployment.revision.url,
+    }
+    missing = [name for name, value in required.items() if not value]
+    if missing:
+        return f"command {segment.command_id} has no {', no '.join(missing)}"
+    for name in (deployment.deployment_id, deployment.deployment_group_id):
+        if not _PATH_COMPONENT.fullmatch(name) or name in (".", ".."):
+            return f"command {segment.command_id}: {name!r} cannot be the name of a directory"
+    parts = deployment.app_spec_file_name.split("/")
+    if not all(parts) or ".." in parts or "\0" in deployment.app_spec_file_name:
+        return f"command {segment.command_id}: AppSpec file {deployment.app_spec_file_name!r} is outside the revision"
+    return None
 
 
 def _events_refusal(segment: Segment) -> str | None:

@@ -129,6 +129,15 @@ class Journal:
             records.append(noted(at, command_id, number if is_reported else 0, fact))
         self._write(*records)
 
+    def report_again(self, command: Command) -> None:
+        """Reports once more how a finished command went, to a coordinator that no longer knows."""
+        number, records = self.outbox.last_number, []
+        for _, at, fact in command.facts:
+            if isinstance(fact, EventFinished | SegmentFinished):
+                number += 1
+                records.append(noted(at, command.command_id, number, fact, is_report_only=True))
+        self._write(*records)
+
     def process_began(self, command_id: CommandId, process: ProcessMark) -> None:
         """A script of the command runs as this process."""
         self._write(ProcessBegan(command_id=command_id, process=process))

@@ -149,9 +149,25 @@ def noted(
         command_id=command_id,
         number=number,
         kind=_FACT_KINDS[type(fact)],
-        fact=msgspec.Raw(_ENCODER.encode(fact)),
+        fact=msgspec.Raw(_encoded(fact)),
         is_report_only=is_report_only,
     )
+
+
+def _encoded(fact: Fact) -> bytes:
+    try:
+        return _ENCODER.encode(fact)
+    except UnicodeEncodeError:
+        # Names of files need not be text; a result must be written down whatever it says (AG-454).
+        return _ENCODER.encode(_readable(msgspec.to_builtins(fact)))
+
+
+def _readable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _readable(part) for key, part in value.items()}
+    return value
 
 
 def to_line(record: Record) -> bytes:

@@ -1,0 +1,97 @@
+"""What a host tells about itself: gathered once for each stream, free space for each heartbeat."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import platform
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferryman_agent import __version__
+from ferryman_agent.hooks.processes import boot_id
+
+MAX_ADDRESSES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Empty text and 0 stand for what the host does not tell."""
+
+    host_name: str
+    os: str
+    os_version: str
+    kernel: str
+    architecture: str
+    addresses: tuple[str, ...]
+    boot_id: str
+    cpu_count: int
+    memory_bytes: int
+    disk_free_bytes: int
+    disk_total_bytes: int
+    agent_version: str = __version__
+
+
+def gather(root: Path) -> Facts:
+    """Returns the facts of this host; the disk is the one that holds `root`. Never raises."""
+    system, release = os.uname(), _os_release()
+    free, total = disk_space(root)
+    return Facts(
+        host_name=system.nodename,
+        os=release.get("ID", system.sysname.lower()),
+        os_version=release.get("VERSION_ID", ""),
+        kernel=system.release,
+        architecture=system.machine,
+        addresses=_addresses(),
+        boot_id=boot_id(),
+        cpu_count=os.cpu_count() or 0,
+        memory_bytes=_memory_bytes(),
+        disk_free_bytes=free,
+        disk_total_bytes=total,
+    )
+
+
+def disk_space(root: Path) -> tuple[int, int]:
+    """Returns free and total bytes of the file system that holds `root`, or would hold it once it is made."""
+    for folder in (root, *root.parents):
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            continue
+        return usage.free, usage.total
+    return 0, 0
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return 0
+
+
+def _addresses() -> tuple[str, ...]:
+    """Addresses that others could reach: neither loopback nor link-local."""
+    # Here, so that an agent that never connects does not carry it.
+    import psutil
+
+    found: list[str] = []
+    try:
+        interfaces = psutil.net_if_addrs()
+    except OSError:
+        return ()
+    for addresses in interfaces.values():
+        for address in addresses:
+            if address.family in (socket.AF_INET, socket.AF_INET6):
+                parsed = ipaddress.ip_address(address.address.partition("%")[0])
+                if not (parsed.is_loopback or parsed.is_link_local):
+                    found.append(str(parsed))
+    return tuple(found[:MAX_ADDRESSES])

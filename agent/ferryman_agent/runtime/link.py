@@ -1,0 +1,260 @@
+"""The standing stream: connects, and connects again for as long as the agent runs.
+
+A coordinator that is away interrupts nothing (AG-107): commands go on, reports wait in the outbox. One that is silent
+is noticed by gRPC's pings, in less than a minute (`ferryman.channel`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import grpc
+import grpc.aio
+import structlog
+
+from ferryman.channel import open_channel
+from ferryman.faults import decode_fault
+from ferryman.v1 import agents_pb2 as pb
+from ferryman.v1 import agents_pb2_grpc
+from ferryman_agent import __version__
+from ferryman_agent.clock import Clock, is_set_within
+from ferryman_agent.core.messages import CommandId, DeploymentId, Instant
+from ferryman_agent.errors import IdentityError
+from ferryman_agent.host.facts import Facts
+from ferryman_agent.host.identity import Identity
+from ferryman_agent.runtime import mapping
+from ferryman_agent.runtime.backoff import Backoff, Ending
+from ferryman_agent.runtime.heartbeat import Heartbeat
+from ferryman_agent.runtime.journal import Journal
+from ferryman_agent.runtime.live_lines import LiveLines
+from ferryman_agent.runtime.stream import Orders, Stream, StreamOver
+
+FLUSH_SECONDS = 5.0
+GOODBYE_SECONDS = 2.0
+ANSWERS_LIMIT = 10_000
+"""Answers that wait for a stream. The oldest go: whoever asked asks again on a new stream."""
+
+_REFUSALS = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class LinkState(StrEnum):
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+
+
+@dataclass(slots=True)
+class LinkStatus:
+    """For `status`. `problem` is why the last stream ended or never stood, until one stands."""
+
+    state: LinkState = LinkState.CONNECTING
+    since: Instant = Instant(0)
+    address: str = ""
+    problem: str = ""
+    problem_kind: str = ""
+    last_connected_at: Instant | None = None
+
+
+class Link:
+    """`load_identity` is asked before each try, so that a renewed or new identity counts at once."""
+
+    def __init__(
+        self,
+        *,
+        load_identity: Callable[[], Identity],
+        gather_facts: Callable[[], Facts],
+        open_commands: Callable[[], list[CommandId]],
+        orders: Orders,
+        journal: Journal,
+        lines: LiveLines,
+        heartbeat: Heartbeat,
+        clock: Clock,
+        random: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self.status = LinkStatus(since=clock.now())
+        self._load_identity = load_identity
+        self._gather_facts = gather_facts
+        self._open_commands = open_commands
+        self._orders = orders
+        self._journal = journal
+        self._lines = lines
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._random = random
+        self._changed = changed
+        self._backoff = Backoff(random)
+        self._answers: deque[pb.ConnectRequest] = deque(maxlen=ANSWERS_LIMIT)
+        self._wake = asyncio.Event()
+        self._interrupt = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._call: grpc.aio.StreamStreamCall[pb.ConnectRequest, pb.ConnectResponse] | None = None
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def prefetch_done(self, deployment_id: DeploymentId, error: str) -> None:
+        """Tells the end of a prefetch."""
+        self._answers.append(mapping.prefetch_done(deployment_id, error))
+        self._wake.set()
+
+    def reconnect(self) -> None:
+        """Ends the stream, or the wait for one, and begins anew at once: the certificate is a fresh one."""
+        self._interrupt.set()
+
+    async def run(self) -> None:
+        """Keeps a stream until `close`. Raises JournalError."""
+        while not self._closing.is_set():
+            started = self._clock.monotonic()
+            self._interrupt.clear()
+            ending, problem, spread = await self._one_stream()
+            lived = self._clock.monotonic() - started if self.status.state is LinkState.CONNECTED else 0.0
+            if self._closing.is_set():
+                break
+            self._tell(ending, problem)
+            seconds = self._backoff.after(ending, lived) + spread * self._random()
+            self._become(LinkState.WAITING)
+            await is_set_within(self._clock, seconds, self._interrupt)
+
+    async def close(self, reason: str, *, is_host_going_down: bool) -> None:
+        """Waits a little for what is still to be reported, says goodbye and ends `run`."""
+        self._closing.set()
+        if self.status.state is LinkState.CONNECTED:
+            await self._until(lambda: not self._answers and not self._journal.outbox, FLUSH_SECONDS)
+            self._answers.append(mapping.goodbye(reason, is_host_going_down=is_host_going_down))
+            self._wake.set()
+            # The coordinator ends the stream then; cutting it off at once could overtake the goodbye.
+            await self._until(lambda: self._call is None, GOODBYE_SECONDS)
+        self._interrupt.set()
+
+    async def _until(self, is_true: Callable[[], bool], seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while not is_true() and (left := deadline - self._clock.monotonic()) > 0:
+            self._moved.clear()
+            await is_set_within(self._clock, left, self._moved)
+
+    async def _one_stream(self) -> tuple[Ending, str, float]:
+        """Returns how a stream ended, why, and over how many seconds the next try is to be spread."""
+        try:
+            identity = self._load_identity()
+        except IdentityError as error:
+            return Ending.REFUSED, str(error), 0.0
+        self.status.address = identity.address
+        self._become(LinkState.CONNECTING)
+        channel = open_channel(
+            identity.address,
+            ca_certificates=identity.ca_certificates.encode("ascii"),
+            certificate_chain=identity.certificate_chain.encode("ascii"),
+            private_key=identity.private_key.encode("ascii"),
+        )
+        talking = asyncio.ensure_future(self._talk(channel, identity))
+        interrupted = asyncio.ensure_future(self._interrupt.wait())
+        try:
+            await asyncio.wait({talking, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            if not talking.done():
+                return Ending.OURS, "a new stream is wanted", 0.0
+            talking.result()
+        except grpc.aio.AioRpcError as error:
+            return _kind(error), _why(error, identity, self._clock.now()), 0.0
+        except StreamOver as error:
+            is_asked_for = error.reconnect_within > 0
+            return (Ending.OURS if is_asked_for else Ending.LOST), str(error), error.reconnect_within
+        except asyncio.InvalidStateError as error:
+            # What grpc.aio says to a write on a stream that has just ended.
+            return Ending.LOST, str(error) or "the stream ended", 0.0
+        finally:
+            for task in (talking, interrupted):
+                task.cancel()
+            await asyncio.gather(talking, interrupted, return_exceptions=True)
+            self._call = None
+            self._moved.set()
+            await channel.close()
+        return Ending.LOST, "the stream ended", 0.0
+
+    async def _talk(self, channel: grpc.aio.Channel, identity: Identity) -> None:
+        stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
+        # The version goes with every call (AG-032), so that a coordinator can refuse it before it reads a message.
+        call = stub.Connect(metadata=(("ferryman-agent-version", __version__),))
+        stream = Stream(
+            call,
+            host=identity.host,
+            journal=self._journal,
+            lines=self._lines,
+            heartbeat=self._heartbeat,
+            orders=self._orders,
+            answers=self._answers,
+            wake=self._wake,
+            moved=self._moved,
+            clock=self._clock,
+        )
+        try:
+            facts = await asyncio.to_thread(self._gather_facts)
+            acknowledged = self._journal.outbox.acknowledged
+            hello = mapping.hello(facts, open_commands=self._open_commands(), acknowledged=acknowledged)
+            await stream.greet(hello)
+            self._call = call
+            self._become(LinkState.CONNECTED)
+            await stream.run()
+        finally:
+            call.cancel()
+
+    def _become(self, state: LinkState) -> None:
+        if self.status.state is state:
+            return
+        self.status.state, self.status.since = state, self._clock.now()
+        if state is LinkState.CONNECTED:
+            self.status.last_connected_at = self._clock.now()
+            self.status.problem = self.status.problem_kind = ""
+            log.info("link.connected", address=self.status.address)
+        self._changed()
+
+    def _tell(self, ending: Ending, problem: str) -> None:
+        """Once for each change at its level, then at debug, so that a long outage does not flood the log (AG-106)."""
+        is_news = (ending.value, problem) != (self.status.problem_kind, self.status.problem)
+        self.status.problem_kind, self.status.problem = ending.value, problem
+        if ending is Ending.OURS:
+            log.info("link.renewed", reason=problem)
+        elif is_news:
+            say = log.error if ending in (Ending.REFUSED, Ending.UNTRUSTED) else log.warning
+            say("link.down", kind=ending.value, address=self.status.address, problem=problem)
+        else:
+            log.debug("link.down", kind=ending.value, address=self.status.address, problem=problem)
+
+
+def _kind(error: grpc.aio.AioRpcError) -> Ending:
+    if error.code() in _REFUSALS:
+        return Ending.REFUSED
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Ending.THROTTLED
+    if re.search(r"certificate|handshake|SSL_ERROR|TLS", error.details() or "", re.IGNORECASE):
+        return Ending.UNTRUSTED
+    return Ending.LOST
+
+
+def _why(error: grpc.aio.AioRpcError, identity: Identity, now: Instant) -> str:
+    fault = decode_fault(tuple(error.trailing_metadata() or ()))
+    said = (
+        f"{fault.message} ({fault.reason})"
+        if fault
+        else f"{error.details() or 'no reason'} ({error.code().name})"
+    )
+    if now >= identity.expires_at:
+        return f"this agent's certificate has expired: enroll again with a new join token ({said})"
+    if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        who = identity.instance_id
+        return f"the coordinator does not accept this agent as {who}: {said}. If it was removed, enroll again"
+    return said
