@@ -47,7 +47,7 @@ _SECRETS = (
     (re.compile(r"\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE), r"\1"),
     (
         re.compile(
-            rf"((?:{_SENSITIVE})[\w.-]*[\"']?\s*[=:]\s*)(?!<)(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
+            rf"((?:{_SENSITIVE})[\w.-]*[\"']?\s*[=:]\s*)(?!<)(?:(?:bearer|basic)\s+\S+|\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
             re.I,
         ),
         r"\1",
