@@ -1,0 +1,6 @@
+"""The agent's settings: its own YAML, nested by subject, or the flat keys of the original's codedeployagent.yml."""
+
+from ferryman_agent.config.schema import Config
+from ferryman_agent.config.source import Loaded, default_path, load, parse
+
+__all__ = ["Config", "Loaded", "default_path", "load", "parse"]
