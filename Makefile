@@ -57,7 +57,7 @@ proto-breaking: .venv/.ready ## Compare the wire contract with the recorded one 
 
 .PHONY: types
 types: protos ## mypy --strict over the four packages and the tests
-	$(PY) -m mypy $(PACKAGES) changes $(wildcard examples) tests
+	$(PY) -m mypy $(PACKAGES) changes examples tests
 
 .PHONY: check
 check: lint types ## What every change passes: lint, types, unit, property and simulation tests
@@ -73,11 +73,9 @@ test: protos ## All tests: unit, properties, simulation, integration, e2e
 test-integration: protos ## Tests with real databases, real gRPC, real processes
 	$(PYTEST) -q tests/integration $(ARGS)
 
-ifneq ($(wildcard tests/e2e),)
 .PHONY: test-e2e
 test-e2e: protos ## Whole deployments with a coordinator and agents as processes
 	$(PYTEST) -q tests/e2e $(ARGS)
-endif
 
 ifneq ($(wildcard tests/simulation/__main__.py),)
 .PHONY: simulate
@@ -85,11 +83,9 @@ simulate: protos ## The rollout core against 100,000 pretend instances: events/s
 	$(PY) -m tests.simulation $(ARGS)
 endif
 
-ifneq ($(filter-out %/__main__.py %/harness.py,$(wildcard tests/bench/*.py)),)
 .PHONY: bench
 bench: protos ## Measure against the budgets (ARGS="core.* --json FILE --quick --list")
 	$(PY) -m tests.bench $(ARGS)
-endif
 
 .PHONY: conformance
 conformance: protos ## Which requirements of docs/spec have a passing test (runs the tests; USE=FILE reads an earlier run)
@@ -98,7 +94,6 @@ conformance: protos ## Which requirements of docs/spec have a passing test (runs
 
 # ---- see it ----
 
-ifneq ($(wildcard examples/demo.py),)
 .PHONY: demo
 demo: protos ## A coordinator and three agents on this machine: a good version, a broken one, the rollback
 	@$(PY) examples/demo.py
@@ -106,4 +101,3 @@ demo: protos ## A coordinator and three agents on this machine: a good version, 
 .PHONY: up
 up: protos ## The demo, kept running until Ctrl-C
 	@$(PY) examples/demo.py --keep
-endif
