@@ -14,15 +14,14 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
+from ferryman.appspec import JUNK, SIZE_LIMIT, EntryKind, ancestors
 from ferryman_coordinator.core.model import BundleType
 
-DOCUMENT_LIMIT = 1024 * 1024
-"""Bytes of an AppSpec file (AGENT section 9); one more is read, so that a larger one shows."""
+DOCUMENT_LIMIT = SIZE_LIMIT
+"""Bytes of an AppSpec file; one more is read, so that a larger one shows."""
 
 ENTRY_LIMIT = 300_000
 _DIRECTORY_LIMIT = 32 * 1024 * 1024
@@ -33,7 +32,6 @@ _RATIO_SLACK = 256 * 1024 * 1024
 _BACK = 1024
 
 _DOCUMENT_NAMES = frozenset({"appspec.yml", "appspec.yaml"})
-_JUNK = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db"})
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, OverflowError, struct.error,
     NotImplementedError, RuntimeError, UnicodeError, RecursionError,
@@ -42,13 +40,6 @@ _BROKEN = (
 
 class ArchiveProblem(Exception):
     """The archive cannot be used; says why, naming the entry where there is one."""
-
-
-class EntryKind(Enum):
-    FILE = "file"
-    DIRECTORY = "directory"
-    LINK = "link"
-    SPECIAL = "special"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +64,7 @@ class Contents:
     def add(self, name: str, kind: EntryKind) -> None:
         self.entries.append(Entry(name, kind))
         top = name.split("/", 1)[0]
-        if top not in _JUNK and top not in self.tops:
+        if top not in JUNK and top not in self.tops:
             self.tops.add(top)
             if len(self.tops) == 2:
                 # No single top folder: what is inside one cannot be the AppSpec. Keeps memory bounded as well.
@@ -96,11 +87,17 @@ class Contents:
         return top if any("appspec" in name.lower() for name in inside) else ""
 
     def at_root(self) -> dict[str, EntryKind]:
-        """Everything below the root, named from there."""
+        """Everything below the root, named from there; folders included that only the names of others tell of."""
         root = self.root
-        names = {entry.name[len(root) :]: entry.kind for entry in self.entries if entry.name.startswith(root)}
-        names.pop("", None)
-        return names
+        found: dict[str, EntryKind] = {}
+        for entry in self.entries:
+            name = entry.name[len(root) :] if entry.name.startswith(root) else ""
+            if name:
+                found.update(
+                    (folder, EntryKind.DIRECTORY) for folder in ancestors(name) if folder not in found
+                )
+                found[name] = entry.kind
+        return found
 
 
 def detect_type(path: Path) -> BundleType | None:
@@ -284,10 +281,3 @@ class _Bounded:
         self._file.seek(begin)
         self._tail = self._file.read(min(offset, end) - begin)
         self._frontier = min(offset, end)
-
-
-def entries_named(contents: Contents, fragment: str) -> Iterator[str]:
-    """Names of files whose last part holds the text, whatever its case."""
-    for entry in contents.entries:
-        if entry.kind is EntryKind.FILE and fragment in entry.name.rpartition("/")[2].lower():
-            yield entry.name

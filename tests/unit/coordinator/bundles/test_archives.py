@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ferryman.appspec import EntryKind
 from ferryman_coordinator.bundles.archives import (
     DOCUMENT_LIMIT,
     ArchiveProblem,
     Contents,
-    EntryKind,
     detect_type,
     read_contents,
 )
@@ -87,7 +87,7 @@ def test_a_single_top_folder_is_the_root(tmp_path: Path, pack: Packer) -> None:
     contents = read_contents(pack(tmp_path / "a", files))
     assert contents.root == "web-1/"
     assert contents.documents == {"web-1/appspec.yml": APP}
-    assert sorted(contents.at_root()) == ["appspec.yml", "scripts/start.sh"]
+    assert sorted(contents.at_root()) == ["appspec.yml", "scripts", "scripts/start.sh"]
 
 
 @PACKERS
@@ -233,7 +233,7 @@ def test_a_zip_whose_table_of_contents_is_huge_is_refused_before_it_is_read(tmp_
 
 def test_an_app_spec_packed_by_a_method_that_cannot_be_bounded_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a", "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr("appspec.yml", b"#" * 50_000_000)
+        archive.writestr("appspec.yml", b"#" * 5_000_000)
     with pytest.raises(ArchiveProblem, match="other than store and deflate"):
         read_contents(tmp_path / "a")
 
