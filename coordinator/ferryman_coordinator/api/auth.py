@@ -1,0 +1,145 @@
+"""Who calls, by port: people and tools bring a token, enrolled agents a certificate. Nothing else gets in.
+
+Which calls need no identity stands in `OPEN`; everything that is not named here needs a token (D12).
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc.aio
+from cryptography import x509
+
+from ferryman_coordinator.clock import Clock
+from ferryman_coordinator.core.inventory import Caller
+from ferryman_coordinator.core.model import InstanceId
+from ferryman_coordinator.errors import Denied, Refused, Unauthenticated
+from ferryman_coordinator.identity import certificates
+from ferryman_coordinator.identity.failures import FailureLimiter
+
+OPEN = frozenset(
+    {
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        # Brings its own proof, the join token.
+        "/ferryman.v1.AgentService/Enrol",
+    }
+)
+
+OF_AGENTS = frozenset({"/ferryman.v1.AgentService/Connect", "/ferryman.v1.AgentService/RenewCertificate"})
+
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentIdentity:
+    """An enrolled instance, as its certificate and the store say. `serial` as in `IssuedCertificate`."""
+
+    instance_id: InstanceId
+    serial: str
+
+
+class TokenBook(Protocol):
+    """Knows the tokens of people and tools."""
+
+    async def identify(self, token: str) -> Caller:
+        """Raises Unauthenticated for one that is unknown, expired or revoked."""
+        ...
+
+
+class CertificateBook(Protocol):
+    """Knows the certificates that were issued."""
+
+    async def identify(self, serial: str) -> InstanceId:
+        """Raises Unauthenticated for one that is unknown or revoked, or whose instance is deregistered."""
+        ...
+
+
+_caller: ContextVar[Caller | AgentIdentity | None] = ContextVar("caller", default=None)
+
+
+def current_caller() -> Caller:
+    """The person or tool that makes this call. Only for calls that need a token."""
+    caller = _caller.get()
+    if not isinstance(caller, Caller):
+        raise RuntimeError("asked for a caller in a call that needs none")
+    return caller
+
+
+def current_agent() -> AgentIdentity:
+    """The agent that makes this call. Only for calls of `OF_AGENTS`."""
+    caller = _caller.get()
+    if not isinstance(caller, AgentIdentity):
+        raise RuntimeError("asked for an agent in a call of somebody else")
+    return caller
+
+
+class Authenticator:
+    """Decides for each call who makes it."""
+
+    def __init__(
+        self, tokens: TokenBook, issued: CertificateBook, failures: FailureLimiter, clock: Clock
+    ) -> None:
+        self._tokens = tokens
+        self._issued = issued
+        self._failures = failures
+        self._clock = clock
+
+    async def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Makes the caller known to the call. Raises Unauthenticated, Denied, or LimitExceeded."""
+        certificate = _peer_certificate(context)
+        if certificate is None:
+            _caller.set(await self._person(method, context))
+        else:
+            _caller.set(await self._agent(method, certificate))
+
+    async def _person(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Caller | None:
+        if method in OPEN:
+            return None
+        if method in OF_AGENTS:
+            raise Unauthenticated(
+                "AgentCertificateRequired",
+                f"{method} is for enrolled agents: it is served on the agents' port, with a client certificate",
+            )
+        token = _bearer(context)
+        if token is None:
+            raise Unauthenticated(
+                "TokenRequired", "this call needs a token: send it as `authorization: Bearer <token>`"
+            )
+        peer = context.peer()
+        self._failures.check(peer, self._clock.now())
+        try:
+            return await self._tokens.identify(token)
+        except Refused:
+            self._failures.failed(peer, self._clock.now())
+            raise
+
+    async def _agent(self, method: str, certificate: x509.Certificate) -> AgentIdentity:
+        if method not in OF_AGENTS:
+            raise Denied(
+                "WrongPort", f"{method} is not served on the agents' port: use the other one, with a token"
+            )
+        if certificates.expiry(certificate) <= self._clock.now():
+            # The handshake looks only once; a connection may outlive its certificate.
+            raise Unauthenticated(
+                "CertificateExpired",
+                "this agent's certificate has expired: enrol it again with a new join token",
+            )
+        serial = certificates.serial_text(certificate)
+        return AgentIdentity(instance_id=await self._issued.identify(serial), serial=serial)
+
+
+def _peer_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> x509.Certificate | None:
+    """The verified client certificate; only the agents' port asks for one."""
+    for found in context.auth_context().get("x509_pem_cert", ()):
+        return x509.load_pem_x509_certificate(found)
+    return None
+
+
+def _bearer(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str) and value[: len(_BEARER)].lower() == _BEARER:
+            return value[len(_BEARER) :].strip() or None
+    return None

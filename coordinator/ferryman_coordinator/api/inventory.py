@@ -1,0 +1,263 @@
+"""InventoryService: each call maps its request, asks the operation, maps the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+
+from ferryman.v1 import inventory_pb2 as pb
+from ferryman.v1 import inventory_pb2_grpc
+from ferryman_coordinator.api.mapping import inventory as mapping
+from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.api.mapping.values import (
+    location_from,
+    minimum_from,
+    page_from,
+    rollback_from,
+    tags_from,
+)
+from ferryman_coordinator.core.inventory import ComputePlatform, Instance
+from ferryman_coordinator.core.model import AutoRollback
+from ferryman_coordinator.errors import Invalid
+from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.groups import Groups
+from ferryman_coordinator.operations.instances import Instances, RegistrationStatus
+from ferryman_coordinator.operations.revisions import Revisions
+from ferryman_coordinator.store.queries.revisions import RevisionSort
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_REGISTRATION = {
+    pb.REGISTRATION_STATUS_UNSPECIFIED: "",
+    pb.REGISTRATION_STATUS_REGISTERED: RegistrationStatus.REGISTERED,
+    pb.REGISTRATION_STATUS_DEREGISTERED: RegistrationStatus.DEREGISTERED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryOperations:
+    """What this service asks."""
+
+    applications: Applications
+    groups: Groups
+    configurations: Configurations
+    revisions: Revisions
+    instances: Instances
+
+
+class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
+    """`links` knows which instances are connected now."""
+
+    def __init__(self, operations: InventoryOperations, links: Links) -> None:
+        self._applications = operations.applications
+        self._groups = operations.groups
+        self._configurations = operations.configurations
+        self._revisions = operations.revisions
+        self._instances = operations.instances
+        self._links = links
+
+    def register(self, server: grpc.aio.Server) -> str:
+        inventory_pb2_grpc.add_InventoryServiceServicer_to_server(self, server)
+        return "ferryman.v1.InventoryService"
+
+    # Applications
+
+    async def CreateApplication(
+        self, request: pb.CreateApplicationRequest, context: Context
+    ) -> pb.CreateApplicationResponse:
+        platform = words.platforms.word_or(request.compute_platform, ComputePlatform.SERVER)
+        created = await self._applications.create(request.name, platform)
+        return pb.CreateApplicationResponse(application_id=created.application_id)
+
+    async def GetApplication(
+        self, request: pb.GetApplicationRequest, context: Context
+    ) -> pb.GetApplicationResponse:
+        found = await self._applications.get(request.name)
+        return pb.GetApplicationResponse(application=mapping.application_to(found))
+
+    async def ListApplications(
+        self, request: pb.ListApplicationsRequest, context: Context
+    ) -> pb.ListApplicationsResponse:
+        page = await self._applications.list(page_from(request.page))
+        applications = [mapping.application_to(one) for one in page.items]
+        return pb.ListApplicationsResponse(applications=applications, next_page_token=page.next_token)
+
+    async def UpdateApplication(
+        self, request: pb.UpdateApplicationRequest, context: Context
+    ) -> pb.UpdateApplicationResponse:
+        renamed = await self._applications.rename(request.name, request.new_name)
+        return pb.UpdateApplicationResponse(application=mapping.application_to(renamed))
+
+    async def DeleteApplication(
+        self, request: pb.DeleteApplicationRequest, context: Context
+    ) -> pb.DeleteApplicationResponse:
+        await self._applications.delete(request.name)
+        return pb.DeleteApplicationResponse()
+
+    # Deployment groups
+
+    async def CreateDeploymentGroup(
+        self, request: pb.CreateDeploymentGroupRequest, context: Context
+    ) -> pb.CreateDeploymentGroupResponse:
+        saved = await self._groups.create(
+            request.application_name,
+            request.name,
+            config_name=request.deployment_config_name,
+            selection=mapping.selection_from(request.selection),
+            auto_rollback=rollback_from(request.auto_rollback)
+            if request.HasField("auto_rollback")
+            else AutoRollback(),
+        )
+        return pb.CreateDeploymentGroupResponse(
+            deployment_group_id=saved.group.group_id, warnings=saved.warnings
+        )
+
+    async def GetDeploymentGroup(
+        self, request: pb.GetDeploymentGroupRequest, context: Context
+    ) -> pb.GetDeploymentGroupResponse:
+        found = await self._groups.get(request.application_name, request.name)
+        return pb.GetDeploymentGroupResponse(deployment_group=mapping.group_to(found))
+
+    async def ListDeploymentGroups(
+        self, request: pb.ListDeploymentGroupsRequest, context: Context
+    ) -> pb.ListDeploymentGroupsResponse:
+        page = await self._groups.list(request.application_name, page_from(request.page))
+        groups = [mapping.group_to(one) for one in page.items]
+        return pb.ListDeploymentGroupsResponse(deployment_groups=groups, next_page_token=page.next_token)
+
+    async def UpdateDeploymentGroup(
+        self, request: pb.UpdateDeploymentGroupRequest, context: Context
+    ) -> pb.UpdateDeploymentGroupResponse:
+        saved = await self._groups.update(
+            request.application_name,
+            request.name,
+            new_name=request.new_name if request.HasField("new_name") else None,
+            config_name=request.deployment_config_name
+            if request.HasField("deployment_config_name")
+            else None,
+            selection=mapping.selection_from(request.selection) if request.HasField("selection") else None,
+            auto_rollback=rollback_from(request.auto_rollback) if request.HasField("auto_rollback") else None,
+        )
+        return pb.UpdateDeploymentGroupResponse(
+            deployment_group=mapping.group_to(saved.group), warnings=saved.warnings
+        )
+
+    async def DeleteDeploymentGroup(
+        self, request: pb.DeleteDeploymentGroupRequest, context: Context
+    ) -> pb.DeleteDeploymentGroupResponse:
+        await self._groups.delete(request.application_name, request.name)
+        return pb.DeleteDeploymentGroupResponse()
+
+    async def ListMatchingInstances(
+        self, request: pb.ListMatchingInstancesRequest, context: Context
+    ) -> pb.ListMatchingInstancesResponse:
+        found = await self._groups.matching(
+            mapping.selection_from(request.selection), page_from(request.page)
+        )
+        return pb.ListMatchingInstancesResponse(
+            instances=[self._instance(one) for one in found.page.items],
+            next_page_token=found.page.next_token,
+            total=found.total,
+        )
+
+    # Deployment configurations
+
+    async def CreateDeploymentConfig(
+        self, request: pb.CreateDeploymentConfigRequest, context: Context
+    ) -> pb.CreateDeploymentConfigResponse:
+        has_minimum = request.HasField("minimum_healthy_hosts")
+        has_routing = request.HasField("traffic_routing")
+        created = await self._configurations.create(
+            request.name,
+            words.platforms.word_or(request.compute_platform, ComputePlatform.SERVER),
+            minimum=minimum_from(request.minimum_healthy_hosts) if has_minimum else None,
+            zonal=mapping.zonal_from(request.zonal) if request.HasField("zonal") else None,
+            traffic_routing=mapping.routing_from(request.traffic_routing) if has_routing else None,
+        )
+        return pb.CreateDeploymentConfigResponse(deployment_config_id=created.config_id)
+
+    async def GetDeploymentConfig(
+        self, request: pb.GetDeploymentConfigRequest, context: Context
+    ) -> pb.GetDeploymentConfigResponse:
+        found = await self._configurations.get(request.name)
+        return pb.GetDeploymentConfigResponse(deployment_config=mapping.config_to(found))
+
+    async def ListDeploymentConfigs(
+        self, request: pb.ListDeploymentConfigsRequest, context: Context
+    ) -> pb.ListDeploymentConfigsResponse:
+        page = await self._configurations.list(page_from(request.page))
+        configs = [mapping.config_to(one) for one in page.items]
+        return pb.ListDeploymentConfigsResponse(deployment_configs=configs, next_page_token=page.next_token)
+
+    async def DeleteDeploymentConfig(
+        self, request: pb.DeleteDeploymentConfigRequest, context: Context
+    ) -> pb.DeleteDeploymentConfigResponse:
+        await self._configurations.delete(request.name)
+        return pb.DeleteDeploymentConfigResponse()
+
+    # Revisions
+
+    async def RegisterRevision(
+        self, request: pb.RegisterRevisionRequest, context: Context
+    ) -> pb.RegisterRevisionResponse:
+        revision, warnings = await self._revisions.register(
+            request.application_name, location_from(request.location), request.description
+        )
+        return pb.RegisterRevisionResponse(revision=mapping.revision_to(revision), warnings=warnings)
+
+    async def GetRevision(self, request: pb.GetRevisionRequest, context: Context) -> pb.GetRevisionResponse:
+        found = await self._revisions.get(request.application_name, request.revision)
+        return pb.GetRevisionResponse(revision=mapping.revision_to(found))
+
+    async def ListRevisions(
+        self, request: pb.ListRevisionsRequest, context: Context
+    ) -> pb.ListRevisionsResponse:
+        page = await self._revisions.list(
+            request.application_name,
+            page_from(request.page),
+            sort_by=words.revision_sorts.word_or(request.sort_by, RevisionSort.REGISTER_TIME),
+            descending=request.descending,
+        )
+        revisions = [mapping.revision_to(one) for one in page.items]
+        return pb.ListRevisionsResponse(revisions=revisions, next_page_token=page.next_token)
+
+    # Instances
+
+    async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.GetInstanceResponse:
+        known = await self._instances.get(request.instance)
+        last_heard = self._links.last_heard(known.instance.instance_id)
+        return pb.GetInstanceResponse(
+            instance=mapping.instance_to(known.instance, last_heard=last_heard, health=known.health)
+        )
+
+    async def ListInstances(
+        self, request: pb.ListInstancesRequest, context: Context
+    ) -> pb.ListInstancesResponse:
+        status = _REGISTRATION.get(request.registration_status)
+        if status is None:
+            number = int(request.registration_status)
+            raise Invalid("InvalidRegistrationStatusException", f"registration status {number} is not known")
+        page = await self._instances.list(
+            page_from(request.page), status=status, tag_filters=mapping.filters_from(request.tag_filters)
+        )
+        instances = [self._instance(one) for one in page.items]
+        return pb.ListInstancesResponse(instances=instances, next_page_token=page.next_token)
+
+    async def TagInstance(self, request: pb.TagInstanceRequest, context: Context) -> pb.TagInstanceResponse:
+        tagged = await self._instances.tag(
+            request.instance, add=tags_from(request.add), remove=tags_from(request.remove)
+        )
+        return pb.TagInstanceResponse(instance=self._instance(tagged))
+
+    async def DeregisterInstance(
+        self, request: pb.DeregisterInstanceRequest, context: Context
+    ) -> pb.DeregisterInstanceResponse:
+        await self._instances.deregister(request.instance)
+        return pb.DeregisterInstanceResponse()
+
+    def _instance(self, instance: Instance) -> pb.Instance:
+        return mapping.instance_to(instance, last_heard=self._links.last_heard(instance.instance_id))

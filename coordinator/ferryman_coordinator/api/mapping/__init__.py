@@ -1,0 +1,1 @@
+"""Protobuf <-> model, by subject; nowhere else."""

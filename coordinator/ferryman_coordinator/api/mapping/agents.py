@@ -1,0 +1,149 @@
+"""The agents' stream: reports into events of the core, orders into messages."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from ferryman.v1 import agents_pb2
+from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.api.mapping.values import diagnostics_from, location_to
+from ferryman_coordinator.core.messages import (
+    CommandAcked,
+    CommandStarted,
+    EventFinished,
+    EventStarted,
+    SegmentFinished,
+)
+from ferryman_coordinator.core.model import CommandId, InstanceId, Instant
+from ferryman_coordinator.engine.logs import LogLine
+from ferryman_coordinator.links.orders import (
+    AckOrder,
+    CancelOrder,
+    DeploymentDescription,
+    DrainOrder,
+    ForgetOrder,
+    Order,
+    PrefetchOrder,
+    SegmentOrder,
+)
+
+AgentEvent = CommandAcked | CommandStarted | EventStarted | EventFinished | SegmentFinished
+
+_DESCRIPTIONS = 256
+_LINE = 16 * 1024
+
+
+def event_from(instance_id: InstanceId, report: agents_pb2.Report) -> AgentEvent | None:
+    """The event that a report tells of; None for what only watchers care about. Raises Invalid."""
+    command_id = CommandId(report.command_id)
+    match report.WhichOneof("fact"):
+        case "command_started":
+            return CommandStarted(instance_id=instance_id, command_id=command_id)
+        case "event_started":
+            return EventStarted(
+                instance_id=instance_id,
+                command_id=command_id,
+                lifecycle_event=report.event_started.lifecycle_event,
+            )
+        case "event_finished":
+            return EventFinished(
+                instance_id=instance_id,
+                command_id=command_id,
+                lifecycle_event=report.event_finished.lifecycle_event,
+                status=words.event_statuses.word(report.event_finished.status),
+                diagnostics=diagnostics_from(report.event_finished.diagnostics),
+            )
+        case "segment_finished":
+            return SegmentFinished(
+                instance_id=instance_id,
+                command_id=command_id,
+                status=words.event_statuses.word(report.segment_finished.status),
+            )
+        case _:
+            return None
+
+
+def ack_from(instance_id: InstanceId, ack: agents_pb2.CommandAck) -> CommandAcked:
+    """Raises Invalid."""
+    return CommandAcked(
+        instance_id=instance_id,
+        command_id=CommandId(ack.command_id),
+        disposition=words.dispositions.word(ack.disposition),
+        reason=ack.reason[:_LINE],
+    )
+
+
+def log_lines_from(instance_id: InstanceId, message: agents_pb2.LogLines) -> Iterator[LogLine]:
+    dropped = message.dropped
+    for line in message.lines:
+        yield LogLine(
+            instance_id=instance_id,
+            lifecycle_event=message.lifecycle_event,
+            script_name=message.script_name,
+            at=Instant(line.at),
+            is_stderr=line.is_stderr,
+            text=line.text[:_LINE],
+            dropped_before=dropped,
+        )
+        dropped = 0
+
+
+class OrderMapper:
+    """Maps orders; a deployment's description only once, since the engine gives the same object to all its targets."""
+
+    def __init__(self) -> None:
+        # By identity; the description is kept so that its identity stays its own.
+        self._mapped: OrderedDict[int, tuple[DeploymentDescription, agents_pb2.DeploymentDescription]] = (
+            OrderedDict()
+        )
+
+    def message(self, order: Order) -> agents_pb2.ConnectResponse:
+        match order:
+            case SegmentOrder():
+                segment = agents_pb2.RunSegment(
+                    command_id=order.command_id,
+                    deployment=self._description(order.deployment),
+                    lifecycle_events=order.lifecycle_events,
+                    event_timeout_seconds=order.event_timeout_seconds,
+                    ignorable_failures=sorted(order.ignorable_failures),
+                )
+                return agents_pb2.ConnectResponse(run_segment=segment)
+            case CancelOrder():
+                cancel = agents_pb2.Cancel(command_id=order.command_id, reason=order.reason, kill=order.kill)
+                return agents_pb2.ConnectResponse(cancel=cancel)
+            case PrefetchOrder():
+                prefetch = agents_pb2.Prefetch(deployment=self._description(order.deployment))
+                return agents_pb2.ConnectResponse(prefetch=prefetch)
+            case ForgetOrder():
+                return agents_pb2.ConnectResponse(forget=agents_pb2.Forget(deployment_id=order.deployment_id))
+            case AckOrder():
+                return agents_pb2.ConnectResponse(report_ack=agents_pb2.ReportAck(number=order.number))
+            case DrainOrder():
+                drain = agents_pb2.Drain(within_ms=order.within_ms, reason=order.reason)
+                return agents_pb2.ConnectResponse(drain=drain)
+
+    def _description(self, description: DeploymentDescription) -> agents_pb2.DeploymentDescription:
+        known = self._mapped.get(id(description))
+        if known is None:
+            known = self._mapped[id(description)] = (description, _description_to(description))
+            if len(self._mapped) > _DESCRIPTIONS:
+                self._mapped.popitem(last=False)
+        return known[1]
+
+
+def _description_to(description: DeploymentDescription) -> agents_pb2.DeploymentDescription:
+    return agents_pb2.DeploymentDescription(
+        deployment_id=description.deployment_id,
+        deployment_group_id=description.deployment_group_id,
+        deployment_group_name=description.deployment_group_name,
+        application_name=description.application_name,
+        deployment_creator=description.deployment_creator.value,
+        deployment_type=description.deployment_type,
+        app_spec_file_name=description.app_spec_file_name,
+        file_exists_behavior=words.file_exists.wire(description.file_exists_behavior),
+        revision=location_to(description.revision),
+        download_url=description.download_url,
+        last_successful_deployment_id=description.last_successful_deployment_id,
+        most_recent_deployment_id=description.most_recent_deployment_id,
+    )

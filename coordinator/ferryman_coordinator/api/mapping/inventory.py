@@ -1,0 +1,210 @@
+"""Applications, groups, configurations, revisions, instances and join tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ferryman.v1 import inventory_pb2, tokens_pb2
+from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.api.mapping.values import (
+    facts_to,
+    location_to,
+    minimum_from,
+    minimum_to,
+    rollback_to,
+    tags_to,
+)
+from ferryman_coordinator.core.inventory import (
+    Application,
+    DeploymentConfig,
+    DeploymentGroup,
+    Instance,
+    InstanceDeploymentHealth,
+    JoinToken,
+    LastDeployment,
+    RegisteredRevision,
+    TrafficRouting,
+)
+from ferryman_coordinator.core.model import Instant, ZonalConfig
+from ferryman_coordinator.core.tags import Selection, TagFilter
+
+
+def application_to(application: Application) -> inventory_pb2.Application:
+    return inventory_pb2.Application(
+        application_id=application.application_id,
+        name=application.name,
+        compute_platform=words.platforms.wire(application.compute_platform),
+        created_at=application.created_at,
+    )
+
+
+def group_to(group: DeploymentGroup) -> inventory_pb2.DeploymentGroup:
+    return inventory_pb2.DeploymentGroup(
+        deployment_group_id=group.group_id,
+        name=group.name,
+        application_name=group.application_name,
+        deployment_config_name=group.config_name,
+        selection=selection_to(group.selection),
+        auto_rollback=rollback_to(group.auto_rollback),
+        created_at=group.created_at,
+        target_revision=None if group.target_revision is None else location_to(group.target_revision),
+        last_attempted_deployment=_last_to(group.last_attempted),
+        last_successful_deployment=_last_to(group.last_successful),
+    )
+
+
+def _last_to(last: LastDeployment | None) -> inventory_pb2.LastDeployment | None:
+    if last is None:
+        return None
+    return inventory_pb2.LastDeployment(
+        deployment_id=last.deployment_id,
+        status=words.deployment_statuses.wire(last.status),
+        created_at=last.created_at,
+        ended_at=last.ended_at,
+    )
+
+
+def selection_to(selection: Selection) -> inventory_pb2.Selection:
+    groups = [inventory_pb2.TagGroup(filters=_filters_to(group)) for group in selection.tag_set]
+    return inventory_pb2.Selection(
+        tag_filters=_filters_to(selection.tag_filters),
+        tag_set=inventory_pb2.TagSet(groups=groups) if groups else None,
+    )
+
+
+def selection_from(selection: inventory_pb2.Selection) -> Selection:
+    """Raises Invalid."""
+    return Selection(
+        tag_filters=filters_from(selection.tag_filters),
+        tag_set=tuple(filters_from(group.filters) for group in selection.tag_set.groups),
+    )
+
+
+def _filters_to(filters: Iterable[TagFilter]) -> list[inventory_pb2.TagFilter]:
+    return [
+        inventory_pb2.TagFilter(type=words.tag_filter_types.wire(one.type), key=one.key, value=one.value)
+        for one in filters
+    ]
+
+
+def filters_from(filters: Iterable[inventory_pb2.TagFilter]) -> tuple[TagFilter, ...]:
+    """Raises Invalid."""
+    return tuple(
+        TagFilter.of(one.key, one.value, words.tag_filter_types.word(one.type) if one.type else None)
+        for one in filters
+    )
+
+
+def config_to(config: DeploymentConfig) -> inventory_pb2.DeploymentConfig:
+    return inventory_pb2.DeploymentConfig(
+        deployment_config_id=config.config_id,
+        name=config.name,
+        compute_platform=words.platforms.wire(config.compute_platform),
+        minimum_healthy_hosts=None if config.minimum is None else minimum_to(config.minimum),
+        zonal=None if config.zonal is None else _zonal_to(config.zonal),
+        traffic_routing=None if config.traffic_routing is None else _routing_to(config.traffic_routing),
+        created_at=config.created_at,
+        is_predefined=config.is_predefined,
+    )
+
+
+def _zonal_to(zonal: ZonalConfig) -> inventory_pb2.ZonalConfig:
+    return inventory_pb2.ZonalConfig(
+        first_zone_monitor_duration_seconds=zonal.first_zone_monitor_seconds,
+        monitor_duration_seconds=zonal.monitor_seconds,
+        minimum_healthy_hosts_per_zone=minimum_to(zonal.minimum_per_zone),
+    )
+
+
+def zonal_from(zonal: inventory_pb2.ZonalConfig) -> ZonalConfig:
+    """Raises Invalid."""
+    has_first = zonal.HasField("first_zone_monitor_duration_seconds")
+    made = ZonalConfig(
+        first_zone_monitor_seconds=zonal.first_zone_monitor_duration_seconds if has_first else None,
+        monitor_seconds=zonal.monitor_duration_seconds
+        if zonal.HasField("monitor_duration_seconds")
+        else None,
+    )
+    if zonal.HasField("minimum_healthy_hosts_per_zone"):
+        return replace(made, minimum_per_zone=minimum_from(zonal.minimum_healthy_hosts_per_zone))
+    return made
+
+
+def _routing_to(routing: TrafficRouting) -> inventory_pb2.TrafficRouting:
+    return inventory_pb2.TrafficRouting(
+        type=words.traffic_routing.wire(routing.type),
+        percentage=routing.percentage,
+        interval_minutes=routing.interval_minutes,
+    )
+
+
+def routing_from(routing: inventory_pb2.TrafficRouting) -> TrafficRouting:
+    """Raises Invalid."""
+    return TrafficRouting(
+        type=words.traffic_routing.word(routing.type),
+        percentage=routing.percentage,
+        interval_minutes=routing.interval_minutes,
+    )
+
+
+def revision_to(revision: RegisteredRevision) -> inventory_pb2.Revision:
+    return inventory_pb2.Revision(
+        application_name=revision.application_name,
+        location=location_to(revision.location),
+        description=revision.description,
+        registered_at=revision.registered_at,
+        first_used_at=revision.first_used_at,
+        last_used_at=revision.last_used_at,
+        deployment_groups=revision.deployment_groups,
+        label=revision.label,
+    )
+
+
+def instance_to(
+    instance: Instance,
+    *,
+    last_heard: Instant | None,
+    health: Iterable[InstanceDeploymentHealth] = (),
+) -> inventory_pb2.Instance:
+    """`last_heard` is that of the instance's stream, None when it has none."""
+    return inventory_pb2.Instance(
+        instance_id=instance.instance_id,
+        name=instance.name,
+        kind=words.instance_kinds.wire(instance.kind),
+        arn=instance.arn,
+        tags=tags_to(instance.tags),
+        zone=instance.zone,
+        registered_at=instance.registered_at,
+        deregistered_at=instance.deregistered_at,
+        is_connected=last_heard is not None,
+        last_seen_at=instance.last_seen_at if last_heard is None else last_heard,
+        facts=facts_to(instance.facts),
+        certificate_expires_at=instance.certificate_expires_at,
+        health=[_health_to(one) for one in health],
+    )
+
+
+def _health_to(health: InstanceDeploymentHealth) -> inventory_pb2.InstanceDeploymentHealth:
+    installed = health.installed_revision
+    return inventory_pb2.InstanceDeploymentHealth(
+        application_name=health.application_name,
+        deployment_group_name=health.group_name,
+        instance_health=words.instance_health.wire(health.instance_health),
+        revision_health=words.revision_health.wire(health.revision_health),
+        installed_revision=None if installed is None else location_to(installed),
+        last_deployment_id=health.last_deployment_id,
+    )
+
+
+def join_token_to(token: JoinToken) -> tokens_pb2.JoinToken:
+    return tokens_pb2.JoinToken(
+        token_id=token.token_id,
+        uses=token.uses,
+        uses_left=token.uses_left,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        instance_name=token.instance_name,
+        tags=tags_to(token.tags),
+    )

@@ -1,0 +1,163 @@
+"""What several services share: revisions, tags, diagnostics, facts, pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ferryman.v1 import agents_pb2, inventory_pb2, types_pb2
+from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.core.inventory import Facts, Tag
+from ferryman_coordinator.core.model import (
+    AutoRollback,
+    BundleLocation,
+    Diagnostics,
+    LifecycleErrorCode,
+    MinimumHealthyHosts,
+    RevisionLocation,
+    UrlLocation,
+)
+from ferryman_coordinator.errors import Invalid
+from ferryman_coordinator.store.cursors import PageRequest
+
+_LOG_TAIL = 4096
+_TEXT = 16 * 1024
+
+
+def page_from(page: types_pb2.Page) -> PageRequest:
+    return PageRequest(size=page.size, token=page.token)
+
+
+def tags_to(tags: Iterable[Tag]) -> list[types_pb2.Tag]:
+    return [types_pb2.Tag(key=tag.key, value=tag.value) for tag in tags]
+
+
+def tags_from(tags: Iterable[types_pb2.Tag]) -> tuple[Tag, ...]:
+    return tuple(Tag(tag.key, tag.value) for tag in tags)
+
+
+def bundle_to(bundle: BundleLocation) -> types_pb2.BundleLocation:
+    return types_pb2.BundleLocation(
+        sha256=bundle.sha256,
+        size_bytes=bundle.size_bytes,
+        bundle_type=words.bundle_types.wire(bundle.bundle_type),
+    )
+
+
+def location_to(location: RevisionLocation) -> types_pb2.RevisionLocation:
+    if isinstance(location, BundleLocation):
+        return types_pb2.RevisionLocation(bundle=bundle_to(location))
+    url = types_pb2.UrlLocation(
+        url=location.url, bundle_type=words.bundle_types.wire(location.bundle_type), sha256=location.sha256
+    )
+    return types_pb2.RevisionLocation(url=url)
+
+
+def location_from(location: types_pb2.RevisionLocation) -> RevisionLocation | None:
+    """None when no source is set: whether that is a mistake, the operation decides. Raises Invalid."""
+    match location.WhichOneof("source"):
+        case "bundle":
+            return BundleLocation(
+                sha256=location.bundle.sha256,
+                size_bytes=location.bundle.size_bytes,
+                bundle_type=words.bundle_types.word(location.bundle.bundle_type),
+            )
+        case "url":
+            return UrlLocation(
+                url=location.url.url,
+                bundle_type=words.bundle_types.word(location.url.bundle_type),
+                sha256=location.url.sha256,
+            )
+        case _:
+            return None
+
+
+def minimum_to(minimum: MinimumHealthyHosts) -> inventory_pb2.MinimumHealthyHosts:
+    return inventory_pb2.MinimumHealthyHosts(type=words.healthy_hosts.wire(minimum.type), value=minimum.value)
+
+
+def minimum_from(minimum: inventory_pb2.MinimumHealthyHosts) -> MinimumHealthyHosts:
+    """Raises Invalid."""
+    return MinimumHealthyHosts(type=words.healthy_hosts.word(minimum.type), value=minimum.value)
+
+
+def rollback_to(settings: AutoRollback) -> inventory_pb2.AutoRollback:
+    events = [words.rollback_events.wire(event) for event in sorted(settings.events)]
+    return inventory_pb2.AutoRollback(enabled=settings.enabled, events=events)
+
+
+def rollback_from(settings: inventory_pb2.AutoRollback) -> AutoRollback:
+    """Raises Invalid."""
+    return AutoRollback(enabled=settings.enabled, events=words.rollback_events.words(settings.events))
+
+
+def diagnostics_to(diagnostics: Diagnostics) -> types_pb2.Diagnostics:
+    return types_pb2.Diagnostics(
+        error_code=words.error_codes.wire(diagnostics.error_code),
+        script_name=diagnostics.script_name,
+        message=diagnostics.message,
+        log_tail=diagnostics.log_tail,
+        detail_code=diagnostics.detail_code,
+        exit_status=diagnostics.exit_status,
+        signal=diagnostics.signal,
+        duration_ms=diagnostics.duration_ms,
+        host_log_path=diagnostics.host_log_path,
+    )
+
+
+def diagnostics_from(diagnostics: types_pb2.Diagnostics) -> Diagnostics:
+    """From an agent; texts are cut to what is kept of them (CP-257), so that none of them can fill the database."""
+    return Diagnostics(
+        error_code=words.error_codes.word_or(diagnostics.error_code, LifecycleErrorCode.UNKNOWN_ERROR),
+        script_name=diagnostics.script_name[:_TEXT],
+        message=diagnostics.message[:_TEXT],
+        log_tail=_last_bytes(diagnostics.log_tail, _LOG_TAIL),
+        detail_code=diagnostics.detail_code[:_TEXT],
+        exit_status=diagnostics.exit_status if diagnostics.HasField("exit_status") else None,
+        signal=diagnostics.signal if diagnostics.HasField("signal") else None,
+        duration_ms=diagnostics.duration_ms,
+        host_log_path=diagnostics.host_log_path[:_TEXT],
+    )
+
+
+def facts_to(facts: Facts) -> agents_pb2.Facts:
+    return agents_pb2.Facts(
+        host_name=facts.host_name,
+        os=facts.os,
+        os_version=facts.os_version,
+        kernel=facts.kernel,
+        architecture=facts.architecture,
+        agent_version=facts.agent_version,
+        addresses=facts.addresses,
+        boot_id=facts.boot_id,
+        cpu_count=facts.cpu_count,
+        memory_bytes=facts.memory_bytes,
+        disk_free_bytes=facts.disk_free_bytes,
+        disk_total_bytes=facts.disk_total_bytes,
+    )
+
+
+def facts_from(facts: agents_pb2.Facts) -> Facts:
+    """Raises Invalid for what is far larger than any host's."""
+    if facts.ByteSize() > _TEXT:
+        raise Invalid(
+            "InvalidFacts", f"the facts about the host have {facts.ByteSize()} bytes, more than {_TEXT}"
+        )
+    return Facts(
+        host_name=facts.host_name,
+        os=facts.os,
+        os_version=facts.os_version,
+        kernel=facts.kernel,
+        architecture=facts.architecture,
+        agent_version=facts.agent_version,
+        addresses=tuple(facts.addresses),
+        boot_id=facts.boot_id,
+        cpu_count=facts.cpu_count,
+        memory_bytes=facts.memory_bytes,
+        disk_free_bytes=facts.disk_free_bytes,
+        disk_total_bytes=facts.disk_total_bytes,
+    )
+
+
+def _last_bytes(text: str, limit: int) -> str:
+    encoded = text.encode("utf-8", "replace")
+    return encoded[-limit:].decode("utf-8", "ignore") if len(encoded) > limit else text

@@ -1,0 +1,50 @@
+"""TokenService: join tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from ferryman.v1 import tokens_pb2 as pb
+from ferryman.v1 import tokens_pb2_grpc
+from ferryman_coordinator.api.mapping.inventory import join_token_to
+from ferryman_coordinator.api.mapping.values import page_from, tags_from
+from ferryman_coordinator.core.inventory import TokenId
+from ferryman_coordinator.operations.tokens import JoinTokens
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class TokenServicer(tokens_pb2_grpc.TokenServiceServicer):
+    def __init__(self, join_tokens: JoinTokens) -> None:
+        self._join_tokens = join_tokens
+
+    def register(self, server: grpc.aio.Server) -> str:
+        tokens_pb2_grpc.add_TokenServiceServicer_to_server(self, server)
+        return "ferryman.v1.TokenService"
+
+    async def CreateJoinToken(
+        self, request: pb.CreateJoinTokenRequest, context: Context
+    ) -> pb.CreateJoinTokenResponse:
+        text, token = await self._join_tokens.create(
+            uses=request.uses or 1,
+            is_unlimited=request.unlimited_uses,
+            ttl_seconds=request.ttl_seconds,
+            instance_name=request.instance_name,
+            tags=tags_from(request.tags),
+        )
+        return pb.CreateJoinTokenResponse(token=text, join_token=join_token_to(token))
+
+    async def ListJoinTokens(
+        self, request: pb.ListJoinTokensRequest, context: Context
+    ) -> pb.ListJoinTokensResponse:
+        page = await self._join_tokens.list(page_from(request.page))
+        tokens = [join_token_to(token) for token in page.items]
+        return pb.ListJoinTokensResponse(join_tokens=tokens, next_page_token=page.next_token)
+
+    async def RevokeJoinToken(
+        self, request: pb.RevokeJoinTokenRequest, context: Context
+    ) -> pb.RevokeJoinTokenResponse:
+        await self._join_tokens.revoke(TokenId(request.token_id))
+        return pb.RevokeJoinTokenResponse()
