@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 
 import grpc
 
+from ferryman.channel import UPLOAD_PART_LIMIT, channel_options
 from ferryman.v1 import (
     bundles_pb2,
     bundles_pb2_grpc,
@@ -29,10 +30,8 @@ from ferryman_client.errors import BundleProblem, CoordinatorFault, Unreachable,
 from ferryman_client.profiles import Profile
 
 CALL_TIMEOUT_SECONDS = 30.0
-CHUNK_BYTES = 1 << 20
 # A watch that lost its coordinator tries again after these pauses, then every last one.
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-_KEEPALIVE = (("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000))
 
 FINAL_STATUSES = frozenset(
     (
@@ -59,7 +58,7 @@ class Client:
             grpc.ssl_channel_credentials(root_certificates=profile.ca()),
             grpc.access_token_call_credentials(profile.token()),
         )
-        self._channel = grpc.aio.secure_channel(self.address, credentials, options=_KEEPALIVE)
+        self._channel = grpc.aio.secure_channel(self.address, credentials, options=channel_options())
         self.deployments: deployments_pb2_grpc.DeploymentServiceAsyncStub
         self.deployments = deployments_pb2_grpc.DeploymentServiceStub(self._channel)
         self.inventory: inventory_pb2_grpc.InventoryServiceAsyncStub
@@ -169,7 +168,7 @@ async def _chunks(path: Path) -> AsyncIterator[bytes]:
     try:
         file = await asyncio.to_thread(path.open, "rb")
         with file:
-            while content := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            while content := await asyncio.to_thread(file.read, UPLOAD_PART_LIMIT):
                 yield content
     except OSError as problem:
         raise BundleProblem(f"cannot read {path}: {problem.strerror}") from problem

@@ -1,0 +1,299 @@
+"""`ferryman deployment`: list, show, watch, stop, logs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ferryman.v1 import deployments_pb2, types_pb2
+from ferryman_client.cli import render
+from ferryman_client.cli.pages import every_page
+from ferryman_client.cli.progress import Progress
+from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail
+from ferryman_client.cli.watch import follow, print_summary
+from ferryman_client.cli.words import (
+    deployment_status,
+    enum_number,
+    error_code,
+    event_status,
+    healthy_hosts,
+    iso_time,
+    revision_label,
+    rollback_text,
+    target_status,
+    words_of,
+)
+from ferryman_client.client import Client
+
+app = typer.Typer(no_args_is_help=True, help="Deployments: follow, stop, read their logs.")
+
+IdArgument = Annotated[str, typer.Argument(help="Id of the deployment, d-….")]
+
+
+@app.command(name="list")
+def list_(
+    application: Annotated[str, typer.Option("--application", "-a", help="With --group: only theirs.")] = "",
+    group: Annotated[str, typer.Option("--group", "-g")] = "",
+    status: Annotated[
+        list[str] | None, typer.Option("--status", help="Only these, e.g. InProgress. Repeat.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List deployments, newest first."""
+    statuses = [_status_number(word) for word in status or ()]
+
+    async def read(client: Client) -> list[deployments_pb2.Deployment]:
+        request = deployments_pb2.ListDeploymentsRequest(
+            application_name=application, deployment_group_name=group, statuses=statuses
+        )
+        found: list[deployments_pb2.Deployment] = []
+        async for page in every_page(
+            lambda page: client.call(client.deployments.ListDeployments, page), request
+        ):
+            found.extend(page.deployments)
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    found = ask(read)
+    if as_json:
+        render.print_json(found)
+        return
+    columns = (
+        "DEPLOYMENT",
+        "APPLICATION",
+        "GROUP",
+        "REVISION",
+        "BY",
+        "STATUS",
+        "TARGETS",
+        "CREATED",
+        "DESCRIPTION",
+    )
+    render.print_table(columns, (_row(item) for item in found), empty="no deployments; `ferryman deploy`")
+
+
+@app.command()
+def show(
+    deployment_id: IdArgument,
+    target: Annotated[str, typer.Option("--target", help="One instance, with the log of what failed.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show a deployment and its targets."""
+    if target:
+        _show_target(deployment_id, target, as_json=as_json)
+        return
+
+    async def read(client: Client) -> deployments_pb2.DeploymentSnapshot:
+        request = deployments_pb2.GetDeploymentRequest(deployment_id=deployment_id)
+        found = (await client.call(client.deployments.GetDeployment, request)).deployment
+        snapshot = deployments_pb2.DeploymentSnapshot(deployment=found)
+        if found.HasField("started_at") or found.HasField("completed_at"):
+            pages = every_page(
+                lambda page: client.call(client.deployments.ListDeploymentTargets, page),
+                deployments_pb2.ListDeploymentTargetsRequest(deployment_id=deployment_id),
+            )
+            async for page in pages:
+                snapshot.targets.extend(page.targets)
+        return snapshot
+
+    snapshot = ask(read)
+    if as_json:
+        render.print_json(snapshot)
+        return
+    render.print_details(_details(snapshot.deployment))
+    if snapshot.targets:
+        render.say("")
+        render.print_table(
+            ("INSTANCE", "ZONE", "STATUS", "LAST EVENT", "UPDATED"),
+            (_target_row(item) for item in snapshot.targets),
+            empty="",
+        )
+        render.say("")
+    progress = Progress()
+    progress.apply(deployments_pb2.WatchDeploymentResponse(snapshot=snapshot))
+    print_summary(progress)
+
+
+@app.command()
+def watch(
+    deployment_id: IdArgument,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Stop watching after so many seconds.")
+    ] = None,
+) -> None:
+    """Follow a deployment to its end; exits 0, 1 or 3 as it Succeeded, Failed or was Stopped."""
+    raise typer.Exit(ask(lambda client: follow(client, deployment_id, timeout)))
+
+
+@app.command()
+def stop(
+    deployment_id: IdArgument,
+    rollback: Annotated[
+        bool | None,
+        typer.Option("--rollback/--no-rollback", help="Instead of what the deployment's settings say."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a deployment: running lifecycle events end, nothing more starts."""
+    request = deployments_pb2.StopDeploymentRequest(
+        deployment_id=deployment_id, auto_rollback_enabled=rollback
+    )
+    response = ask(lambda client: client.call(client.deployments.StopDeployment, request))
+    if as_json:
+        render.print_json(response)
+    else:
+        render.say(response.message)
+
+
+@app.command()
+def logs(
+    deployment_id: IdArgument,
+    target: Annotated[str, typer.Option("--target", help="Only this instance.")] = "",
+    follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what hooks print now.")] = False,
+) -> None:
+    """Print the ends of the logs of failed hooks; with -f, what hooks print from now on."""
+    if follow_:
+        ask(lambda client: _follow_logs(client, deployment_id, target))
+    else:
+        ask(lambda client: _print_tails(client, deployment_id, target))
+
+
+async def _follow_logs(client: Client, deployment_id: str, target: str) -> None:
+    request = deployments_pb2.FollowLogsRequest(deployment_id=deployment_id, instance=target)
+    async for line in client.stream(client.deployments.FollowLogs, request):
+        name = f"{line.instance_name} {line.lifecycle_event} {line.script_name}"
+        if line.dropped_before:
+            render.note(
+                f"{name}: {line.dropped_before} lines left out; they are in the instance's scripts.log"
+            )
+        render.out.print(
+            f"[dim]{iso_time(line.at)} {render.plain_text(name)}[/] "
+            f"{'[red]' if line.is_stderr else ''}{render.plain_text(line.text)}{'[/]' if line.is_stderr else ''}"
+        )
+
+
+async def _print_tails(client: Client, deployment_id: str, target: str) -> None:
+    request = deployments_pb2.ListDeploymentTargetsRequest(deployment_id=deployment_id)
+    shown = 0
+    async for page in every_page(
+        lambda page: client.call(client.deployments.ListDeploymentTargets, page), request
+    ):
+        for item in page.targets:
+            if target in ("", item.instance_id, item.instance_name):
+                shown += _print_target_tails(item)
+    if not shown:
+        render.note("no hook of this deployment has left a log; -f shows what hooks print now")
+
+
+def _print_target_tails(target: deployments_pb2.Target) -> int:
+    events = [event for event in target.lifecycle_events if event.diagnostics.log_tail]
+    for event in events:
+        render.out.print(f"[bold]{render.plain_text(target.instance_name)} {event.name}[/]")
+        for line in event.diagnostics.log_tail.splitlines():
+            render.say(f"  {line}")
+    return len(events)
+
+
+def _status_number(word: str) -> types_pb2.DeploymentStatus.ValueType:
+    descriptor = types_pb2.DeploymentStatus.DESCRIPTOR
+    number = enum_number(descriptor, word)
+    if number is None:
+        fail(f"'{word}' is no status: choose from {', '.join(words_of(descriptor))}", EXIT_USAGE)
+    return types_pb2.DeploymentStatus.ValueType(number)
+
+
+def _row(item: deployments_pb2.Deployment) -> tuple[str, ...]:
+    overview = item.overview
+    total = sum(
+        (overview.pending, overview.in_progress, overview.succeeded, overview.failed, overview.skipped)
+    )
+    done = f"{overview.succeeded}/{total}" + (f", {overview.failed} failed" if overview.failed else "")
+    return (
+        item.deployment_id,
+        render.plain_text(item.application_name),
+        render.plain_text(item.deployment_group_name),
+        revision_label(item.revision),
+        item.creator,
+        render.status(deployment_status(item.status)),
+        done,
+        iso_time(item.created_at),
+        render.plain_text(item.description or "-"),
+    )
+
+
+def _details(item: deployments_pb2.Deployment) -> list[tuple[str, str]]:
+    limits = (
+        f"{item.counted_instances} instances, {item.minimum_healthy} stay healthy, {item.concurrency} at once"
+    )
+    return [
+        ("Deployment", item.deployment_id),
+        ("Application", render.plain_text(item.application_name)),
+        ("Group", render.plain_text(item.deployment_group_name)),
+        ("Status", render.status(deployment_status(item.status))),
+        ("Revision", revision_label(item.revision)),
+        (
+            "Previous revision",
+            revision_label(item.previous_revision) if item.HasField("previous_revision") else "",
+        ),
+        ("Configuration", f"{item.deployment_config_name} ({healthy_hosts(item.minimum_healthy_hosts)})"),
+        ("Limits", limits if item.counted_instances else ""),
+        ("Rollback on", rollback_text(item.auto_rollback)),
+        ("Created by", item.creator),
+        ("Description", render.plain_text(item.description)),
+        ("Created", iso_time(item.created_at)),
+        ("Started", iso_time(item.started_at) if item.HasField("started_at") else ""),
+        ("Completed", iso_time(item.completed_at) if item.HasField("completed_at") else ""),
+        ("Stopped by", render.plain_text(item.stopped_by)),
+        ("Rollback of", item.rollback.rollback_triggering_deployment_id),
+    ]
+
+
+def _target_row(target: deployments_pb2.Target) -> tuple[str, ...]:
+    last = next(
+        (event for event in reversed(target.lifecycle_events) if event.HasField("started_at")),
+        deployments_pb2.LifecycleEvent(),
+    )
+    return (
+        render.plain_text(target.instance_name),
+        target.zone or "-",
+        render.status(target_status(target.status)),
+        f"{last.name} {render.status(event_status(last.status))}" if last.name else "-",
+        iso_time(target.last_updated_at) if target.last_updated_at else "-",
+    )
+
+
+def _show_target(deployment_id: str, instance: str, *, as_json: bool) -> None:
+    request = deployments_pb2.GetDeploymentTargetRequest(deployment_id=deployment_id, instance=instance)
+    target = ask(lambda client: client.call(client.deployments.GetDeploymentTarget, request)).target
+    if as_json:
+        render.print_json(target)
+        return
+    render.print_details(
+        (
+            ("Instance", render.plain_text(target.instance_name)),
+            ("Id", target.instance_id),
+            ("Status", render.status(target_status(target.status))),
+        )
+    )
+    render.say("")
+    rows = (
+        (
+            event.name,
+            render.status(event_status(event.status)),
+            _duration(event),
+            error_code(event.diagnostics.error_code) if event.HasField("diagnostics") else "-",
+            render.plain_text(event.diagnostics.message or "-"),
+        )
+        for event in target.lifecycle_events
+    )
+    render.print_table(("EVENT", "STATUS", "TOOK", "CODE", "MESSAGE"), rows, empty="no events yet")
+    _print_target_tails(target)
+
+
+def _duration(event: deployments_pb2.LifecycleEvent) -> str:
+    if not event.HasField("started_at") or not event.HasField("ended_at"):
+        return "-"
+    return f"{(event.ended_at - event.started_at) / 1000:.1f} s"

@@ -1,0 +1,93 @@
+"""Prints tables, details, JSON and errors; the only module that prints, but for the live view in `watch.py`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ferryman_client.cli.words import plain
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_STATUS_STYLES = {
+    "Succeeded": "green",
+    "Failed": "bold red",
+    "Stopped": "yellow",
+    "Skipped": "dim",
+    "InProgress": "cyan",
+    "Baking": "cyan",
+    "Pending": "dim",
+}
+
+
+def status(word: str) -> str:
+    """Returns a status word with its colour."""
+    style = _STATUS_STYLES.get(word)
+    return f"[{style}]{word}[/]" if style else word
+
+
+def print_json(value: Message | Sequence[Message] | dict[str, Any]) -> None:
+    """Prints one message, a list of them, or a mapping, as JSON."""
+    if isinstance(value, Message):
+        shown: Any = plain(value)
+    elif isinstance(value, dict):
+        shown = value
+    else:
+        shown = [plain(message) for message in value]
+    sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Prints rows under their columns; `empty` says what it means that there are none. Cells may hold markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        # As wide as it needs to be when it goes into a file or a pipe.
+        width = None if out.is_terminal else 10_000
+        out.print(table, width=width, soft_wrap=not out.is_terminal, crop=out.is_terminal)
+    else:
+        err.print(empty)
+
+
+def print_details(rows: Iterable[tuple[str, str]]) -> None:
+    """Prints labelled values, one a line; empty values are left out. Values may hold markup."""
+    for label, value in rows:
+        if value:
+            out.print(f"[bold]{label + ':':<22}[/] {value}")
+
+
+def say(text: str) -> None:
+    """Prints one plain line of the answer."""
+    out.print(escape(text))
+
+
+def note(text: str) -> None:
+    """Prints a remark on standard error, so that it does not get into a pipe."""
+    err.print(escape(text))
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Prints warnings on standard error."""
+    for text in texts:
+        err.print(f"[yellow]warning:[/] {escape(text)}")
+
+
+def print_error(text: str) -> None:
+    """Prints why the command did not do what it should."""
+    err.print(f"[bold red]error:[/] {escape(text)}")
+
+
+def plain_text(text: str) -> str:
+    """Returns text as markup that shows it as it is."""
+    return escape(text)

@@ -1,0 +1,86 @@
+"""`ferryman token`: create, list, revoke."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ferryman.v1 import tokens_pb2
+from ferryman_client.cli import render
+from ferryman_client.cli.configs import parse_duration
+from ferryman_client.cli.pages import every_page
+from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail, parse_tag
+from ferryman_client.cli.words import iso_time, tags_text
+from ferryman_client.client import Client
+
+app = typer.Typer(no_args_is_help=True, help="Join tokens: who may enrol an instance.")
+
+
+@app.command()
+def create(
+    join: Annotated[bool, typer.Option("--join", help="A token that enrols instances.")] = False,
+    uses: Annotated[
+        int, typer.Option("--uses", min=0, help="How many instances; 0 for as many as come.")
+    ] = 1,
+    ttl: Annotated[str, typer.Option("--ttl", help="How long it can be used: 30m, 1h, 7d.")] = "1h",
+    instance_name: Annotated[str, typer.Option("--instance-name", help="Name of the one instance.")] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="KEY=VALUE for each instance. Repeat.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a token. It is shown once, now."""
+    if not join:
+        fail("say what the token is for: --join", EXIT_USAGE)
+    request = tokens_pb2.CreateJoinTokenRequest(
+        uses=uses,
+        unlimited_uses=uses == 0,
+        ttl_seconds=parse_duration(ttl),
+        instance_name=instance_name,
+        tags=[parse_tag(text) for text in tag or ()],
+    )
+    response = ask(lambda client: client.call(client.tokens.CreateJoinToken, request))
+    if as_json:
+        render.print_json(response)
+        return
+    render.say(response.token)
+    often = "as often as wanted" if not response.join_token.uses else f"{response.join_token.uses} time(s)"
+    render.note(f"usable {often} until {iso_time(response.join_token.expires_at)}; on the instance:")
+    render.note("  ferryman-agent enroll --coordinator HOST:7420 --token …")
+
+
+@app.command(name="list")
+def list_(as_json: JsonOption = False) -> None:
+    """List join tokens; their text is not kept."""
+
+    async def read(client: Client) -> list[tokens_pb2.JoinToken]:
+        request = tokens_pb2.ListJoinTokensRequest()
+        pages = every_page(lambda page: client.call(client.tokens.ListJoinTokens, page), request)
+        return [item async for response in pages for item in response.join_tokens]
+
+    found = ask(read)
+    if as_json:
+        render.print_json(found)
+        return
+    rows = (
+        (
+            item.token_id,
+            f"{item.uses_left} of {item.uses}" if item.uses else "unlimited",
+            iso_time(item.expires_at),
+            iso_time(item.revoked_at) if item.HasField("revoked_at") else "-",
+            render.plain_text(item.instance_name or "-"),
+            render.plain_text(tags_text(item.tags) or "-"),
+        )
+        for item in found
+    )
+    columns = ("ID", "USES LEFT", "EXPIRES", "REVOKED", "INSTANCE", "TAGS")
+    render.print_table(columns, rows, empty="no join tokens; `ferryman token create --join`")
+
+
+@app.command()
+def revoke(token_id: Annotated[str, typer.Argument(help="Id as `token list` shows it.")]) -> None:
+    """Make a join token unusable. Instances that enrolled with it stay."""
+    request = tokens_pb2.RevokeJoinTokenRequest(token_id=token_id)
+    ask(lambda client: client.call(client.tokens.RevokeJoinToken, request))
+    render.say(f"join token {token_id} revoked")
