@@ -157,7 +157,7 @@ class Course:
 
         Silence counts from the moment that the agent has the command: before that the start timer is enough.
         """
-        if not target.is_running:
+        if target.completed_at is not None:
             return None
         if target.silent_since is None or target.phase is CommandPhase.OFFERED:
             return target.deadline

@@ -29,7 +29,7 @@ def conclude(
     final = replace(
         record, status=status, error=error, ending=None, ending_status=None, bake_until=None, completed_at=now
     )
-    decision = rollback.decide(spec, replace(final, rollback_message=""))
+    decision = rollback.decide(spec, final)
     if isinstance(decision, str):
         final = replace(final, rollback_message=decision)
         return final, (RolloutChanged(record=final),)

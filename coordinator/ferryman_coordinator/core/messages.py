@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from ferryman_coordinator.core.hot import hot_dataclass
 from ferryman_coordinator.core.model import (
     CommandId,
     Diagnostics,
@@ -144,14 +145,14 @@ class RolloutChanged:
     record: RolloutRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_dataclass(frozen=True, slots=True, kw_only=True)
 class TargetChanged:
     """One target's record, whole. A terminal status is also the fact that health is derived from (CP-315)."""
 
     record: TargetRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_dataclass(frozen=True, slots=True, kw_only=True)
 class EventChanged:
     instance_id: InstanceId
     record: EventRecord
@@ -194,7 +195,7 @@ class CancelSegment:
 Command = RunSegment | CancelSegment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What one call of the core asks for."""
 

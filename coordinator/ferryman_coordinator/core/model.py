@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
+from ferryman_coordinator.core.hot import hot_dataclass
+
 Instant = NewType("Instant", int)
 """Wall-clock milliseconds since the Unix epoch, by the coordinator's clock."""
 
@@ -295,7 +297,7 @@ class CommandPhase(StrEnum):
     STARTED = "Started"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRecord:
     """All that is stored of one target, but its lifecycle events. Its outstanding command is derived from it (D2)."""
 
@@ -324,7 +326,7 @@ class TargetRecord:
     updated_at: Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
     """One lifecycle event of one target.
 

@@ -93,12 +93,10 @@ def _target_faults(target: Target, course: Course, deadlines: Deadlines) -> Iter
         yield f"{target.label} is due at {course.due(target)}, {deadlines.of(target.ordinal)} is kept"
     if target.is_running != (target.completed_at is None and target.started_at is not None):
         yield f"{target.label} is {target.status}, started at {target.started_at}, ended at {target.completed_at}"
-    if target.is_running and target.phase is CommandPhase.NONE:
+    has_command = target.phase is not CommandPhase.NONE
+    if target.is_running and not has_command:
         yield f"{target.label} is in progress without a command"
     if target.is_running and target.deadline is None and target.phase is not CommandPhase.QUEUED:
         yield f"{target.label} may stay in progress for ever"
-    if (
-        target.status in (TargetStatus.PENDING, TargetStatus.SKIPPED, TargetStatus.SUCCEEDED)
-        and target.phase is not CommandPhase.NONE
-    ):
+    if has_command and target.status not in (TargetStatus.IN_PROGRESS, TargetStatus.FAILED):
         yield f"{target.label} is {target.status} and has a command"

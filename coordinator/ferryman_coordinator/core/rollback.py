@@ -19,8 +19,8 @@ from ferryman_coordinator.core.model import (
 def decide(spec: RolloutSpec, ended: RolloutRecord) -> RollbackOrdered | str:
     """A rollback, or why there is none: a sentence when one was wanted and is impossible, else an empty one.
 
-    `ended` is the final record, its rollback message still empty. A deployment that failed before its first target
-    changed nothing and is not rolled back; one that was stopped then is, if that is asked for (CP-329, CP-334).
+    A deployment that failed before its first target changed nothing and is not rolled back; one that was stopped
+    then is, if that is asked for (CP-329, CP-334).
     """
     if spec.creator is Creator.ROLLBACK:
         # A failed rollback is not rolled back (CP-342); its message says how it went (CP-338).

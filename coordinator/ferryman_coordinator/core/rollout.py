@@ -80,10 +80,11 @@ class Rollout:
             raise ValueError(f"deployment {spec.deployment_id} has an instance twice among its members")
         self._running = {target.instance_id: target for target in schedule.order if target.is_running}
         self._failed = [target for target in schedule.order if target.status is TargetStatus.FAILED]
-        # What runs has been told to end, so the run cap has nothing left to do.
-        self._is_cut_short = record.ending is not None and all(
-            one.is_cancelled for one in self._running.values()
-        )
+        # Once everything that runs has been told to end, the run cap has nothing left to do.
+        is_cut_short = record.ending is not None and all(one.is_cancelled for one in self._running.values())
+        self._cap_at: Instant | None = None
+        if record.started_at is not None and not is_cut_short:
+            self._cap_at = Instant(record.started_at + spec.timers.run_cap_ms)
         self._deadlines = Deadlines(len(schedule.order))
         for target in self._running.values():
             self._deadlines.put(target.ordinal, self._course.due(target))
@@ -120,8 +121,10 @@ class Rollout:
             rollout = cls(spec, record, Schedule(spec, (), fleet.counted, record.zone_counted), now)
             rollout._conclude(DeploymentStatus.FAILED, refused, draft)
         else:
+            transitions.DEPLOYMENT.check(record.status, DeploymentStatus.IN_PROGRESS, spec.deployment_id)
+            record = replace(record, status=DeploymentStatus.IN_PROGRESS, started_at=now)
             rollout = cls(spec, record, schedule, now)
-            rollout._move(DeploymentStatus.IN_PROGRESS, draft, started_at=now)
+            draft.changes.append(RolloutChanged(record=record))
             for target in schedule.order:
                 draft.target(target)
             rollout._settle(draft)
@@ -183,13 +186,15 @@ class Rollout:
     @property
     def wake_at(self) -> Instant | None:
         """When `handle(Tick(), …)` is due; None when nothing is."""
-        if self._record.status.is_terminal:
+        if self._record.completed_at is not None:
             return None
+        wake = self._cap_at
         first = self._deadlines.first()
-        wake = None if first is None else first[0]
-        for other in (self._record.bake_until, self._cap_at):
-            if other is not None and (wake is None or other < wake):
-                wake = other
+        if first is not None and (wake is None or first[0] < wake):
+            wake = first[0]
+        bake_until = self._record.bake_until
+        if bake_until is not None and (wake is None or bake_until < wake):
+            wake = bake_until
         return wake
 
     def outstanding(self, instance_id: InstanceId) -> tuple[Command, ...]:
@@ -217,7 +222,7 @@ class Rollout:
         A report that contradicts what is known raises InvariantBroken with the story of its target. Nothing has
         changed then, and the rollout goes on without it.
         """
-        if self._record.status.is_terminal:
+        if self._record.completed_at is not None:
             return Outcome()
         # A clock that was put back must not make anything end before it began (CP-233).
         draft = Draft(max(now, self._now))
@@ -229,8 +234,10 @@ class Rollout:
 
     def _outcome(self, draft: Draft) -> Outcome:
         self._now = draft.now
-        self._story.note(draft.changes, draft.now)
-        return Outcome(changes=tuple(draft.changes), commands=tuple(draft.commands), wake_at=self.wake_at)
+        changes = tuple(draft.changes)
+        if changes:
+            self._story.note(changes, draft.now)
+        return Outcome(changes=changes, commands=tuple(draft.commands), wake_at=self.wake_at)
 
     def _tell(self, event: Event) -> list[str]:
         target = self._targets.get(getattr(event, "instance_id", InstanceId("")))
@@ -325,14 +332,6 @@ class Rollout:
 
     # Time -------------------------------------------------------------------------------------------------------------
 
-    @property
-    def _cap_at(self) -> Instant | None:
-        """When the deployment has run for too long."""
-        started_at = self._record.started_at
-        if started_at is None or self._is_cut_short:
-            return None
-        return Instant(started_at + self._spec.timers.run_cap_ms)
-
     def _tick(self, event: Tick, draft: Draft) -> None:
         """Act on everything that is due, in the order in which it became due."""
         while (wake := self.wake_at) is not None and wake <= draft.now:
@@ -378,7 +377,7 @@ class Rollout:
 
     def _settle(self, draft: Draft) -> None:
         """Start whoever may start; with nothing in progress, see what comes next (CP section 13.2)."""
-        while not self._record.status.is_terminal:
+        while self._record.completed_at is None:
             if self._record.ending is None and self._record.status is not DeploymentStatus.BAKING:
                 self._start_targets(draft)
             if self._schedule.fleet.in_progress:
@@ -443,7 +442,7 @@ class Rollout:
         """End, and let what is in progress finish only its running event (CP-236)."""
         if self._record.ending is None:
             self._begin_end(cause, status, draft)
-        self._is_cut_short = True
+        self._cap_at = None
         for target in self._running.values():
             self._course.cancel(target, draft)
             self._deadlines.put(target.ordinal, self._course.due(target))
