@@ -72,7 +72,7 @@ class Cursors:
     def token(self, scope: Sequence[object], key: Key) -> str:
         """The token for what comes after the item with `key`."""
         payload = msgspec.json.encode(key)
-        return base64.urlsafe_b64encode(self._seal(scope, payload) + payload).decode().rstrip("=")
+        return _text(self._seal(scope, payload) + payload)
 
     def read(self, scope: Sequence[object], token: str) -> Key:
         """The key in a token; raises Invalid (InvalidNextTokenException) unless it was made here for `scope`."""
@@ -81,7 +81,8 @@ class Cursors:
         except (binascii.Error, ValueError):
             raw = b""
         seal, payload = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
-        if not payload or not hmac.compare_digest(seal, self._seal(scope, payload)):
+        is_ours = bool(payload) and hmac.compare_digest(seal, self._seal(scope, payload))
+        if not is_ours or _text(raw) != token:
             raise Invalid(
                 "InvalidNextTokenException",
                 "the page token does not belong to this list with these filters: start again without a token",
@@ -92,6 +93,10 @@ class Cursors:
         where = msgspec.json.encode(scope, order="deterministic")
         whole = len(where).to_bytes(8, "big") + where + payload
         return hmac.digest(self._secret, whole, hashlib.sha256)[:_SEAL_BYTES]
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _size(asked: int) -> int:

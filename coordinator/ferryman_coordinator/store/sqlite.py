@@ -129,13 +129,19 @@ class SqliteDatabase:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """See `Database.reading`."""
+        connection = self._readers.connect()
         try:
-            async with self._readers.connect() as connection:
-                yield connection
+            await connection.start()
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise self._faults.unavailable(error) from error
+        try:
+            yield connection
         except sa.exc.DBAPIError as error:
             if self._faults.is_unavailable(error):
                 raise self._faults.unavailable(error) from error
             raise
+        finally:
+            await asyncio.shield(connection.close())
 
     async def close(self) -> None:
         """See `Database.close`."""
