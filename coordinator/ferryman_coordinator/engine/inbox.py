@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ferryman_coordinator.core.messages import Event
@@ -74,6 +74,11 @@ class Inbox:
             self._something.clear()
             await self._something.wait()
         return self._rounds.popleft()
+
+    def waiting(self) -> Iterator[Event]:
+        """What was put and not taken yet."""
+        for waiting in self._rounds:
+            yield from waiting.events
 
     def refuse(self, because: BaseException) -> None:
         """Fail what waits, and everything that still comes, with `because`."""

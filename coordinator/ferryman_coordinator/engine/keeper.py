@@ -1,0 +1,89 @@
+"""Stores what the rounds of one live deployment come to: each as one batch, whatever it touches (CP-423)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ferryman_coordinator.core.inventory import Deployment
+from ferryman_coordinator.core.messages import Change, RollbackOrdered
+from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, Instant
+from ferryman_coordinator.engine.creation import enter_new, enter_use
+from ferryman_coordinator.engine.ledger import Ledger
+from ferryman_coordinator.engine.loading import Loaded
+from ferryman_coordinator.engine.succession import enter_progress, successor
+from ferryman_coordinator.engine.surroundings import Surroundings
+from ferryman_coordinator.engine.updates import Update
+from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.queries import deployments as queries
+
+
+class Keeper:
+    """Of one live deployment, from what is stored of it."""
+
+    def __init__(self, around: Surroundings, loaded: Loaded) -> None:
+        self._around = around
+        self._ledger = Ledger(loaded.deployment, loaded.rollout.sequence, loaded.rollout.targets)
+        self._triggering = loaded.triggering
+
+    @property
+    def deployment(self) -> Deployment:
+        """As it is stored, or is about to be."""
+        return replace(self._ledger.deployment, overview=self._ledger.overview)
+
+    async def keep(self, changes: Sequence[Change], now: Instant) -> Sequence[Update]:
+        """Store the changes and what goes with them; returns what to tell watchers.
+
+        With a RollbackOrdered among them the rollback's deployment is stored too, and its inbox is reserved.
+        """
+        if not changes:
+            return ()
+        batch = Batch()
+        rollback = await self._successor(changes, now)
+        before = self._ledger.deployment.record.status
+        updates = self._ledger.enter(changes, now, batch)
+        self._enter_progress(before, batch)
+        if rollback is None:
+            await self._around.store.write(batch)
+            return updates
+        # Behind the end of this deployment: the group has one unfinished deployment at any moment (CP-416).
+        enter_new(batch, rollback, is_retried=True)
+        enter_use(batch, rollback)
+        await self._write_with(rollback.deployment_id, batch)
+        return updates
+
+    async def _write_with(self, rollback_id: DeploymentId, batch: Batch) -> None:
+        self._around.launcher.reserve(rollback_id)
+        try:
+            await self._around.store.write(batch)
+        except BaseException:
+            self._around.launcher.release(rollback_id)
+            raise
+        self._around.statistics.rollbacks += 1
+
+    async def _successor(self, changes: Sequence[Change], now: Instant) -> Deployment | None:
+        for change in changes:
+            if isinstance(change, RollbackOrdered):
+                rollback_id = await self._unused_id()
+                self._ledger.deployment = replace(self._ledger.deployment, rollback_deployment_id=rollback_id)
+                return successor(self._ledger.deployment, change, rollback_id, now)
+        return None
+
+    async def _unused_id(self) -> DeploymentId:
+        """Asked for here, since the batch overwrites rows of that id: it may be stored twice."""
+        while True:
+            drawn = self._around.ids.deployment_id()
+
+            async def find(wanted: DeploymentId = drawn) -> Deployment | None:
+                async with self._around.store.reading() as connection:
+                    return await queries.get(connection, wanted)
+
+            if await self._around.store.insist(find) is None:
+                return drawn
+
+    def _enter_progress(self, before: DeploymentStatus, batch: Batch) -> None:
+        deployment = self._ledger.deployment
+        triggering_id = deployment.rollback_triggering_deployment_id
+        if triggering_id is None or self._triggering is None or deployment.record.status is before:
+            return
+        enter_progress(batch, triggering_id, self._triggering, deployment.record.status)
