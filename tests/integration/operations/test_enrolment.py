@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from ferryman_coordinator.core.inventory import Facts, InstanceKind, Tag
+from ferryman_coordinator.core.model import DeploymentId, InstanceId, TargetStatus
+from ferryman_coordinator.errors import Conflict, Denied, Invalid, LimitExceeded, Refused, Unauthenticated
+from ferryman_coordinator.operations.enrolment import EnrolOrder
+from ferryman_coordinator.store import tables
+from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.cursors import PageRequest
+from ferryman_coordinator.store.records import target_row
+from tests.support.coordinator_records import target_record
+from tests.support.desk import Desk
+
+
+async def order(desk: Desk, **options: object) -> EnrolOrder:
+    """An order with a token that is good for several."""
+    text, _ = await desk.tokens.create(uses=5)
+    return replace(EnrolOrder(join_token=text, facts=Facts(host_name="host-1.example.org")), **options)  # type: ignore[arg-type]
+
+
+async def identity_refusal(desk: Desk, serial: str) -> str:
+    with pytest.raises(Unauthenticated) as refused:
+        await desk.enrolment.identify(serial)
+    return refused.value.reason
+
+
+async def instances(desk: Desk) -> list[str]:
+    return [one.name for one in (await desk.instances.list(PageRequest())).items]
+
+
+@pytest.mark.req("CP-074", "CP-075", "CP-079", "CP-063")
+async def test_an_instance_enrols(desk: Desk) -> None:
+    wanted = await order(desk, instance_name="web-1", tags=[Tag("role", "web")], zone="eu-1a")
+    instance = await desk.enrolment.enrol(wanted, desk.certify)
+    assert re.fullmatch(r"mi-[0-9a-f]{17}", instance.instance_id)
+    assert re.fullmatch(r"arn:aws:codedeploy:eu-1:123456789012:instance/web-1_[0-9A-Za-z]{10}", instance.arn)
+    assert (instance.name, instance.tags, instance.zone) == ("web-1", (Tag("role", "web"),), "eu-1a")
+    assert (instance.kind, instance.registered_at) == (InstanceKind.ON_PREMISES, desk.clock.now())
+    known = await desk.instances.get("web-1")
+    assert known.instance == instance
+    assert known.health == ()
+    assert await desk.instances.get(instance.instance_id) == known
+    assert await desk.enrolment.identify("1") == instance.instance_id
+
+
+async def test_a_name_comes_from_the_order_the_token_or_the_host(desk: Desk) -> None:
+    text, _ = await desk.tokens.create(instance_name="db-1", tags=[Tag("role", "db")])
+    preset = EnrolOrder(join_token=text, facts=Facts(host_name="host-1"), tags=[Tag("disk", "ssd")])
+    with pytest.raises(Denied, match="is for an instance called 'db-1', not 'web-1'") as refused:
+        await desk.enrolment.enrol(replace(preset, instance_name="web-1"), desk.certify)
+    assert refused.value.reason == "JoinTokenNameMismatch"
+    named = await desk.enrolment.enrol(preset, desk.certify)
+    assert (named.name, set(named.tags)) == ("db-1", {Tag("disk", "ssd"), Tag("role", "db")})
+    assert (await desk.enrolment.enrol(await order(desk), desk.certify)).name == "host-1.example.org"
+
+
+@pytest.mark.req("CP-070")
+async def test_a_registered_name_is_taken_until_it_is_freed(desk: Desk) -> None:
+    first = await desk.instance("web-1")
+    with pytest.raises(Conflict, match="`ferryman instance deregister web-1`") as refused:
+        await desk.instance("web-1")
+    assert refused.value.reason == "InstanceNameAlreadyRegisteredException"
+    await desk.instances.deregister("web-1")
+    second = await desk.instance("web-1")
+    assert second.instance_id != first.instance_id
+    assert second.arn != first.arn
+
+
+@pytest.mark.req("CP-070")
+async def test_of_many_with_one_name_at_the_same_moment_one_gets_it(desk: Desk) -> None:
+    wanted = await order(desk, instance_name="web-1")
+    results = await asyncio.gather(
+        *(desk.enrolment.enrol(wanted, desk.certify) for _ in range(5)), return_exceptions=True
+    )
+    refused = [result for result in results if isinstance(result, Conflict)]
+    assert len(refused) == 4
+    # Those who did not get in have used nothing up.
+    (token,) = (await desk.tokens.list(PageRequest())).items
+    assert token.used == 1
+
+
+async def test_one_use_lets_one_in(desk: Desk) -> None:
+    text, _ = await desk.tokens.create()
+    orders = [EnrolOrder(join_token=text, instance_name=f"web-{number}") for number in range(6)]
+    results = await asyncio.gather(
+        *(desk.enrolment.enrol(one, desk.certify) for one in orders), return_exceptions=True
+    )
+    refused = [result for result in results if isinstance(result, Unauthenticated)]
+    assert [one.reason for one in refused] == ["JoinTokenUsedUp"] * 5
+    assert len(await instances(desk)) == 1
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        ({"instance_name": "i-0123"}, "InvalidInstanceNameException"),
+        ({"instance_name": "aa:bb:cc"}, "InvalidInstanceNameException"),
+        ({"facts": Facts()}, "InstanceNameRequiredException"),
+        ({"tags": [Tag("", "x")]}, "InvalidTagException"),
+        ({"tags": [Tag("k", "x\r")]}, "InvalidTagException"),
+        ({"tags": [Tag("k", "x" * 257)]}, "InvalidTagException"),
+        ({"tags": [Tag("k" * 129, "x")]}, "InvalidTagException"),
+        ({"tags": [Tag("k", str(number)) for number in range(11)]}, "TagLimitExceededException"),
+        ({"zone": "z\n"}, "InvalidInputException"),
+        ({"zone": "z" * 101}, "InvalidInputException"),
+        ({"join_token": "nothing"}, "JoinTokenMalformed"),
+    ],
+)
+@pytest.mark.req("CP-085", "CP-086", "CP-034", "CP-035")
+async def test_a_wrong_order_uses_nothing_up(desk: Desk, options: dict[str, object], reason: str) -> None:
+    with pytest.raises((Invalid, LimitExceeded, Unauthenticated)) as refused:
+        await desk.enrolment.enrol(await order(desk, **options), desk.certify)
+    assert refused.value.reason == reason
+    assert await instances(desk) == []
+    assert [token.used for token in (await desk.tokens.list(PageRequest())).items] == [0]
+
+
+async def test_what_cannot_be_certified_is_not_registered(desk: Desk) -> None:
+    def refuse(_instance_id: InstanceId) -> object:
+        raise Invalid("InvalidCertificateRequest", "the signing request is not signed by its own key")
+
+    with pytest.raises(Invalid, match="signing request"):
+        await desk.enrolment.enrol(await order(desk), refuse)  # type: ignore[arg-type]
+    assert await instances(desk) == []
+    assert [token.used for token in (await desk.tokens.list(PageRequest())).items] == [0]
+
+
+async def test_a_certificate_is_known_until_it_expires(desk: Desk) -> None:
+    instance = await desk.instance("web-1")
+    assert await identity_refusal(desk, "ffff") == "CertificateUnknown"
+    desk.clock.advance(3_599_999)
+    assert await desk.enrolment.identify("1") == instance.instance_id
+    renewed = await desk.enrolment.renew(instance.instance_id, desk.certify)
+    assert (await desk.instances.get("web-1")).instance.certificate_expires_at == renewed.expires_at
+    desk.clock.advance(1)
+    assert await identity_refusal(desk, "1") == "CertificateExpired"
+    assert await desk.enrolment.identify(renewed.serial) == instance.instance_id
+
+
+async def test_certificates_of_long_ago_are_forgotten(desk: Desk) -> None:
+    instance = await desk.instance("web-1")
+    desk.clock.advance(30 * 86_400_000)
+    await desk.enrolment.renew(instance.instance_id, desk.certify)
+    assert await identity_refusal(desk, "1") == "CertificateExpired"
+    desk.clock.advance(3_600_001)
+    await desk.enrolment.renew(instance.instance_id, desk.certify)
+    assert await identity_refusal(desk, "1") == "CertificateUnknown"
+
+
+async def test_a_revoked_certificate_lets_nobody_in(desk: Desk) -> None:
+    await desk.instance("web-1")
+    batch = Batch()
+    batch.update(tables.certificates, {"serial": "1"}, {"revoked_at": desk.clock.now()})
+    await desk.store.write(batch)
+    assert await identity_refusal(desk, "1") == "CertificateRevoked"
+
+
+@pytest.mark.req("CP-091", "CP-095")
+async def test_a_deregistered_instance_is_known_until_its_target_has_ended(desk: Desk) -> None:
+    instance = await desk.instance("web-1")
+    await desk.applications.create("web")
+    await desk.groups.create("web", "production")
+    await desk.deployment("d-000000001", "web", "production")
+
+    async def target_is(status: TargetStatus) -> None:
+        batch = Batch()
+        record = target_record(1, status, instance_id=instance.instance_id)
+        batch.put(tables.targets, target_row(DeploymentId("d-000000001"), record))
+        await desk.store.write(batch)
+
+    await target_is(TargetStatus.IN_PROGRESS)
+    await desk.instances.deregister("web-1")
+    assert desk.engine.gone == [(instance.instance_id, "was deregistered")]
+    assert await desk.enrolment.identify("1") == instance.instance_id
+    await target_is(TargetStatus.SUCCEEDED)
+    assert await identity_refusal(desk, "1") == "InstanceDeregistered"
+
+
+async def test_facts_are_kept_and_bounded(desk: Desk) -> None:
+    instance = await desk.instance("web-1")
+    told = Facts(host_name="h" * 10_000, os="Debian", addresses=("192.0.2.1",) * 1000, memory_bytes=2**40)
+    desk.clock.advance(5)
+    await desk.enrolment.describe(instance.instance_id, told)
+    kept = (await desk.instances.get("web-1")).instance
+    assert (len(kept.facts.host_name), len(kept.facts.addresses)) == (256, 64)
+    assert (kept.facts.os, kept.facts.memory_bytes) == ("Debian", 2**40)
+    assert kept.last_seen_at == desk.clock.now()
+
+
+async def test_no_refusal_leaves_a_certificate_behind(desk: Desk) -> None:
+    await desk.instance("web-1")
+    with pytest.raises(Refused):
+        await desk.instance("web-1")
+    async with desk.store.reading() as connection:
+        rows = (await connection.execute(sa.select(tables.certificates))).all()
+    assert len(rows) == 1
