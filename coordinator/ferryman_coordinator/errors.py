@@ -11,6 +11,7 @@ FerrymanError
 ├── StoreUnavailable       the database cannot be reached or written; trying again can help
 ├── ConstraintBroken       the store refused a batch because of a named constraint
 ├── NotMatched             the store refused a batch because a row is not as expected
+├── StreamEnded            the coordinator ends an agent's stream; connecting again helps
 ├── SetupError             the coordinator cannot start as configured
 └── InvariantBroken        the core met a contradiction; carries the story of the object
 """
@@ -66,6 +67,12 @@ class Denied(Refused):
 
 class StoreUnavailable(FerrymanError):
     """The database cannot be reached or written."""
+
+    is_retryable = True
+
+
+class StreamEnded(FerrymanError):
+    """The coordinator ends an agent's stream, for a reason that is no fault of the agent; it may connect again."""
 
     is_retryable = True
 

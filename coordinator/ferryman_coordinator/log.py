@@ -78,11 +78,16 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     }
 
 
+def without_secrets(text: str) -> str:
+    """The text with everything taken out that has the form of a secret."""
+    for pattern, replacement in _SECRET_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
 def _clean(value: object) -> object:
     if isinstance(value, str):
-        for pattern, replacement in _SECRET_TEXT:
-            value = pattern.sub(replacement, value)
-        return value
+        return without_secrets(value)
     if isinstance(value, Mapping):
         return {
             key: REDACTED if _SECRET_NAME.search(str(key)) and inner else _clean(inner)

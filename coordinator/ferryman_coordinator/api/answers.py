@@ -19,6 +19,7 @@ from ferryman_coordinator.errors import (
     NotFound,
     Refused,
     StoreUnavailable,
+    StreamEnded,
     Unauthenticated,
 )
 
@@ -79,6 +80,13 @@ def answer_to(error: Exception, method: str) -> Answer:
             reason="StoreUnavailable",
             message="the coordinator cannot reach its database: try again soon",
             is_retryable=True,
+        )
+    if isinstance(error, StreamEnded):
+        return Answer(
+            code=grpc.StatusCode.UNAVAILABLE,
+            reason="StreamEnded",
+            message=str(error),
+            is_retryable=error.is_retryable,
         )
     incident = secrets.token_hex(6)
     log.error("api.incident", incident=incident, method=method, exc_info=error)

@@ -14,8 +14,8 @@ from cryptography import x509
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.inventory import Caller
-from ferryman_coordinator.core.model import InstanceId
-from ferryman_coordinator.errors import Denied, Refused, Unauthenticated
+from ferryman_coordinator.core.model import InstanceId, Instant
+from ferryman_coordinator.errors import Denied, Unauthenticated
 from ferryman_coordinator.identity import certificates
 from ferryman_coordinator.identity.failures import FailureLimiter
 
@@ -32,20 +32,23 @@ OF_AGENTS = frozenset({"/ferryman.v1.AgentService/Connect", "/ferryman.v1.AgentS
 
 _BEARER = "bearer "
 
+Context = grpc.aio.ServicerContext[Any, Any]
+"""What a servicer sees of its call."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentIdentity:
-    """An enrolled instance, as its certificate and the store say. `serial` as in `IssuedCertificate`."""
+    """An enrolled instance, as its certificate and the store say."""
 
     instance_id: InstanceId
-    serial: str
+    expires_at: Instant
 
 
 class TokenBook(Protocol):
     """Knows the tokens of people and tools."""
 
-    async def identify(self, token: str) -> Caller:
-        """Raises Unauthenticated for one that is unknown, expired or revoked."""
+    async def authenticate(self, text: str) -> Caller | None:
+        """None for one that is unknown, expired or revoked."""
         ...
 
 
@@ -87,7 +90,7 @@ class Authenticator:
         self._failures = failures
         self._clock = clock
 
-    async def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def admit(self, method: str, context: Context) -> None:
         """Makes the caller known to the call. Raises Unauthenticated, Denied, or LimitExceeded."""
         certificate = _peer_certificate(context)
         if certificate is None:
@@ -95,7 +98,7 @@ class Authenticator:
         else:
             _caller.set(await self._agent(method, certificate))
 
-    async def _person(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Caller | None:
+    async def _person(self, method: str, context: Context) -> Caller | None:
         if method in OPEN:
             return None
         if method in OF_AGENTS:
@@ -110,35 +113,36 @@ class Authenticator:
             )
         peer = context.peer()
         self._failures.check(peer, self._clock.now())
-        try:
-            return await self._tokens.identify(token)
-        except Refused:
+        caller = await self._tokens.authenticate(token)
+        if caller is None:
             self._failures.failed(peer, self._clock.now())
-            raise
+            raise Unauthenticated("TokenInvalid", "the token is not known here, has expired or was revoked")
+        return caller
 
     async def _agent(self, method: str, certificate: x509.Certificate) -> AgentIdentity:
         if method not in OF_AGENTS:
             raise Denied(
                 "WrongPort", f"{method} is not served on the agents' port: use the other one, with a token"
             )
-        if certificates.expiry(certificate) <= self._clock.now():
+        expires_at = certificates.expiry(certificate)
+        if expires_at <= self._clock.now():
             # The handshake looks only once; a connection may outlive its certificate.
             raise Unauthenticated(
                 "CertificateExpired",
                 "this agent's certificate has expired: enrol it again with a new join token",
             )
-        serial = certificates.serial_text(certificate)
-        return AgentIdentity(instance_id=await self._issued.identify(serial), serial=serial)
+        instance_id = await self._issued.identify(certificates.serial_text(certificate))
+        return AgentIdentity(instance_id=instance_id, expires_at=expires_at)
 
 
-def _peer_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> x509.Certificate | None:
+def _peer_certificate(context: Context) -> x509.Certificate | None:
     """The verified client certificate; only the agents' port asks for one."""
     for found in context.auth_context().get("x509_pem_cert", ()):
         return x509.load_pem_x509_certificate(found)
     return None
 
 
-def _bearer(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
+def _bearer(context: Context) -> str | None:
     for key, value in context.invocation_metadata() or ():
         if key == "authorization" and isinstance(value, str) and value[: len(_BEARER)].lower() == _BEARER:
             return value[len(_BEARER) :].strip() or None

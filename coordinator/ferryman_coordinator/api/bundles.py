@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import grpc.aio
 
 from ferryman.v1 import bundles_pb2 as pb
 from ferryman.v1 import bundles_pb2_grpc, types_pb2
+from ferryman_coordinator.api.auth import Context
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.bundles.storage import BundleStorage, UploadHeader
 from ferryman_coordinator.core.inventory import StoredBundle
 from ferryman_coordinator.errors import Invalid
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class BundleServicer(bundles_pb2_grpc.BundleServiceServicer):

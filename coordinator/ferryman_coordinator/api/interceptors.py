@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 import grpc.aio
@@ -14,19 +15,25 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ferryman_coordinator.api.answers import Answer, answer_to
-from ferryman_coordinator.api.auth import Authenticator
-from ferryman_coordinator.errors import Invalid
+from ferryman_coordinator.api.auth import Authenticator, Context
+from ferryman_coordinator.errors import Invalid, StreamEnded
 
 log = structlog.get_logger(__name__)
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+if TYPE_CHECKING:
+    # Generic for the type checker only.
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+_ENDING = StreamEnded("the coordinator ends: connect again")
 
 
 class CallCounter(Protocol):
     """Hears of the end of each call."""
 
-    def call_ended(self, method: str, code: str, seconds: float) -> None: ...
+    def call_ended(self, method: str, code: str, seconds: float | None) -> None:
+        """`seconds` None for a stream, whose length says nothing."""
+        ...
 
 
 class _Malformed:
@@ -40,6 +47,8 @@ class Gate(grpc.aio.ServerInterceptor):
         self._authenticator = authenticator
         self._counter = counter
         self._wrapped: dict[str, Handler] = {}
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._is_ending = False
 
     async def intercept_service(
         self,
@@ -55,23 +64,33 @@ class Gate(grpc.aio.ServerInterceptor):
             wrapped = self._wrapped[method] = self._wrap(method, handler)
         return wrapped
 
+    async def end_streams(self) -> None:
+        """Ends every stream that is open, in a way that tells its client to try again; for the end of the process."""
+        self._is_ending = True
+        tasks = tuple(self._streams)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     def _wrap(self, method: str, handler: Handler) -> Handler:
         behaviour: Any = (
             handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         )
 
         async def unary(request: Any, context: Context) -> Any:
-            async with _Call(self, method, context):
+            async with self._call(method, context, is_stream=bool(handler.request_streaming)):
                 return await behaviour(_checked(request, handler.request_streaming), context)
 
         async def stream(request: Any, context: Context) -> None:
-            async with _Call(self, method, context):
+            async with self._call(method, context, is_stream=True):
                 given = _checked(request, handler.request_streaming)
-                if inspect.isasyncgenfunction(behaviour):
-                    async for answer in behaviour(given, context):
-                        await context.write(answer)
-                else:
+                if not inspect.isasyncgenfunction(behaviour):
                     await behaviour(given, context)
+                    return
+                async with contextlib.aclosing(behaviour(given, context)) as answers:
+                    async for answer in answers:
+                        await context.write(answer)
 
         make = {
             (False, False): grpc.unary_unary_rpc_method_handler,
@@ -85,41 +104,45 @@ class Gate(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
-    async def begin(self, method: str, context: Context) -> None:
-        await self._authenticator.admit(method, context)
-
-    def ended(self, method: str, code: str, began: float) -> None:
-        self._counter.call_ended(method, code, time.monotonic() - began)
-
-
-class _Call:
-    """One call, from the question who makes it to how it ends."""
-
-    def __init__(self, gate: Gate, method: str, context: Context) -> None:
-        self._gate = gate
-        self._method = method
-        self._context = context
-        self._began = time.monotonic()
-
-    async def __aenter__(self) -> None:
+    @contextlib.asynccontextmanager
+    async def _call(self, method: str, context: Context, *, is_stream: bool) -> AsyncIterator[None]:
+        """One call, from the question who makes it to how it ends."""
+        began, code = time.monotonic(), "OK"
+        task = asyncio.current_task()
         try:
-            await self._gate.begin(self._method, self._context)
+            await self._authenticator.admit(method, context)
+            with self._noted(task if is_stream else None):
+                yield
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            if self._is_ending and task is not None:
+                task.uncancel()
+                await self._abort(method, context, answer_to(_ENDING, method))
+            raise
+        except grpc.aio.AbortError:
+            code = "ABORTED"
+            raise
         except Exception as error:
-            await self._end(error)
+            answer = answer_to(error, method)
+            code = answer.code.name
+            await self._abort(method, context, answer)
+        finally:
+            self._counter.call_ended(method, code, None if is_stream else time.monotonic() - began)
 
-    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None:
-            self._gate.ended(self._method, "OK", self._began)
-        elif isinstance(error, (asyncio.CancelledError, grpc.aio.AbortError)):
-            self._gate.ended(self._method, "CANCELLED", self._began)
-        elif isinstance(error, Exception):
-            await self._end(error)
+    @contextlib.contextmanager
+    def _noted(self, task: asyncio.Task[Any] | None) -> Iterator[None]:
+        if task is None:
+            yield
+            return
+        self._streams.add(task)
+        try:
+            yield
+        finally:
+            self._streams.discard(task)
 
-    async def _end(self, error: Exception) -> None:
-        answer = answer_to(error, self._method)
-        self._gate.ended(self._method, answer.code.name, self._began)
-        _log_refusal(self._method, self._context, answer)
-        await self._context.abort(answer.code, answer.status_text, answer.trailing_metadata)
+    async def _abort(self, method: str, context: Context, answer: Answer) -> None:
+        _log_refusal(method, context, answer)
+        await context.abort(answer.code, answer.status_text, answer.trailing_metadata)
 
 
 def _log_refusal(method: str, context: Context, answer: Answer) -> None:

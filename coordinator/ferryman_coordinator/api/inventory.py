@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import grpc.aio
 
 from ferryman.v1 import inventory_pb2 as pb
 from ferryman.v1 import inventory_pb2_grpc
+from ferryman_coordinator.api.auth import Context
 from ferryman_coordinator.api.mapping import inventory as mapping
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.api.mapping.values import (
@@ -28,8 +28,6 @@ from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances, RegistrationStatus
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.store.queries.revisions import RevisionSort
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 _REGISTRATION = {
     pb.REGISTRATION_STATUS_UNSPECIFIED: "",

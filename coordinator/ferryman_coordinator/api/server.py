@@ -5,6 +5,7 @@ A new server certificate is taken up with the next handshake, so renewing it nee
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import grpc
@@ -33,6 +34,7 @@ class GrpcServer:
         ca_certificate: bytes,
     ) -> None:
         """`certificate` gives the newest one of the coordinator; agents must show one of `ca_certificate` (PEM)."""
+        self._gate = gate
         self._certificate = certificate
         self._ca_certificate = ca_certificate
         self._server = grpc.aio.server(interceptors=[gate], options=channel.server_options())
@@ -59,10 +61,13 @@ class GrpcServer:
         """From now on health says SERVING."""
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
-    async def stop(self, grace_s: float) -> None:
-        """Takes no more calls; those that run have `grace_s` seconds before they are cancelled."""
+    async def stop(self, drain_s: float, grace_s: float) -> None:
+        """Takes no more calls. Streams have `drain_s` seconds to end by themselves, other calls have `grace_s`."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_s)
+        stopping = asyncio.create_task(self._server.stop(grace_s))
+        await asyncio.wait({stopping}, timeout=drain_s)
+        await self._gate.end_streams()
+        await stopping
 
     async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *self._names):

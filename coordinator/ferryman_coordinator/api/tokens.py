@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import grpc.aio
 
 from ferryman.v1 import tokens_pb2 as pb
 from ferryman.v1 import tokens_pb2_grpc
+from ferryman_coordinator.api.auth import Context
 from ferryman_coordinator.api.mapping.inventory import join_token_to
 from ferryman_coordinator.api.mapping.values import page_from, tags_from
 from ferryman_coordinator.core.inventory import TokenId
 from ferryman_coordinator.operations.tokens import JoinTokens
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class TokenServicer(tokens_pb2_grpc.TokenServiceServicer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -39,6 +40,8 @@ class StoreStatistics:
     writes: int = 0
     refused: int = 0
     failed_groups: int = 0
+    # That the groups took in all, refused and failed ones included.
+    commit_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -125,12 +128,15 @@ class Store:
 
     async def _store(self, group: Sequence[_Waiting]) -> None:
         self.statistics.groups += 1
+        began = time.monotonic()
         try:
             verdicts = await self._database.store([waiting.batch for waiting in group])
         except Exception as error:
             # Not only StoreUnavailable: whatever it was, the callers must hear of it and the writer must live.
             self.statistics.failed_groups += 1
             verdicts = [_copied(error) for _ in group]
+        finally:
+            self.statistics.commit_seconds += time.monotonic() - began
         for waiting, verdict in zip(group, verdicts, strict=True):
             if waiting.stored.done():
                 continue

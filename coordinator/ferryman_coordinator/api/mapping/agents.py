@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 
 from ferryman.v1 import agents_pb2
 from ferryman_coordinator.api.mapping import words
@@ -74,19 +73,20 @@ def ack_from(instance_id: InstanceId, ack: agents_pb2.CommandAck) -> CommandAcke
     )
 
 
-def log_lines_from(instance_id: InstanceId, message: agents_pb2.LogLines) -> Iterator[LogLine]:
-    dropped = message.dropped
-    for line in message.lines:
-        yield LogLine(
+def log_lines_from(instance_id: InstanceId, message: agents_pb2.LogLines) -> list[LogLine]:
+    """What was left out before the message is told with its first line."""
+    return [
+        LogLine(
             instance_id=instance_id,
             lifecycle_event=message.lifecycle_event,
             script_name=message.script_name,
             at=Instant(line.at),
             is_stderr=line.is_stderr,
             text=line.text[:_LINE],
-            dropped_before=dropped,
+            dropped_before=message.dropped if number == 0 else 0,
         )
-        dropped = 0
+        for number, line in enumerate(message.lines)
+    ]
 
 
 class OrderMapper:

@@ -1,0 +1,187 @@
+"""AgentService: enrolment, renewal, and the beginning of each stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import grpc.aio
+import structlog
+
+from ferryman import channel
+from ferryman.v1 import agents_pb2 as pb
+from ferryman.v1 import agents_pb2_grpc
+from ferryman_coordinator.api.agent_stream import AgentEvents, AgentStream
+from ferryman_coordinator.api.auth import Context, current_agent
+from ferryman_coordinator.api.mapping.agents import OrderMapper
+from ferryman_coordinator.api.mapping.values import facts_from, tags_from
+from ferryman_coordinator.clock import Clock
+from ferryman_coordinator.core.inventory import IssuedCertificate
+from ferryman_coordinator.core.model import CommandId, InstanceId
+from ferryman_coordinator.errors import Conflict, Invalid, Unauthenticated
+from ferryman_coordinator.identity.authority import Authority, SignedCertificate
+from ferryman_coordinator.identity.failures import FailureLimiter
+from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.operations.enrolment import Enrolment, EnrolOrder
+
+log = structlog.get_logger(__name__)
+
+_HELLO_TIMEOUT_S = 20.0
+_OPEN_COMMANDS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentsSettings:
+    """What agents are told. An empty `http_host` stands for the host that they dialled."""
+
+    certificate_lifetime_ms: int
+    heartbeat_interval_ms: int
+    agents_port: int
+    http_scheme: str
+    http_host: str
+    http_port: int
+
+
+class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
+    """`settings` is asked for with each call, since ports are known only once they are open."""
+
+    def __init__(
+        self,
+        *,
+        enrolment: Enrolment,
+        authority: Authority,
+        links: Links,
+        events: AgentEvents,
+        failures: FailureLimiter,
+        clock: Clock,
+        settings: Callable[[], AgentsSettings],
+    ) -> None:
+        self._enrolment = enrolment
+        self._authority = authority
+        self._links = links
+        self._events = events
+        self._failures = failures
+        self._clock = clock
+        self._settings = settings
+        self._orders = OrderMapper()
+
+    def register(self, server: grpc.aio.Server) -> str:
+        agents_pb2_grpc.add_AgentServiceServicer_to_server(self, server)
+        return "ferryman.v1.AgentService"
+
+    async def Enrol(self, request: pb.EnrolRequest, context: Context) -> pb.EnrolResponse:
+        self._failures.check(context.peer(), self._clock.now())
+        order = EnrolOrder(
+            join_token=request.join_token,
+            instance_name=request.instance_name,
+            tags=tags_from(request.tags),
+            zone=request.zone,
+            facts=facts_from(request.facts),
+        )
+        signing = _Signing(self, request.certificate_signing_request)
+        try:
+            instance = await self._enrolment.enrol(order, signing.certify)
+        except Unauthenticated as error:
+            self._failures.failed(context.peer(), self._clock.now())
+            log.warning("agent.enrolment_refused", peer=context.peer(), reason=error.reason)
+            raise
+        log.info("agent.enrolled", instance=instance.instance_id, name=instance.name)
+        return pb.EnrolResponse(
+            instance_id=instance.instance_id,
+            instance_name=instance.name,
+            certificate_chain=signing.signed.chain,
+            ca_certificates=self._authority.certificate_pem,
+            agents_port=self._settings().agents_port,
+            certificate_expires_at=signing.signed.expires_at,
+        )
+
+    async def RenewCertificate(
+        self, request: pb.RenewCertificateRequest, context: Context
+    ) -> pb.RenewCertificateResponse:
+        instance_id = current_agent().instance_id
+        signing = _Signing(self, request.certificate_signing_request)
+        await self._enrolment.renew(instance_id, signing.certify)
+        log.info("agent.certificate_renewed", instance=instance_id, serial=signing.signed.serial)
+        return pb.RenewCertificateResponse(
+            certificate_chain=signing.signed.chain,
+            ca_certificates=self._authority.certificate_pem,
+            certificate_expires_at=signing.signed.expires_at,
+        )
+
+    async def Connect(  # type: ignore[override]  # grpc.aio also takes a coroutine that writes by itself
+        self, request_iterator: AsyncIterator[pb.ConnectRequest], context: Context
+    ) -> None:
+        agent = current_agent()
+        hello = await _hello(request_iterator)
+        await self._enrolment.describe(agent.instance_id, facts_from(hello.facts))
+        commands = [CommandId(command) for command in hello.open_command_ids]
+        link = self._links.attach(agent.instance_id, self._clock.now(), commands)
+        try:
+            log.debug("agent.connected", instance=agent.instance_id, version=hello.agent_version)
+            await context.write(self._welcome(agent.instance_id, hello))
+            stream = AgentStream(agent, link, self._links, self._events, self._orders, self._clock)
+            await stream.run(request_iterator, context)
+        finally:
+            self._links.detach(link, self._clock.now())
+
+    def sign(self, request: bytes, instance_id: InstanceId) -> SignedCertificate:
+        """Raises Invalid."""
+        lifetime_ms = self._settings().certificate_lifetime_ms
+        return self._authority.sign_request(request, instance_id, self._clock.now(), lifetime_ms)
+
+    def _welcome(self, instance_id: InstanceId, hello: pb.Hello) -> pb.ConnectResponse:
+        settings = self._settings()
+        welcome = pb.Welcome(
+            instance_id=instance_id,
+            heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            http_scheme=settings.http_scheme,
+            http_host=settings.http_host,
+            http_port=settings.http_port,
+            # Nothing newer is known here: reports are recognised by their command, not by their number.
+            acknowledged_report=hello.last_acknowledged_report,
+        )
+        return pb.ConnectResponse(welcome=welcome)
+
+
+class _Signing:
+    """Signs once the operation has found everything else right, and keeps what it signed for the answer."""
+
+    def __init__(self, servicer: AgentServicer, request: bytes) -> None:
+        self._servicer = servicer
+        self._request = request
+        self._signed: SignedCertificate | None = None
+
+    @property
+    def signed(self) -> SignedCertificate:
+        if self._signed is None:
+            raise RuntimeError("the operation succeeded without a certificate")
+        return self._signed
+
+    def certify(self, instance_id: InstanceId) -> IssuedCertificate:
+        self._signed = self._servicer.sign(self._request, instance_id)
+        return IssuedCertificate(serial=self._signed.serial, expires_at=self._signed.expires_at)
+
+
+async def _hello(requests: AsyncIterator[pb.ConnectRequest]) -> pb.Hello:
+    """The first message. Raises Invalid, and Conflict for a version that is not spoken here."""
+    try:
+        async with asyncio.timeout(_HELLO_TIMEOUT_S):
+            first = await anext(requests, None)
+    except TimeoutError as error:
+        raise Invalid("HelloExpected", f"an agent says Hello within {_HELLO_TIMEOUT_S:g} s") from error
+    if first is None or first.WhichOneof("message") != "hello":
+        raise Invalid("HelloExpected", "the first message of an agent's stream is its Hello")
+    hello = first.hello
+    if hello.protocol_version != channel.PROTOCOL_VERSION:
+        older = "agent" if hello.protocol_version < channel.PROTOCOL_VERSION else "coordinator"
+        raise Conflict(
+            "UnsupportedProtocolVersion",
+            f"the agent speaks version {hello.protocol_version} of the protocol, the coordinator version"
+            f" {channel.PROTOCOL_VERSION}: upgrade the {older}",
+        )
+    if len(hello.open_command_ids) > _OPEN_COMMANDS:
+        raise Invalid(
+            "InvalidHello", f"{len(hello.open_command_ids)} open commands are more than any agent has"
+        )
+    return hello

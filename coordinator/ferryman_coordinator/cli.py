@@ -1,0 +1,186 @@
+"""`ferryman-coordinator serve | migrate | check-config`: reads options, prints answers, decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ferryman_coordinator import __version__
+from ferryman_coordinator.errors import SetupError
+
+if TYPE_CHECKING:
+    from ferryman_coordinator.app import Ready
+    from ferryman_coordinator.config import Config
+
+PROGRAM = "ferryman-coordinator"
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="The Ferryman coordinator: rolls revisions out over a fleet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="FERRYMAN_COORDINATOR_CONFIG",
+        help="Configuration file (YAML).",
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option("--data-dir", help="Keys, bundles and the embedded database.", show_default=False),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database-url", help="postgresql://user@host/name instead of SQLite.", show_default=False),
+]
+GrpcListen = Annotated[
+    str | None,
+    typer.Option(
+        "--grpc-listen", help="People, tools, enrolment [127.0.0.1:7420].", show_default=False, metavar="H:P"
+    ),
+]
+AgentsListen = Annotated[
+    str | None,
+    typer.Option("--agents-listen", help="Enrolled agents [port 7422].", show_default=False, metavar="H:P"),
+]
+HttpListen = Annotated[
+    str | None,
+    typer.Option(
+        "--http-listen", help="Bundles, health, metrics [127.0.0.1:7421].", show_default=False, metavar="H:P"
+    ),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """The Ferryman coordinator."""
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    grpc_listen: GrpcListen = None,
+    agents_listen: AgentsListen = None,
+    http_listen: HttpListen = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Run the coordinator until SIGTERM or SIGINT; one JSON line on standard output says when it is ready."""
+    flags = {
+        "data_dir": data_dir,
+        "listen.grpc": grpc_listen,
+        "listen.agents": agents_listen,
+        "listen.http": http_listen,
+        "database.url": database_url,
+    }
+    settings = _load(config, flags)
+
+    async def run() -> None:
+        from ferryman_coordinator.app import Coordinator
+        from ferryman_coordinator.signals import stop_on_signals
+
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        async with Coordinator.open(settings) as coordinator:
+            await coordinator.run(_announce, stop)
+
+    _run(run)
+
+
+@app.command()
+def migrate(config: ConfigFile = None, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Bring the database to the schema of this version, and say which that is."""
+    settings = _load(config, {"data_dir": data_dir, "database.url": database_url})
+
+    async def run() -> None:
+        from ferryman_coordinator.app import migrate_database
+
+        schema = await migrate_database(settings)
+        print(f"{PROGRAM} {__version__}: the database has schema {schema}")
+
+    _run(run)
+
+
+@app.command("check-config")
+def check_config(config: ConfigFile = None) -> None:
+    """List every mistake in the configuration, or show the settings in effect."""
+    from ferryman_coordinator.config.reference import effective
+    from ferryman_coordinator.log import without_secrets
+
+    print(without_secrets(effective(_load(config, {}))), end="")
+
+
+def _load(path: Path | None, flags: dict[str, str | None]) -> Config:
+    from ferryman_coordinator import log
+    from ferryman_coordinator.config import load
+
+    try:
+        settings = load(path, os.environ, {name: value for name, value in flags.items() if value is not None})
+    except SetupError as error:
+        _fail(error)
+    log.configure(settings.log.level)
+    return settings
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    # gRPC's C part writes lines of its own to standard error, which are no JSON and tell nothing that ours do not.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(work())
+    except SetupError as error:
+        _fail(error)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _announce(ready: Ready) -> None:
+    line = {
+        "event": "coordinator.ready",
+        "grpc": str(ready.grpc),
+        "agents": str(ready.agents),
+        "http": ready.http_url,
+        "data_dir": ready.data_dir,
+        "ca_fingerprint": ready.ca_fingerprint,
+    }
+    print(json.dumps(line), flush=True)
+
+
+def _fail(error: SetupError) -> NoReturn:
+    print(f"{PROGRAM}: {error}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
