@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -60,13 +61,17 @@ class Acceptance:
                 good = None if group is None else await last_good(connection, group)
             if group is None:
                 raise _group_gone(order.group)
-            if active:
-                raise _occupied(group, active[0])
-            self._check_quota()
+            self._check_room(group, active)
             accepted = await self._store_new(replace(order, group=group), good)
             if accepted is not None:
                 return accepted
         raise StoreUnavailable(f"deployment group {order.group.name} keeps changing: try again")
+
+    async def check(self, group: DeploymentGroup) -> None:
+        """Raises what `accept` would raise now."""
+        async with self._store.reading() as connection:
+            active = await deployments.live_in(connection, [group.group_id])
+        self._check_room(group, active)
 
     async def _store_new(self, order: CreateOrder, good: LastGood | None) -> DeploymentId | None:
         """None: something came in between, look again."""
@@ -109,8 +114,10 @@ class Acceptance:
         else:
             self._around.launcher.release(deployment_id)
 
-    def _check_quota(self) -> None:
-        """CP-226."""
+    def _check_room(self, group: DeploymentGroup, active: Sequence[DeploymentId]) -> None:
+        """CP-225, CP-226."""
+        if active:
+            raise _occupied(group, active[0])
         limit = self._around.settings.max_deployments
         if self._around.launcher.count >= limit:
             raise LimitExceeded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ferryman_coordinator.core.model import DeploymentId, InstanceId
 
@@ -10,7 +10,9 @@ from ferryman_coordinator.core.model import DeploymentId, InstanceId
 class Concerned:
     """An index. Few deployments an instance, many instances a deployment."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_free: Callable[[InstanceId], None]) -> None:
+        """`on_free` hears of each instance that no deployment is concerned with any more."""
+        self._on_free = on_free
         self._deployments: dict[InstanceId, list[DeploymentId]] = {}
         self._instances: dict[DeploymentId, set[InstanceId]] = {}
 
@@ -42,3 +44,4 @@ class Concerned:
         concerned.remove(deployment_id)
         if not concerned:
             del self._deployments[instance_id]
+            self._on_free(instance_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.ending import StopAnswer, stop_answer
+from ferryman_coordinator.core.inventory import DeploymentGroup
 from ferryman_coordinator.core.messages import (
     CommandAcked,
     CommandStarted,
@@ -76,7 +77,9 @@ class Engine:
         self._links = links
         self._clock = clock
         self._timers = Timers(clock, self._due)
-        self._concerned = Concerned()
+        self._concerned = Concerned(self._part_with)
+        # Instances that are gone but for what still runs on them, with the reason.
+        self._departing: dict[InstanceId, str] = {}
         self._live: dict[DeploymentId, LiveDeployment] = {}
         self._tasks: TaskGroup | None = None
         self._is_ready = asyncio.Event()
@@ -126,6 +129,10 @@ class Engine:
         """Store the deployment as Created and answer; it starts by itself (CP-223). See `Acceptance.accept`."""
         return await self._owned(lambda: self._acceptance.accept(order))
 
+    async def check(self, group: DeploymentGroup) -> None:
+        """Raise the LimitExceeded that a creation for `group` would meet now."""
+        await self._acceptance.check(group)
+
     async def stop(
         self, deployment_id: DeploymentId, by: str, auto_rollback: bool | None = None
     ) -> StopAnswer:
@@ -155,38 +162,38 @@ class Engine:
 
     # What agents say --------------------------------------------------------------------------------------------------
 
-    def deliver(self, report: Report) -> Awaitable[None]:
-        """Queue the report, in the order of the calls; await the answer, which comes once it is stored.
+    async def deliver(self, report: Report) -> None:
+        """Queue the report and return once all that follows from it is stored: then it may be acknowledged.
 
-        Then it may be acknowledged. A report on a deployment that is over, or unknown, has no effect and is answered
-        at once. The answer raises StoreUnavailable when the coordinator ends: the agent will report again.
+        It is queued before this waits for anything, so calls that begin in order are handled in order. A report on a
+        deployment that is over, or unknown, has no effect. Raises StoreUnavailable when the coordinator ends, or has
+        not begun: the agent will report again.
         """
         if not self._is_ready.is_set():
             raise StoreUnavailable("the coordinator is starting or ending")
         live = self._live.get(_deployment_of(report.command_id))
-        if live is None:
-            nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            nothing.set_result(None)
-            return nothing
-        return asyncio.shield(live.inbox.put(report))
+        if live is not None:
+            await asyncio.shield(live.inbox.put(report))
 
-    def prefetch_done(self, instance_id: InstanceId, deployment_id: DeploymentId, error: str = "") -> None:
+    def prefetched(self, deployment_id: DeploymentId, instance_id: str, error: str = "") -> None:
         """The instance has the deployment's bundle, or says why not: then it tries again when its turn comes."""
         if error:
             log.info("prefetch.failed", deployment=deployment_id, instance=instance_id, error=error)
         if (live := self._live.get(deployment_id)) is not None:
-            live.prefetched(instance_id)
+            live.prefetched(InstanceId(instance_id))
 
     def script_started(
-        self, instance_id: InstanceId, command_id: CommandId, lifecycle_event: str, script_name: str
+        self, command_id: CommandId, instance_id: str, lifecycle_event: str, script_name: str
     ) -> None:
         """For those who watch; nothing of it is stored."""
-        now = self._clock.now()
-        self.feed.hint(_deployment_of(command_id), instance_id, lifecycle_event, script_name, now)
+        deployment_id = _deployment_of(command_id)
+        self.feed.hint(
+            deployment_id, InstanceId(instance_id), lifecycle_event, script_name, self._clock.now()
+        )
 
-    def log_lines(self, command_id: CommandId, lines: Sequence[LogLine]) -> None:
+    def log_lines(self, deployment_id: DeploymentId, lines: Iterable[LogLine]) -> None:
         """Live output of a hook, for those who follow it."""
-        self.logs.publish(_deployment_of(command_id), lines)
+        self.logs.publish(deployment_id, lines)
 
     # Comings and goings (links.registry.Presence) ---------------------------------------------------------------------
 
@@ -210,17 +217,19 @@ class Engine:
         for deployment_id in self._concerned.of(instance_id):
             self._live[deployment_id].inbox.put_presence(instance_id, is_connected=False)
 
-    async def instance_gone(self, instance_id: InstanceId, reason: str, *, may_finish: bool = False) -> None:
-        """It will not come back; returns once that is stored. `reason` completes "instance web-1 …" (CP-306).
+    async def instance_gone(self, instance_id: InstanceId, reason: str, *, may_finish: bool = True) -> None:
+        """It will take part in nothing new; returns once that is stored. `reason` completes "instance web-1 …".
 
-        With `may_finish` what runs on it may go on to its end, and its link stays until then.
+        What runs on it goes on, as after a deregistration (CP-095), and its stream ends after that. Not so without
+        `may_finish`: then it is not there any more (CP-306).
         """
         gone = InstanceGone(instance_id=instance_id, reason=reason, may_finish=may_finish)
         lives = [self._live[deployment_id] for deployment_id in self._concerned.of(instance_id)]
         for stored in [live.inbox.put(gone) for live in lives]:
             await asyncio.shield(stored)
-        if not may_finish and (link := self._links.get(instance_id)) is not None:
-            link.close(f"the instance {reason}")
+        self._departing[instance_id] = reason
+        if not may_finish or not self._concerned.of(instance_id):
+            self._part_with(instance_id)
 
     # Tasks of deployments (surroundings.Launcher) ---------------------------------------------------------------------
 
@@ -273,6 +282,12 @@ class Engine:
         await self._clock.sleep_until(Instant(self._clock.now() + patience))
         for live in tuple(self._live.values()):
             live.note_absentees()
+
+    def _part_with(self, instance_id: InstanceId) -> None:
+        """No deployment needs the instance any more; if it was to go, it may go now."""
+        reason = self._departing.pop(instance_id, None)
+        if reason is not None and (link := self._links.get(instance_id)) is not None:
+            link.close(f"the instance {reason}")
 
     def _due(self, deployment_id: DeploymentId) -> None:
         if (live := self._live.get(deployment_id)) is not None:

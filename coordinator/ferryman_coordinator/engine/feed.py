@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -73,7 +73,9 @@ class Feed:
             channel.is_gone = True
             channel.ring_bell()
 
-    async def watch(self, deployment_id: DeploymentId, after_sequence: int = 0) -> AsyncIterator[Update]:
+    async def watch(
+        self, deployment_id: DeploymentId, after_sequence: int = 0
+    ) -> AsyncGenerator[Update, None]:
         """Everything behind `after_sequence`, then what follows, until the deployment is final.
 
         From 0 a snapshot comes first. Raises NotFound for an unknown deployment. Close the iterator

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -66,7 +66,7 @@ class Logs:
 
     async def follow(
         self, deployment_id: DeploymentId, instance_id: InstanceId | None = None
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """Recent lines, then what follows until the deployment is over; of one instance, or of all."""
         recent = self._recent.get(deployment_id)
         if recent is None:

@@ -1,0 +1,112 @@
+"""What whoever deploys may say, and the checks of it that need no look at what is running (CP-227)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ferryman_coordinator.core.inventory import Application, ComputePlatform, DeploymentGroup
+from ferryman_coordinator.core.model import AutoRollback, BundleLocation, FileExistsBehavior, RevisionLocation
+from ferryman_coordinator.engine.creation import CreateOrder
+from ferryman_coordinator.errors import Invalid
+from ferryman_coordinator.operations import group_settings, names
+from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.groups import Groups
+from ferryman_coordinator.operations.revisions import Inspector, check_location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentOptions:
+    """What whoever deploys may say. None and empty texts stand for what the group says."""
+
+    application_name: str
+    group_name: str
+    revision: RevisionLocation | None
+    config_name: str = ""
+    description: str = ""
+    ignore_application_stop_failures: bool = False
+    file_exists_behavior: FileExistsBehavior | str = FileExistsBehavior.DISALLOW
+    update_outdated_instances_only: bool = False
+    auto_rollback: AutoRollback | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedOptions:
+    """`warnings`: what is accepted and still looks like a mistake."""
+
+    order: CreateOrder
+    warnings: tuple[str, ...]
+
+
+class OptionChecks:
+    """The first half of a creation, and of a plan."""
+
+    def __init__(
+        self, applications: Applications, groups: Groups, configurations: Configurations, inspector: Inspector
+    ) -> None:
+        self._applications = applications
+        self._groups = groups
+        self._configurations = configurations
+        self._inspector = inspector
+
+    async def scope(self, options: DeploymentOptions) -> tuple[Application, DeploymentGroup]:
+        """Where it is to go. Raises Invalid, NotFound."""
+        application = await self._applications.get(options.application_name)
+        if application.compute_platform is not ComputePlatform.SERVER:
+            raise Invalid(
+                "InvalidComputePlatformException",
+                f"application {application.name!r} is on {application.compute_platform}: "
+                "this version deploys to instances (Server) only",
+            )
+        return application, await self._groups.get(application.name, options.group_name)
+
+    async def check(
+        self, application: Application, group: DeploymentGroup, options: DeploymentOptions, request_key: str
+    ) -> CheckedOptions:
+        """All the rest, in the order of CP-227: raises the first mistake, Invalid or NotFound."""
+        config = await self._configurations.get(options.config_name or group.config_name)
+        group_settings.check_platform(config, application)
+        if config.minimum is None:
+            raise Invalid(
+                "InvalidDeploymentConfigNameException", f"configuration {config.name!r} has no minimum"
+            )
+        revision = check_location(options.revision)
+        warnings = await self._inspect(revision)
+        names.check_description(options.description)
+        rollback = group.auto_rollback if options.auto_rollback is None else options.auto_rollback
+        group_settings.check_auto_rollback(rollback)
+        order = CreateOrder(
+            group=group,
+            config_name=config.name,
+            minimum=config.minimum,
+            zonal=config.zonal,
+            revision=revision,
+            auto_rollback=rollback,
+            description=options.description,
+            ignore_application_stop_failures=options.ignore_application_stop_failures,
+            file_exists_behavior=_file_exists_behavior(options.file_exists_behavior),
+            update_outdated_instances_only=options.update_outdated_instances_only,
+            request_key=request_key,
+        )
+        return CheckedOptions(order=order, warnings=warnings)
+
+    async def _inspect(self, revision: RevisionLocation) -> tuple[str, ...]:
+        if isinstance(revision, BundleLocation):
+            return tuple(await self._inspector.inspect(revision))
+        if revision.sha256:
+            return ()
+        return (
+            f"{revision.url} has no digest: if the archive changes while the deployment runs, instances get "
+            "different content; give its SHA-256 to be sure that all get the same",
+        )
+
+
+def _file_exists_behavior(text: FileExistsBehavior | str) -> FileExistsBehavior:
+    """CP-217."""
+    try:
+        return FileExistsBehavior(text)
+    except ValueError:
+        known = ", ".join(FileExistsBehavior)
+        raise Invalid(
+            "InvalidFileExistsBehaviorException", f"{names.shown(text)} is not one of {known}"
+        ) from None
