@@ -15,6 +15,7 @@ import structlog
 from ferryman_coordinator.api.agents import AgentServicer, AgentsSettings
 from ferryman_coordinator.api.auth import Authenticator
 from ferryman_coordinator.api.bundles import BundleServicer
+from ferryman_coordinator.api.deployments import DeploymentServicer
 from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.api.inventory import InventoryOperations, InventoryServicer
 from ferryman_coordinator.api.server import GrpcServer
@@ -43,6 +44,7 @@ from ferryman_coordinator.observe.metrics import Metrics
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.deployments import Deployments
 from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
@@ -180,7 +182,11 @@ class Coordinator:
         applications = Applications(store, clock, ids, limits, self._engine)
         configurations = Configurations(store, clock, ids, limits, self._config.deployments.run_cap)
         groups = Groups(store, clock, ids, limits, applications, configurations, self._engine)
-        revisions = Revisions(store, clock, applications, BundleInspector(self._bundles))
+        inspector = BundleInspector(self._bundles)
+        revisions = Revisions(store, clock, applications, inspector)
+        deployments = Deployments(
+            store, self._engine, self._links, applications, groups, configurations, inspector
+        )
         instances = Instances(store, clock, limits, self._engine)
         inventory = InventoryOperations(
             applications=applications,
@@ -200,6 +206,7 @@ class Coordinator:
         )
         services = [
             agents.register,
+            DeploymentServicer(deployments).register,
             InventoryServicer(inventory, self._links).register,
             BundleServicer(self._bundles).register,
             TokenServicer(join_tokens).register,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ferryman.v1 import deployments_pb2
 from ferryman_coordinator.api.mapping import words
@@ -15,6 +15,7 @@ from ferryman_coordinator.core.model import (
     TargetRecord,
     TargetStatus,
 )
+from ferryman_coordinator.core.plan import PlannedTarget
 from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.engine.updates import (
     DeploymentUpdate,
@@ -25,6 +26,9 @@ from ferryman_coordinator.engine.updates import (
     TargetView,
     Update,
 )
+
+SNAPSHOT_BYTES = 2 * 1024 * 1024
+"""Of targets in the first message of a watch; half of what a message may have."""
 
 
 def deployment_to(deployment: Deployment) -> deployments_pb2.Deployment:
@@ -117,16 +121,42 @@ def lifecycle_event_to(event: EventRecord) -> deployments_pb2.LifecycleEvent:
     )
 
 
-def update_to(deployment_id: DeploymentId, update: Update) -> deployments_pb2.WatchDeploymentResponse:
+def updates_to(
+    deployment_id: DeploymentId, update: Update
+) -> Iterator[deployments_pb2.WatchDeploymentResponse]:
+    """Usually one message; a snapshot of a large deployment is more than a message can hold."""
+    if isinstance(update, Snapshot):
+        yield from _snapshot_to(deployment_id, update)
+    else:
+        yield _change_to(deployment_id, update)
+
+
+def _snapshot_to(
+    deployment_id: DeploymentId, snapshot: Snapshot
+) -> Iterator[deployments_pb2.WatchDeploymentResponse]:
+    """The deployment with its first targets, then the others one by one.
+
+    Only the last message carries the sequence: a reader who loses the stream in between begins anew.
+    """
+    whole = deployments_pb2.DeploymentSnapshot(deployment=deployment_to(snapshot.deployment))
+    message = deployments_pb2.WatchDeploymentResponse(at=snapshot.at, snapshot=whole)
+    room = SNAPSHOT_BYTES
+    for target in (target_to(deployment_id, one) for one in snapshot.targets):
+        if room > 0:
+            room -= target.ByteSize()
+            message.snapshot.targets.append(target)
+        else:
+            yield message
+            message = deployments_pb2.WatchDeploymentResponse(at=snapshot.at, target=target)
+    message.sequence = snapshot.sequence
+    yield message
+
+
+def _change_to(
+    deployment_id: DeploymentId, update: DeploymentUpdate | TargetUpdate | EventUpdate | ScriptUpdate
+) -> deployments_pb2.WatchDeploymentResponse:
     message = deployments_pb2.WatchDeploymentResponse(sequence=update.sequence, at=update.at)
     match update:
-        case Snapshot():
-            targets = [target_to(deployment_id, target) for target in update.targets]
-            message.snapshot.MergeFrom(
-                deployments_pb2.DeploymentSnapshot(
-                    deployment=deployment_to(update.deployment), targets=targets
-                )
-            )
         case DeploymentUpdate():
             message.deployment.MergeFrom(deployment_to(update.deployment))
         case TargetUpdate():
@@ -136,9 +166,23 @@ def update_to(deployment_id: DeploymentId, update: Update) -> deployments_pb2.Wa
             message.target_event.lifecycle_event.MergeFrom(lifecycle_event_to(update.event))
         case ScriptUpdate():
             message.target_event.instance_id = update.instance_id
-            message.target_event.lifecycle_event.name = update.lifecycle_event
+            # Without the lifecycle event: when that began is not known here, and readers have it already.
             message.target_event.running_script = update.script_name
     return message
+
+
+def planned_target_to(target: PlannedTarget, *, is_connected: bool) -> deployments_pb2.PlannedTarget:
+    member = target.member
+    return deployments_pb2.PlannedTarget(
+        instance_id=member.instance_id,
+        instance_name=member.name,
+        zone=member.zone,
+        wave=target.wave,
+        instance_health=words.instance_health.wire(member.instance_health),
+        revision_health=words.revision_health.wire(member.revision_health),
+        is_connected=is_connected,
+        reason=target.reason,
+    )
 
 
 def log_line_to(line: LogLine, instance_name: str) -> deployments_pb2.FollowLogsResponse:
