@@ -46,7 +46,7 @@ class PretendEngine:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.gone: list[tuple[InstanceId, str]] = []
+        self.gone: list[tuple[InstanceId, str, bool]] = []
         self.ended: list[tuple[DeploymentId, str]] = []
 
     async def end_scope(self, group_ids: Sequence[GroupId], code: str) -> None:
@@ -59,8 +59,8 @@ class PretendEngine:
             self.ended.append((deployment_id, code))
         await self._store.write(batch)
 
-    async def instance_gone(self, instance_id: InstanceId, reason: str) -> None:
-        self.gone.append((instance_id, reason))
+    async def instance_gone(self, instance_id: InstanceId, reason: str, *, may_finish: bool = False) -> None:
+        self.gone.append((instance_id, reason, may_finish))
 
 
 class PretendInspector:

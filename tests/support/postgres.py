@@ -9,7 +9,8 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,8 +20,9 @@ import pytest
 from tests.support.components import require_component
 
 OWNER = "ferryman"
-_SETTINGS = (
-    "listen_addresses=''",
+SETTINGS = ("listen_addresses=''",)
+_QUICK = (
+    *SETTINGS,
     "fsync=off",  # durability of the server is PostgreSQL's own matter; speed is ours
     "synchronous_commit=off",
     "full_page_writes=off",
@@ -70,10 +72,9 @@ class PostgresServer:
         self.run("dropdb", "-h", str(self.home), "-U", OWNER, "--force", database)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """Start the server; skips where PostgreSQL is not installed."""
-    programs = require_component("postgresql")
+@contextmanager
+def serve(programs: Path, settings: Sequence[str]) -> Iterator[PostgresServer]:
+    """Run a server, with these `name=value` settings, from the folder that holds its programs."""
     # Short, because the path of a Unix socket has 107 characters at most.
     home = Path(tempfile.mkdtemp(prefix="fm-pg-"))
     user = "postgres" if os.geteuid() == 0 else None
@@ -83,7 +84,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     data = str(home / "data")
     try:
         server.run("initdb", "-D", data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = " ".join(f"-c {setting}" for setting in _SETTINGS) + f" -k {home}"
+        options = " ".join(f"-c {setting}" for setting in settings) + f" -k {home}"
         server.run("pg_ctl", "-D", data, "-w", "-l", str(home / "server.log"), "-o", options, "start")
         try:
             yield server
@@ -91,6 +92,13 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Start the server; skips where PostgreSQL is not installed."""
+    with serve(require_component("postgresql"), _QUICK) as server:
+        yield server
 
 
 _numbers = count(1)

@@ -140,7 +140,9 @@ class Instances:
         is_valid = tables.certificates.c.revoked_at.is_(None)
         batch.update(tables.certificates, key, {"revoked_at": now}, where=[is_valid])
         await self._store.write(batch)
-        await self._departures.instance_gone(found.instance_id, "was deregistered")
+        async with self._store.reading() as connection:
+            is_busy = await queries.is_busy(connection, found.instance_id)
+        await self._departures.instance_gone(found.instance_id, "was deregistered", may_finish=is_busy)
 
     async def _registered(self, instance: str) -> Instance:
         async with self._store.reading() as connection:

@@ -19,6 +19,6 @@ class ScopeEnder(Protocol):
 class Departures(Protocol):
     """Hears of instances that will not come back."""
 
-    async def instance_gone(self, instance_id: InstanceId, reason: str) -> None:
-        """`reason` completes "instance web-1 …", for example "was deregistered"."""
+    async def instance_gone(self, instance_id: InstanceId, reason: str, *, may_finish: bool = False) -> None:
+        """`reason` completes "instance web-1 …"; with `may_finish` what runs on it goes on to its end."""
         ...

@@ -25,7 +25,7 @@ class Statements:
 
     def __init__(self, dialect: sa.Dialect) -> None:
         self._dialect = dialect
-        self._compiled: dict[Shape, tuple[str, tuple[int, ...]]] = {}
+        self._compiled: dict[Shape, tuple[str, tuple[int, ...] | None]] = {}
 
     def carry_out(self, connection: sa.Connection, steps: Iterable[Step]) -> None:
         """Execute `steps` in order inside the connection's transaction.
@@ -48,17 +48,17 @@ class Statements:
 
     def _run(self, connection: sa.Connection, run: Run) -> None:
         sql, order = self._sql(run.shape)
-        rows = [tuple([row[place] for place in order]) for row in run.rows]
-        connection.exec_driver_sql(sql, rows)
+        rows = run.rows if order is None else [tuple([row[place] for place in order]) for row in run.rows]
+        connection.exec_driver_sql(sql, list(rows))
 
-    def _sql(self, shape: Shape) -> tuple[str, tuple[int, ...]]:
-        """The statement, and which value of a row goes into which of its places."""
+    def _sql(self, shape: Shape) -> tuple[str, tuple[int, ...] | None]:
+        """The statement, and which value of a row goes into which of its places; None: as they come."""
         if (known := self._compiled.get(shape)) is not None:
             return known
         compiled = self._statement(shape).compile(dialect=self._dialect, column_keys=list(shape.columns))
         names = [*shape.columns, *(_KEY + key for key in shape.keys)]
         order = tuple(names.index(name) for name in compiled.positiontup or ())
-        self._compiled[shape] = str(compiled), order
+        self._compiled[shape] = str(compiled), None if order == tuple(range(len(names))) else order
         return self._compiled[shape]
 
     def _statement(self, shape: Shape) -> sa.Insert | sa.Update:

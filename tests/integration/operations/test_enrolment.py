@@ -177,7 +177,7 @@ async def test_a_deregistered_instance_is_known_until_its_target_has_ended(desk:
 
     await target_is(TargetStatus.IN_PROGRESS)
     await desk.instances.deregister("web-1")
-    assert desk.engine.gone == [(instance.instance_id, "was deregistered")]
+    assert desk.engine.gone == [(instance.instance_id, "was deregistered", True)]
     assert await desk.enrolment.identify("1") == instance.instance_id
     await target_is(TargetStatus.SUCCEEDED)
     assert await identity_refusal(desk, "1") == "InstanceDeregistered"

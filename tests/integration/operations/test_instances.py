@@ -58,7 +58,7 @@ async def test_deregistering_is_idempotent(desk: Desk) -> None:
     await desk.instances.deregister(instance.instance_id)
     await desk.instances.deregister("nothing")
     assert (await desk.instances.get("web-1")).instance.deregistered_at == START
-    assert len(desk.engine.gone) == 1
+    assert desk.engine.gone == [(instance.instance_id, "was deregistered", False)]
     with pytest.raises(Invalid) as refused:
         await desk.instances.deregister("")
     assert refused.value.reason == "InstanceNameRequiredException"
