@@ -59,6 +59,11 @@ class DeploymentDir:
         return self.path / ".bundle-source"
 
     @property
+    def app_spec_name(self) -> Path:
+        """Holds the name of the AppSpec file that the deployment was made with (AG-203)."""
+        return self.path / ".appspec-name"
+
+    @property
     def archive(self) -> Path:
         return self.path / "deployment-archive"
 

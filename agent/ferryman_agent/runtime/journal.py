@@ -20,7 +20,15 @@ from ferryman_agent.core.facts import (
     ScriptStarted,
     SegmentFinished,
 )
-from ferryman_agent.core.messages import CommandId, DeploymentId, EventStatus, Instant, Segment
+from ferryman_agent.core.messages import (
+    CommandId,
+    DeploymentDescription,
+    DeploymentId,
+    EventStatus,
+    GroupId,
+    Instant,
+    Segment,
+)
 from ferryman_agent.errors import JournalError
 from ferryman_agent.hooks.contract import ProcessMark
 from ferryman_agent.runtime.journal_file import JournalFile
@@ -30,6 +38,7 @@ from ferryman_agent.runtime.records import (
     CancelledAhead,
     Dropped,
     Format,
+    LastResult,
     Noted,
     Numbering,
     ProcessBegan,
@@ -87,11 +96,17 @@ class Journal:
         self._file = JournalFile(path)
         self._clock = clock
         self._commands: dict[CommandId, Command] = {}
+        self._results: dict[GroupId, LastResult] = {}
 
     @property
     def commands(self) -> Mapping[CommandId, Command]:
         """Every command that is known, in the order of their arrival."""
         return self._commands
+
+    @property
+    def results(self) -> Mapping[GroupId, LastResult]:
+        """How the newest finished command of each deployment group ended."""
+        return self._results
 
     def open(self) -> None:
         """Reads the file. `damage` then says what of it could not be read. Raises JournalError."""
@@ -224,6 +239,8 @@ class Journal:
                 self.outbox.start_from(last)
             case Renumbered(first=first):
                 self._renumber(first)
+            case LastResult(group_id=group_id):
+                self._results[group_id] = record
             case Dropped(command_id=command_id):
                 self._commands.pop(command_id, None)
             case Format():
@@ -241,7 +258,13 @@ class Journal:
             self.outbox.put(report)
         if record.is_report_only or isinstance(fact, DownloadProgress):
             return
-        facts = self._command(record.command_id, record.at).facts
+        command = self._command(record.command_id, record.at)
+        if isinstance(fact, SegmentFinished) and command.segment is not None:
+            result = _result(command.segment.deployment, fact, record.at)
+            newest = self._results.get(result.group_id)
+            if newest is None or newest.at <= result.at:
+                self._results[result.group_id] = result
+        facts = command.facts
         if isinstance(fact, EventFinished):
             facts[:] = [kept for kept in facts if not isinstance(kept[2], ScriptStarted)]
         facts.append((record.number, record.at, fact))
@@ -266,6 +289,7 @@ class Journal:
 
     def _snapshot(self) -> Iterator[Record]:
         yield Numbering(last=self.outbox.acknowledged)
+        yield from self._results.values()
         kept: list[tuple[int, Noted]] = []
         for command in self._commands.values():
             yield _opening(command)
@@ -283,6 +307,16 @@ class Journal:
         for command in self._commands.values():
             for process in command.processes:
                 yield ProcessBegan(command_id=command.command_id, process=process)
+
+
+def _result(deployment: DeploymentDescription, end: SegmentFinished, at: Instant) -> LastResult:
+    return LastResult(
+        group_id=deployment.deployment_group_id,
+        group_name=deployment.deployment_group_name,
+        deployment_id=deployment.deployment_id,
+        status=end.status,
+        at=at,
+    )
 
 
 def _opening(command: Command) -> Record:

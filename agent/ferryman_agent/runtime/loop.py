@@ -49,9 +49,6 @@ class EventWork(Protocol):
 
     async def perform(self, segment: Segment, perform: Perform, watch: EventWatch) -> WorkEnded: ...
 
-    async def begin(self, segment: Segment) -> None:
-        """The segment's turn has come."""
-
     async def finish(self, segment: Segment) -> None:
         """Returns when nothing of the segment touches the machine any more."""
 
@@ -280,7 +277,6 @@ class CommandLoop:
         """Takes one command from its turn to its end, or to the end of the running event when the agent is ending."""
         deployment_id = live.run.segment.deployment.deployment_id
         with structlog.contextvars.bound_contextvars(command_id=live.command_id, deployment_id=deployment_id):
-            await self._work.begin(live.run.segment)
             outcome = live.run.begin(is_announced=live.is_announced)
             while True:
                 await self._note(live.command_id, outcome.facts)

@@ -20,7 +20,7 @@ from ferryman_agent.core.facts import (
     ScriptStarted,
     SegmentFinished,
 )
-from ferryman_agent.core.messages import CommandId, Instant, Segment
+from ferryman_agent.core.messages import CommandId, DeploymentId, EventStatus, GroupId, Instant, Segment
 from ferryman_agent.hooks.contract import ProcessMark
 
 FORMAT = 1
@@ -104,6 +104,16 @@ class Numbering(msgspec.Struct, frozen=True, tag="numbering", tag_field="k"):
     last: int
 
 
+class LastResult(msgspec.Struct, frozen=True, tag="last-result", tag_field="k"):
+    """How the newest finished command of a deployment group ended: known longer than the command itself."""
+
+    group_id: GroupId
+    group_name: str
+    deployment_id: DeploymentId
+    status: EventStatus
+    at: Instant
+
+
 class Dropped(msgspec.Struct, frozen=True, tag="dropped", tag_field="k"):
     """Nothing will ask for this command again."""
 
@@ -120,6 +130,7 @@ Record = (
     | Acknowledged
     | Renumbered
     | Numbering
+    | LastResult
     | Dropped
 )
 

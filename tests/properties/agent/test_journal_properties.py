@@ -108,7 +108,8 @@ class Journals:
 
 def state(journal: Journal) -> tuple[object, ...]:
     outbox = journal.outbox
-    return dict(journal.commands), outbox.after(0, 10_000), outbox.last_number, outbox.acknowledged
+    numbers = (outbox.last_number, outbox.acknowledged)
+    return dict(journal.commands), dict(journal.results), outbox.after(0, 10_000), numbers
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,0 +1,250 @@
+"""Builds every object of the running agent, starts its tasks, and sees it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from ferryman_agent import __version__
+from ferryman_agent.clock import Clock, SystemClock
+from ferryman_agent.config import Config
+from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
+from ferryman_agent.errors import JournalError
+from ferryman_agent.files.layout import Layout
+from ferryman_agent.hooks.ending import end_leftovers
+from ferryman_agent.hooks.runner import run_hooks
+from ferryman_agent.host import facts, identity
+from ferryman_agent.host.hardening import harden, notify
+from ferryman_agent.host.instance import InstanceLock
+from ferryman_agent.host.renewal import Renewal
+from ferryman_agent.host.shutdown import is_host_going_down
+from ferryman_agent.log import set_up as log_set_up
+from ferryman_agent.runtime.downloads import Downloads
+from ferryman_agent.runtime.heartbeat import Heartbeat
+from ferryman_agent.runtime.installs import Installs
+from ferryman_agent.runtime.journal import Journal
+from ferryman_agent.runtime.link import Link
+from ferryman_agent.runtime.live_lines import LiveLines
+from ferryman_agent.runtime.loop import Answer, CommandLoop
+from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
+from ferryman_agent.runtime.recovery import recover
+from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
+from ferryman_agent.runtime.work import Worker
+from ferryman_agent.wiring import demand_directories, log_settings, work_settings
+
+THREADS = 40
+"""Installs of sixteen groups may each hold one for minutes, and hooks need some for moments."""
+FORCED_SECONDS = 30.0
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Agent:
+    """One agent: made, run once, and over."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        random_number: Callable[[], float],
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._warnings = warnings
+        self._started_at = clock.now()
+        self._instance_id = identity.load(config.identity_path).instance_id
+        self._layout = Layout(config.root, config.program_name, Path(config.state_dir))
+        self._journal = Journal(config.journal_path, clock)
+        lines = LiveLines()
+        turns = ArchiveTurns()
+        downloads = Downloads(config, self._layout, lambda: identity.load(config.identity_path))
+        installs = Installs(config, self._layout, clock)
+        self._worker = Worker(
+            layout=self._layout,
+            clock=clock,
+            settings=work_settings(config),
+            download=downloads.download,
+            install=installs.install,
+            run_hooks=run_hooks,
+            turns=turns,
+        )
+        self._loop = CommandLoop(
+            journal=self._journal,
+            work=self._worker,
+            lines=lines,
+            clock=clock,
+            instance_id=self._instance_id,
+            changed=self._changed,
+            max_groups=config.commands.max_concurrent,
+        )
+        heartbeat = Heartbeat(
+            clock,
+            running=lambda: self._loop.running_ids,
+            waiting=lambda: len(self._journal.outbox),
+            disk_free=lambda: facts.disk_space(config.root)[0],
+        )
+        self._link = Link(
+            load_identity=lambda: identity.load(config.identity_path),
+            gather_facts=lambda: facts.gather(config.root),
+            open_commands=self._loop.open_ids,
+            orders=self,
+            journal=self._journal,
+            lines=lines,
+            heartbeat=heartbeat,
+            clock=clock,
+            random=random_number,
+            changed=self._shown,
+        )
+        self._prefetches = Prefetches(downloads.prefetch, self._link.prefetch_done, turns)
+        self._renewal = Renewal(config.identity_path, clock, random_number, self._link.reconnect)
+        self._status = StatusFile(config.status_path, clock, self._current_status)
+        self._stops = 0
+        self._stop = asyncio.Event()
+        self._force = asyncio.Event()
+        self._is_draining = False
+
+    async def run(self) -> None:
+        """Runs until it is asked to stop. Raises JournalError, OSError."""
+        self._layout.prepare()
+        self._journal.open()
+        try:
+            recovered = await recover(self._journal, self._clock, end_leftovers)
+            self._clear_markers({run.segment.deployment.deployment_id for run in recovered})
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._loop.run(recovered), name="loop")
+                tasks.create_task(self._prefetches.run(), name="prefetches")
+                link = tasks.create_task(self._link.run(), name="link")
+                beside = [
+                    tasks.create_task(self._renewal.run(), name="renewal"),
+                    tasks.create_task(self._status.run(), name="status"),
+                ]
+                log.info("agent.started", version=__version__, instance_id=self._instance_id)
+                notify("READY=1")
+                await self._stop.wait()
+                await self._wind_up(link)
+                for task in beside:
+                    task.cancel()
+        finally:
+            self._journal.close()
+            self._status.remove()
+            log.info("agent.ended")
+
+    def stop(self) -> None:
+        """Ends the agent: what runs may finish its lifecycle event. Asked a second time, it is ended as well."""
+        self._stops += 1
+        self._stop.set()
+        if self._stops > 1:
+            self._force.set()
+
+    # What the link hands on (Orders)
+
+    async def run_segment(self, segment: Segment) -> Answer | None:
+        """See Orders."""
+        return await self._loop.receive(segment)
+
+    async def cancel(self, command_id: CommandId, *, reason: str, kill: bool) -> None:
+        """See Orders."""
+        await self._loop.cancel(command_id, reason=reason, kill=kill)
+
+    def prefetch(self, deployment: DeploymentDescription) -> None:
+        """See Orders."""
+        self._prefetches.request(deployment)
+
+    def forget(self, deployment_id: DeploymentId) -> None:
+        """See Orders."""
+        self._prefetches.forget(deployment_id)
+        self._loop.forget(deployment_id)
+
+    # Inside
+
+    async def _wind_up(self, link: asyncio.Task[None]) -> None:
+        notify("STOPPING=1")
+        is_down = await is_host_going_down()
+        self._is_draining = True
+        self._changed()
+        running = self._loop.running_ids
+        log.info("agent.stopping", running=len(running), host_going_down=is_down)
+        self._prefetches.end()
+        drained = asyncio.ensure_future(self._loop.drain(self._config.commands.drain_timeout.seconds))
+        forced = asyncio.ensure_future(self._force.wait())
+        await asyncio.wait({drained, forced}, return_when=asyncio.FIRST_COMPLETED)
+        forced.cancel()
+        if not (drained.done() and drained.result()):
+            drained.cancel()
+            log.warning("agent.ends_scripts", commands=", ".join(self._loop.running_ids))
+            self._loop.end_scripts()
+            await self._loop.drain(FORCED_SECONDS)
+        self._loop.end()
+        await self._link.close("the agent was stopped", is_host_going_down=is_down)
+        await asyncio.wait({link})
+
+    def _clear_markers(self, kept: set[DeploymentId]) -> None:
+        """Markers of commands that are over (AG-130, V2-005); the journal is what counts."""
+        for deployment_id in self._layout.ongoing_deployments() - kept:
+            try:
+                (self._layout.ongoing / deployment_id).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("marker.not_removed", deployment_id=deployment_id, error=str(error))
+
+    def _changed(self) -> None:
+        self._link.wake()
+        self._shown()
+
+    def _shown(self) -> None:
+        self._status.changed()
+
+    def _current_status(self) -> AgentStatus:
+        commands = self._journal.commands
+        return AgentStatus(
+            pid=os.getpid(),
+            version=__version__,
+            started_at=self._started_at,
+            written_at=self._clock.now(),
+            instance_id=self._instance_id,
+            link=self._link.status,
+            commands=commands_of(self._loop.live, lambda command_id: commands[CommandId(command_id)].last_at),
+            results=results_of(self._journal.results.values()),
+            reports_waiting=len(self._journal.outbox),
+            is_draining=self._is_draining,
+            warnings=self._warnings,
+        )
+
+
+def run(config: Config, warnings: tuple[str, ...] = ()) -> None:
+    """Is the agent, until somebody stops it. Raises AgentError: what keeps it from starting, or from going on."""
+    clock = SystemClock()
+    identity.load(config.identity_path)
+    demand_directories(config)
+    handler = log_set_up(log_settings(config), clock)
+    harden(core_dumps=config.core_dumps)
+    for warning in warnings:
+        log.warning("config.warning", warning=warning)
+    try:
+        with InstanceLock(config.pid_path):
+            asyncio.run(_main(config, clock, warnings))
+    except* JournalError as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        handler.close()
+
+
+async def _main(config: Config, clock: Clock, warnings: tuple[str, ...]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
+    if sys.version_info < (3, 12):
+        # Newer Pythons do so by themselves; the older default costs a thread for each script.
+        asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
+    agent = Agent(config, clock=clock, random_number=random.SystemRandom().random, warnings=warnings)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, agent.stop)
+    await agent.run()

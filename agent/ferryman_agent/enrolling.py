@@ -1,0 +1,129 @@
+"""What `ferryman-agent enroll` does: checks the wishes, enrols, and leaves identity and configuration behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ferryman_agent.clock import SystemClock
+from ferryman_agent.config import Config, load
+from ferryman_agent.config.source import HOME_VARIABLE
+from ferryman_agent.core.messages import Instant
+from ferryman_agent.errors import ConfigError, IdentityError
+from ferryman_agent.host import enrolment, facts, identity, instance
+from ferryman_agent.host.identity import Identity
+from ferryman_agent.runtime import mapping
+
+CONFIG_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """The options of the command. Empty text: not given."""
+
+    token: str
+    coordinator: str = ""
+    ca_fingerprint: str = ""
+    ca_file: Path | None = None
+    instance_name: str = ""
+    tags: tuple[str, ...] = ()
+    zone: str = ""
+    is_forced: bool = False
+    config: Path | None = None
+
+
+def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
+    """Makes this machine an instance; returns what to tell. Raises AgentError, and changes nothing then."""
+    config = load(wishes.config, environment, must_exist=False).config
+    address = wishes.coordinator or config.coordinator.address
+    if not address:
+        raise IdentityError("no coordinator is given: use --coordinator host:port")
+    host, port = enrolment.parse_address(address)
+    order = enrolment.EnrolOrder(
+        host=host,
+        port=port,
+        token=wishes.token,
+        facts=mapping.facts(facts.gather(config.root)),
+        ca_pem=_read_ca(wishes.ca_file) if wishes.ca_file else None,
+        ca_fingerprint=enrolment.parse_fingerprint(wishes.ca_fingerprint) if wishes.ca_fingerprint else None,
+        instance_name=wishes.instance_name,
+        zone=wishes.zone,
+        tags=_tags(wishes.tags),
+    )
+    _demand_free(config, is_forced=wishes.is_forced)
+    fresh = asyncio.run(enrolment.enrol(order, SystemClock().now()))
+    identity.save(fresh, config.identity_path)
+    written = _write_config(wishes.config, config, address, environment)
+    more = f"\nConfiguration written to {written}" if written else ""
+    return f"Enrolled as {fresh.instance_name} ({fresh.instance_id}) at {fresh.address}{more}"
+
+
+def _demand_free(config: Config, *, is_forced: bool) -> None:
+    """A running agent would go on as who it was; a valid identity is not thrown away by mistake."""
+    holder = instance.find(config.pid_path)
+    if holder is not None:
+        raise IdentityError(f"the agent is running (PID {holder.pid}): stop it before you enroll it again")
+    try:
+        current = identity.load(config.identity_path)
+    except IdentityError:
+        return
+    if not is_forced and _is_valid(current, SystemClock().now()):
+        raise IdentityError(
+            f"this agent is enrolled already, as {current.instance_name} ({current.instance_id}) at "
+            f"{current.address}: use --force to replace that identity"
+        )
+
+
+def _is_valid(current: Identity, now: Instant) -> bool:
+    return now < current.expires_at
+
+
+def _read_ca(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise IdentityError(f"cannot read the CA file {path}: {error.strerror}") from error
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise IdentityError(f"the CA file {path} holds no PEM certificate")
+    return content
+
+
+def _tags(texts: tuple[str, ...]) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise IdentityError(f"{text!r} is not a tag: write KEY=VALUE")
+        if key in tags:
+            raise IdentityError(f"tag {key!r} is given twice")
+        tags[key] = value
+    return tags
+
+
+def _write_config(
+    path: Path | None, config: Config, address: str, environment: Mapping[str, str]
+) -> Path | None:
+    """Writes the configuration that was named, when there is none yet (DESIGN 2)."""
+    if path is None or path.exists():
+        return None
+    content: dict[str, object] = {"coordinator": {"address": address}}
+    if environment.get(HOME_VARIABLE):
+        # So that the agent finds its files again when it is started without the variable.
+        names = ("root_dir", "log_dir", "pid_dir", "state_dir")
+        content = {name: getattr(config, name) for name in names} | content
+    text = "# Written by ferryman-agent enroll.\n" + yaml.safe_dump(content, sort_keys=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, CONFIG_MODE)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(
+            f"the agent is enrolled, but its configuration {path} cannot be written: {error.strerror}"
+        ) from error
+    return path

@@ -1,0 +1,107 @@
+"""One agent for each PID directory: lock, PID file, and who holds them (AG-019 … AG-023, V2-290, V2-291)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ferryman_agent.errors import AgentError, ConfigError
+from ferryman_agent.hooks import processes
+
+PID_MODE = 0o644
+
+
+class AlreadyRunning(AgentError):
+    """Another process holds the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The running agent. `started_at_ticks` and `boot_id` tell it from a later process with its number."""
+
+    pid: int
+    started_at_ticks: int
+    boot_id: str
+
+    @property
+    def is_running(self) -> bool:
+        found = processes.read(self.pid)
+        return (
+            found is not None
+            and found.is_alive
+            and self.boot_id == processes.boot_id()
+            and found.started_at_ticks == self.started_at_ticks
+        )
+
+
+class InstanceLock:
+    """Held by the running agent, from `__enter__` to `__exit__`. The kernel lets go of it when the process dies."""
+
+    def __init__(self, pid_path: Path) -> None:
+        self._pid_path = pid_path
+        self._descriptor = -1
+
+    def __enter__(self) -> InstanceLock:
+        """Raises AlreadyRunning, ConfigError."""
+        lock_path = _lock_path(self._pid_path)
+        try:
+            self._pid_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PID_MODE)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write to the PID directory {self._pid_path.parent} (pid_dir): {error.strerror}"
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            holder = find(self._pid_path)
+            who = f"with PID {holder.pid}" if holder else f"and holds {lock_path}"
+            raise AlreadyRunning(f"the agent is already running {who}") from None
+        self._say_who()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The lock file stays: removing it would let two processes lock two files of one name.
+        with contextlib.suppress(OSError):
+            self._pid_path.unlink(missing_ok=True)
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def _say_who(self) -> None:
+        own = processes.read(os.getpid())
+        ticks = own.started_at_ticks if own else 0
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()} {ticks} {processes.boot_id()}\n".encode(), 0)
+        temporary = self._pid_path.with_name(f".{self._pid_path.name}.{os.getpid()}")
+        try:
+            temporary.write_text(f"{os.getpid()}\n", encoding="ascii")
+            temporary.chmod(PID_MODE)
+            temporary.replace(self._pid_path)
+        except OSError as error:
+            raise ConfigError(f"cannot write the PID file {self._pid_path}: {error.strerror}") from error
+
+
+def find(pid_path: Path) -> Holder | None:
+    """Returns the running agent of this PID directory; None when there is none (AG-021, AG-022).
+
+    Raises OSError when the files are there and cannot be read.
+    """
+    try:
+        words = _lock_path(pid_path).read_bytes().decode("ascii", errors="replace").split()
+    except FileNotFoundError:
+        return None
+    if len(words) != 3 or not words[0].isdecimal() or not words[1].isdecimal() or len(words[0]) > 10:
+        return None
+    holder = Holder(int(words[0]), int(words[1]), words[2])
+    return holder if holder.is_running else None
+
+
+def _lock_path(pid_path: Path) -> Path:
+    return pid_path.with_name(f"{pid_path.name}.lock")

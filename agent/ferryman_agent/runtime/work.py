@@ -1,0 +1,262 @@
+"""Does what the machine asks for: downloads, installs, runs hooks; each ends as one WorkEnded, whatever happens.
+
+Every event has a limit. A download is given up at it, scripts are ended by the hooks; an install cannot be interrupted
+half-way, so its event fails at the limit and the deployment group waits until it is really over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from ferryman_agent.clock import Clock, ends_within
+from ferryman_agent.core.facts import Perform, WorkEnded
+from ferryman_agent.core.lifecycle import Work
+from ferryman_agent.core.messages import (
+    CommandId,
+    DeploymentDescription,
+    Diagnostics,
+    ScriptErrorCode,
+    Segment,
+)
+from ferryman_agent.errors import EventError
+from ferryman_agent.files.atomic import write_atomic
+from ferryman_agent.files.layout import DeploymentDir, Layout
+from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher
+from ferryman_agent.runtime import scripts
+from ferryman_agent.runtime.destinations import DestinationTurns
+from ferryman_agent.runtime.prefetch import ArchiveTurns
+from ferryman_agent.runtime.watch import EventWatch
+
+Progress = Callable[[int, int | None], None]
+Download = Callable[[DeploymentDescription, Progress], Awaitable[str]]
+Install = Callable[[DeploymentDescription], Awaitable[str]]
+
+STOPPED = "STOPPED"
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class RunHooks(Protocol):
+    """`hooks.runner.run_hooks`."""
+
+    async def __call__(
+        self,
+        run: HookRun,
+        *,
+        settings: HookSettings,
+        clock: Clock,
+        watcher: HookWatcher,
+        cancel: asyncio.Event,
+        background: Background | None,
+    ) -> Diagnostics: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkSettings:
+    """What the configuration says about the work of events."""
+
+    hooks: HookSettings
+    fail_on_missing_previous: bool = False
+    deployments_log: bool = True
+
+
+class Worker:
+    """Satisfies `EventWork`. `download` and `install` return a note for people, empty for none, or raise EventError."""
+
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        clock: Clock,
+        settings: WorkSettings,
+        download: Download,
+        install: Install,
+        run_hooks: RunHooks,
+        turns: ArchiveTurns,
+    ) -> None:
+        self._layout = layout
+        self._clock = clock
+        self._settings = settings
+        self._download = download
+        self._install = install
+        self._run_hooks = run_hooks
+        self._turns = turns
+        self._destinations = DestinationTurns()
+        self._left: defaultdict[CommandId, list[asyncio.Future[Any]]] = defaultdict(list)
+
+    async def perform(self, segment: Segment, perform: Perform, watch: EventWatch) -> WorkEnded:
+        """See EventWork."""
+        started = self._clock.monotonic()
+        works = {Work.DOWNLOAD: self._do_download, Work.INSTALL: self._do_install}
+        try:
+            diagnostics = await works.get(perform.work, self._do_hooks)(segment, perform, watch)
+        except EventError as error:
+            diagnostics = error.diagnostics()
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            diagnostics = EventError("IO_ERROR", f"{error.strerror or error}{where}").diagnostics()
+        if not diagnostics.duration_ms:
+            duration_ms = round((self._clock.monotonic() - started) * 1000)
+            diagnostics = replace(diagnostics, duration_ms=duration_ms)
+        return WorkEnded(
+            lifecycle_event=perform.lifecycle_event,
+            diagnostics=diagnostics,
+            is_stopped=diagnostics.detail_code == STOPPED,
+        )
+
+    async def finish(self, segment: Segment) -> None:
+        """See EventWork."""
+        left = self._left.pop(segment.command_id, [])
+        if left:
+            log.warning("command.left_work", command_id=segment.command_id, pieces=len(left))
+            await asyncio.gather(*left, return_exceptions=True)
+        try:
+            self._layout.ongoing_mark(segment.deployment.deployment_id).unlink(missing_ok=True)
+        except (OSError, EventError) as error:
+            log.warning("marker.not_removed", command_id=segment.command_id, error=str(error))
+
+    async def _do_download(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:
+        directory = await self._prepare(segment, watch)
+        deployment = segment.deployment
+        async with self._turns.of(deployment.deployment_id):
+            task = asyncio.ensure_future(self._download(deployment, watch.download_progress))
+            stopped = asyncio.ensure_future(watch.stop.wait())
+            timer = asyncio.ensure_future(self._clock.sleep(segment.event_timeout_seconds))
+            try:
+                await asyncio.wait({task, stopped, timer}, return_when=asyncio.FIRST_COMPLETED)
+                if not task.done():
+                    raise _stopped(perform) if stopped.done() else _over(perform, segment)
+                note = task.result()
+            finally:
+                for each in (task, stopped, timer):
+                    each.cancel()
+                await asyncio.gather(task, stopped, timer, return_exceptions=True)
+        name = deployment.app_spec_file_name.encode()
+        await asyncio.to_thread(write_atomic, directory.app_spec_name, name)
+        return _succeeded(note)
+
+    async def _do_install(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:
+        directory = await self._prepare(segment, watch)
+        task = asyncio.ensure_future(self._install_in_turn(segment.deployment, directory))
+        try:
+            is_over = not await ends_within(self._clock, segment.event_timeout_seconds, task)
+        except asyncio.CancelledError:
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+        if is_over:
+            self._left[segment.command_id].append(task)
+            raise _over(perform, segment)
+        return _succeeded(task.result())
+
+    async def _install_in_turn(self, deployment: DeploymentDescription, directory: DeploymentDir) -> str:
+        previous = self._layout.last_successful(deployment.deployment_group_id)
+        directories = [directory] if previous is None else [directory, DeploymentDir(previous)]
+        written = [
+            destination
+            for each in directories
+            for destination in await asyncio.to_thread(
+                scripts.destinations, each, deployment.app_spec_file_name
+            )
+        ]
+        async with self._destinations.of(written):
+            return await self._install(deployment)
+
+    async def _do_hooks(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:
+        deployment = segment.deployment
+        chosen = await asyncio.to_thread(
+            scripts.choose,
+            perform.lifecycle_event,
+            deployment,
+            self._layout,
+            fail_on_missing=self._settings.fail_on_missing_previous,
+        )
+        if chosen.warning:
+            log.warning("hooks.skipped", event_name=perform.lifecycle_event, reason=chosen.warning)
+            return _succeeded(chosen.warning, detail_code="PREVIOUS_REVISION_MISSING")
+        if chosen.archive is None or not chosen.scripts:
+            return Diagnostics()
+        directory = await self._prepare(segment, watch)
+        run = HookRun(
+            deployment=deployment,
+            lifecycle_event=perform.lifecycle_event,
+            archive=chosen.archive,
+            scripts=chosen.scripts,
+            deployment_dir=directory,
+            root=self._layout.root,
+            previous_archive=self._previous_archive(deployment),
+            event_timeout_seconds=segment.event_timeout_seconds,
+            deployments_log=self._layout.deployments_log if self._settings.deployments_log else None,
+        )
+
+        def background(action: Callable[[], Awaitable[None]]) -> object:
+            task: asyncio.Future[None] = asyncio.ensure_future(action())
+            self._left[segment.command_id].append(task)
+            return task
+
+        return await self._run_hooks(
+            run,
+            settings=self._settings.hooks,
+            clock=self._clock,
+            watcher=watch,
+            cancel=watch.stop,
+            background=background,
+        )
+
+    async def _prepare(self, segment: Segment, watch: EventWatch) -> DeploymentDir:
+        """Makes the deployment's directory and marker, and sees that the event's start outlives a crash (AG-114)."""
+        deployment = segment.deployment
+
+        def on_disk() -> DeploymentDir:
+            directory = self._layout.create_deployment(
+                deployment.deployment_group_id, deployment.deployment_id
+            )
+            marker = self._layout.ongoing_mark(deployment.deployment_id)
+            if not marker.exists():
+                write_atomic(marker, segment.command_id.encode())
+            return directory
+
+        try:
+            directory, _ = await asyncio.gather(asyncio.to_thread(on_disk), watch.before_doing())
+        except OSError as error:
+            where = error.filename or self._layout.root
+            raise EventError(
+                "DEPLOYMENT_DIR", f"cannot make the deployment's directory: {error.strerror} ({where})"
+            ) from error
+        return directory
+
+    def _previous_archive(self, deployment: DeploymentDescription) -> Path | None:
+        pointer = self._layout.last_successful(deployment.deployment_group_id)
+        if pointer is None or pointer.name == deployment.deployment_id:
+            return None
+        archive = DeploymentDir(pointer).archive
+        return archive if archive.is_dir() else None
+
+
+def _succeeded(note: str, *, detail_code: str = "") -> Diagnostics:
+    if not note:
+        return Diagnostics()
+    return Diagnostics(message=f"Succeeded. Note: {note}", detail_code=detail_code)
+
+
+def _stopped(perform: Perform) -> EventError:
+    return EventError(STOPPED, f"{perform.lifecycle_event} was stopped on request")
+
+
+class _EventOver(EventError):
+    """The event's own limit (AG-Q02)."""
+
+    error_code = ScriptErrorCode.SCRIPT_TIMED_OUT
+
+
+def _over(perform: Perform, segment: Segment) -> EventError:
+    limit = segment.event_timeout_seconds
+    return _EventOver(
+        "EVENT_TIMED_OUT", f"{perform.lifecycle_event} did not end within its limit of {limit} seconds"
+    )
