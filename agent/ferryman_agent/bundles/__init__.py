@@ -1,0 +1,1 @@
+"""Bundles: fetched, verified and unpacked, or nothing of them is left behind."""

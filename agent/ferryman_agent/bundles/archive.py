@@ -1,0 +1,151 @@
+"""From a whole bundle to `deployment-archive`: unpacked beside it, its AppSpec file read, renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferryman.appspec import JUNK, SIZE_LIMIT, find_appspec_name, parse, similar_names
+from ferryman_agent.bundles.directory_source import DirectorySource
+from ferryman_agent.bundles.formats import Format, check_declared, detect
+from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.sources import Source
+from ferryman_agent.bundles.tar_source import TarSource
+from ferryman_agent.bundles.unpack import Unpacked, unpack
+from ferryman_agent.bundles.zip_source import ZipSource
+from ferryman_agent.core.messages import BundleType
+from ferryman_agent.errors import BundleError
+from ferryman_agent.files.digests import Digests
+from ferryman_agent.files.layout import ARCHIVE_MODE, DeploymentDir
+from ferryman_agent.files.tree import FILE_FLAGS, Folders, remove_tree
+
+HOST_OS = "windows" if sys.platform == "win32" else "linux"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The archive that now lies in its place."""
+
+    files: int
+    written_bytes: int
+    warnings: tuple[str, ...]
+
+
+def build_archive(
+    bundle: Path,
+    declared: BundleType,
+    directory: DeploymentDir,
+    *,
+    wanted_appspec: str,
+    limits: BundleLimits,
+    stop: threading.Event | None = None,
+) -> Built:
+    """Unpacks a bundle, or copies a directory, and puts it into the place of the deployment's archive; blocks.
+
+    An older archive is replaced only once the new one is complete and has a usable AppSpec file (AG-213, AG-214).
+    Raises BundleError, OSError, Stopped; nothing of the new archive is left then.
+    """
+    folder = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        remove_tree(folder, directory.archive_temp.name)
+        unpacked, warnings = _unpacked(bundle, declared, directory, limits, stop)
+        try:
+            top = _top_folder(directory.archive_temp)
+            digests = unpacked.digests.below(top) if top else unpacked.digests
+            warnings += _check_appspec(directory, top, digests.rows, wanted_appspec)
+            _put_in_place(folder, directory, top, digests)
+        finally:
+            remove_tree(folder, directory.archive_temp.name)
+    finally:
+        os.close(folder)
+    return Built(unpacked.files, unpacked.written_bytes, tuple(warnings))
+
+
+def _unpacked(
+    bundle: Path,
+    declared: BundleType,
+    directory: DeploymentDir,
+    limits: BundleLimits,
+    stop: threading.Event | None,
+) -> tuple[Unpacked, list[str]]:
+    if bundle.is_dir():
+        _refuse_nesting(bundle, directory)
+        source: Source = DirectorySource(bundle)
+        return unpack(source, directory.archive_temp, limits, packed_bytes=0, stop=stop), []
+    with bundle.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        found = detect(file.fileno(), size)
+        warning = check_declared(found, declared)
+        source = ZipSource(file) if found is Format.ZIP else TarSource(file, found)
+        unpacked = unpack(source, directory.archive_temp, limits, packed_bytes=size, stop=stop)
+    return unpacked, [warning] if warning else []
+
+
+def _refuse_nesting(bundle: Path, directory: DeploymentDir) -> None:
+    root = os.path.realpath(directory.path)
+    real = os.path.realpath(bundle)
+    if root == real or root.startswith(f"{real.rstrip('/')}/"):
+        message = f"cannot copy {bundle}: it contains the agent's own files in {root}"
+        raise BundleError("BUNDLE_NESTED", message)
+
+
+def _top_folder(archive: Path) -> str:
+    """Returns the one folder that everything is in, if it holds an AppSpec file; else "" (AG-253, V2-120)."""
+    names = [name for name in os.listdir(archive) if name not in JUNK]
+    if len(names) != 1 or not stat.S_ISDIR(os.lstat(archive / names[0]).st_mode):
+        return ""
+    return names[0] if any("appspec" in name.lower() for name in os.listdir(archive / names[0])) else ""
+
+
+def _check_appspec(directory: DeploymentDir, top: str, files: Collection[str], wanted: str) -> list[str]:
+    """Returns warnings; raises BundleError when the archive has no AppSpec file that a host can use."""
+    name = find_appspec_name(files, wanted)
+    if name is None:
+        found = [f"{top}/{path}" if top else path for path in similar_names(files)]
+        hint = f"; there is one at {', '.join(found)}, but it must be at the root" if found else ""
+        message = (
+            f"the revision has no AppSpec file: expected {wanted} in {directory.archive}, "
+            f"that is {directory.archive / wanted}{hint}"
+        )
+        raise BundleError("APPSPEC_MISSING", message)
+    parsed = parse(_read(directory.archive_temp / top, name), strict=False, host_os=HOST_OS)
+    if parsed.errors:
+        lines = [finding.describe(name) for finding in parsed.errors]
+        more = f" (and {len(lines) - 5} more)" if len(lines) > 5 else ""
+        message = f"the AppSpec file cannot be used: {'; '.join(lines[:5])}{more}"
+        raise BundleError(parsed.errors[0].code, message)
+    warnings = [finding.describe(name) for finding in parsed.warnings]
+    both = [one for one in ("appspec.yml", "appspec.yaml") if one in files]
+    if len(both) == 2:
+        warnings.append(f"the revision has both {both[0]} and {both[1]}; {name} is used")
+    return warnings
+
+
+def _read(archive: Path, name: str) -> bytes:
+    with Folders.below(archive) as folders:
+        parent, last = folders.parent(name)
+        with os.fdopen(os.open(last, FILE_FLAGS, dir_fd=parent), "rb") as file:
+            return file.read(SIZE_LIMIT + 1)
+
+
+def _put_in_place(folder: int, directory: DeploymentDir, top: str, digests: Digests) -> None:
+    new = directory.archive_temp / top
+    new.chmod(ARCHIVE_MODE)
+    old = f"{directory.archive.name}-old"
+    remove_tree(folder, old)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(directory.archive.name, old, src_dir_fd=folder, dst_dir_fd=folder)
+    try:
+        new.rename(directory.archive)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.rename(old, directory.archive.name, src_dir_fd=folder, dst_dir_fd=folder)
+        raise
+    digests.save(directory.archive_digests)
+    remove_tree(folder, old)

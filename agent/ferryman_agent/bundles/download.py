@@ -1,0 +1,178 @@
+"""The DownloadBundle event, and the prefetch that makes it short (AG section 8.1, D7)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from ferryman_agent.bundles.archive import Built, build_archive
+from ferryman_agent.bundles.fetch import Progress, Sleep
+from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.obtain import Obtained, obtain
+from ferryman_agent.bundles.space import disk_full, is_disk_full
+from ferryman_agent.bundles.threads import in_thread
+from ferryman_agent.core.messages import DeploymentDescription
+from ferryman_agent.errors import BundleError
+from ferryman_agent.files.layout import DeploymentDir, Layout
+from ferryman_agent.files.prune import PruneReport, prune
+
+log = structlog.get_logger(__name__)
+
+_SPOILT = frozenset(
+    {"BUNDLE_UNSAFE_ENTRY", "BUNDLE_LIMIT", "BUNDLE_DAMAGED", "BUNDLE_NOT_AN_ARCHIVE", "BUNDLE_EMPTY"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadReport:
+    """How DownloadBundle ended well. `warnings` are sentences for the diagnostics."""
+
+    origin: str
+    bundle_bytes: int
+    files: int
+    unpacked_bytes: int
+    pruned: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """The completion message (V2-068)."""
+        text = f"Succeeded: BundleSource={self.origin}"
+        return f"{text} ({'; '.join(self.warnings)})" if self.warnings else text
+
+
+async def download_bundle(
+    deployment: DeploymentDescription,
+    *,
+    layout: Layout,
+    session: aiohttp.ClientSession,
+    limits: BundleLimits,
+    max_revisions: int,
+    on_progress: Progress,
+    sleep: Sleep = asyncio.sleep,
+    in_use: frozenset[str] = frozenset(),
+) -> DownloadReport:
+    """Brings a revision onto the host: old ones pruned, bundle had and verified, unpacked, its AppSpec file checked.
+
+    `in_use` names deployments that must survive the pruning because something of theirs runs (AG-175).
+
+    Run again for the same deployment it gives the same result (AG-212). Raises BundleError; then the pointer to the
+    most recent install is as it was, and no half archive is there.
+    """
+    group, ident = deployment.deployment_group_id, deployment.deployment_id
+
+    def tidy() -> PruneReport:
+        return prune(
+            layout,
+            group,
+            current=ident,
+            max_revisions=max_revisions,
+            max_bytes=limits.max_revisions_bytes,
+            in_use=in_use,
+        )
+
+    directory = await _place(deployment, layout)
+    pruned = await in_thread(tidy)
+    obtained = await _obtained(deployment, directory, session, limits, on_progress, sleep)
+    built = await _built(deployment, directory, obtained, limits)
+    try:
+        await in_thread(lambda: layout.set_most_recent(group, directory.path))
+    except OSError as problem:
+        raise _io_error("record the most recent install", directory, problem) from problem
+    # The revision that the pointer protected until now may be one too many (AG-171 against AG-175).
+    again = await in_thread(tidy)
+    log.info("bundle.ready", deployment=ident, origin=obtained.origin, files=built.files)
+    return DownloadReport(
+        origin=obtained.origin,
+        bundle_bytes=obtained.size_bytes,
+        files=built.files,
+        unpacked_bytes=built.written_bytes,
+        pruned=pruned.removed + again.removed,
+        warnings=tuple(dict.fromkeys(built.warnings + pruned.problems + again.problems)),
+    )
+
+
+async def prefetch_bundle(
+    deployment: DeploymentDescription,
+    *,
+    layout: Layout,
+    session: aiohttp.ClientSession,
+    limits: BundleLimits,
+    on_progress: Progress = lambda received, total: None,
+    sleep: Sleep = asyncio.sleep,
+) -> int:
+    """Fetches and verifies the bundle of a deployment that waits for its turn; returns its size. Raises BundleError."""
+    directory = await _place(deployment, layout)
+    return (await _obtained(deployment, directory, session, limits, on_progress, sleep)).size_bytes
+
+
+async def _place(deployment: DeploymentDescription, layout: Layout) -> DeploymentDir:
+    group, ident = deployment.deployment_group_id, deployment.deployment_id
+    try:
+        return await in_thread(lambda: layout.create_deployment(group, ident))
+    except OSError as problem:
+        raise _io_error("make room for the deployment", layout.deployment(group, ident), problem) from problem
+
+
+async def _obtained(
+    deployment: DeploymentDescription,
+    directory: DeploymentDir,
+    session: aiohttp.ClientSession,
+    limits: BundleLimits,
+    on_progress: Progress,
+    sleep: Sleep,
+) -> Obtained:
+    try:
+        return await obtain(
+            deployment.revision,
+            directory,
+            session=session,
+            limits=limits,
+            on_progress=on_progress,
+            sleep=sleep,
+        )
+    except OSError as problem:
+        raise _io_error("store the bundle", directory, problem) from problem
+
+
+async def _built(
+    deployment: DeploymentDescription, directory: DeploymentDir, obtained: Obtained, limits: BundleLimits
+) -> Built:
+    stop = threading.Event()
+
+    def build() -> Built:
+        return build_archive(
+            obtained.path,
+            deployment.revision.bundle_type,
+            directory,
+            wanted_appspec=deployment.app_spec_file_name,
+            limits=limits,
+            stop=stop,
+        )
+
+    try:
+        return await in_thread(build, stop=stop)
+    except BundleError as problem:
+        if problem.detail_code in _SPOILT:
+            # It will never be right: the next try shall fetch it anew (V2-103).
+            await in_thread(lambda: _forget_bundle(directory))
+        raise
+    except OSError as problem:
+        raise _io_error("unpack the bundle", directory, problem) from problem
+
+
+def _io_error(purpose: str, directory: DeploymentDir, problem: OSError) -> BundleError:
+    if is_disk_full(problem):
+        existing = next(path for path in (directory.path, *directory.path.parents) if path.is_dir())
+        return disk_full(purpose, existing)
+    where = problem.filename if isinstance(problem.filename, str) else directory.path
+    return BundleError("BUNDLE_IO", f"cannot {purpose}: {problem.strerror or problem} ({where})")
+
+
+def _forget_bundle(directory: DeploymentDir) -> None:
+    for path in (directory.bundle, directory.bundle_digest):
+        path.unlink(missing_ok=True)

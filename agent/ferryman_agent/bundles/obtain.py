@@ -1,0 +1,191 @@
+"""Gets a bundle: it is there already, an earlier deployment has it, it is a local file, or it comes by HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import structlog
+
+from ferryman_agent.bundles.fetch import Progress, Sleep, fetch, shown_url
+from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.threads import in_thread
+from ferryman_agent.bundles.verify import normal_digest, verify
+from ferryman_agent.core.messages import RevisionSource
+from ferryman_agent.errors import BundleError
+from ferryman_agent.files.atomic import write_atomic
+from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
+
+log = structlog.get_logger(__name__)
+
+DOWNLOADED = "downloaded"
+REUSED = "archive-reuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """A bundle that is whole. `path` is a regular file or, for a local directory, that directory."""
+
+    path: Path
+    origin: str
+    size_bytes: int
+    sha256: str | None
+
+    @property
+    def is_directory(self) -> bool:
+        return self.path.is_dir()
+
+
+async def obtain(
+    source: RevisionSource,
+    directory: DeploymentDir,
+    *,
+    session: aiohttp.ClientSession,
+    limits: BundleLimits,
+    on_progress: Progress,
+    sleep: Sleep = asyncio.sleep,
+) -> Obtained:
+    """Returns the verified bundle of a revision. Raises BundleError."""
+    sha256 = normal_digest(source.sha256)
+    local = local_path(source.url)
+    if local is not None:
+        return await in_thread(lambda: _link(local, directory, sha256, source.size_bytes))
+    if sha256 is None and limits.require_digest:
+        message = f"the revision at {shown_url(source.url)} has no SHA-256, which this agent demands"
+        raise BundleError("BUNDLE_UNVERIFIED", message)
+    if sha256 is not None:
+        digest = sha256
+        found = await in_thread(lambda: _reuse(directory, digest, source.size_bytes))
+        if found is not None:
+            on_progress(found.size_bytes, found.size_bytes)
+            return found
+    fetched = await fetch(
+        source.url,
+        directory.bundle,
+        session=session,
+        limits=limits,
+        sha256=sha256,
+        size_bytes=source.size_bytes,
+        on_progress=on_progress,
+        sleep=sleep,
+    )
+    await in_thread(lambda: _describe(directory, DOWNLOADED, fetched.sha256, fetched.etag))
+    return Obtained(directory.bundle, DOWNLOADED, fetched.size_bytes, fetched.sha256)
+
+
+def local_path(url: str) -> Path | None:
+    """Returns the path of a file: address, None for others. Raises BundleError for one of another host."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return None
+    path = unquote(parts.path, errors="surrogateescape")
+    if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
+        message = f"cannot use {shown_url(url)}: a file address is file:///ABSOLUTE/PATH"
+        raise BundleError("BUNDLE_URL", message)
+    return Path(path)
+
+
+def _link(path: Path, directory: DeploymentDir, sha256: str | None, size_bytes: int | None) -> Obtained:
+    try:
+        status = path.stat()
+    except OSError as problem:
+        code = "BUNDLE_NOT_FOUND" if isinstance(problem, FileNotFoundError) else "BUNDLE_FORBIDDEN"
+        raise BundleError(code, f"cannot read the bundle {path}: {problem.strerror}") from problem
+    if stat.S_ISDIR(status.st_mode):
+        if sha256 is not None:
+            message = f"the bundle {path} is a directory, which cannot have a SHA-256"
+            raise BundleError("BUNDLE_DIGEST", message)
+        _clear(directory.bundle)
+        _describe(directory, DOWNLOADED, None, "")
+        return Obtained(path, DOWNLOADED, 0, None)
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError("BUNDLE_NOT_AN_ARCHIVE", f"the bundle {path} is neither a file nor a directory")
+    with path.open("rb") as file:
+        verify(file.fileno(), sha256, size_bytes, str(path))
+    _clear(directory.bundle)
+    # A link, so that a bundle of gigabytes is not stored twice (AG-241).
+    directory.bundle.symlink_to(path)
+    _describe(directory, DOWNLOADED, None, "")
+    return Obtained(path, DOWNLOADED, status.st_size, sha256)
+
+
+def _reuse(directory: DeploymentDir, sha256: str, size_bytes: int | None) -> Obtained | None:
+    """Takes what a prefetch or an earlier deployment of the group has left, if its bytes are still right (D7)."""
+    for candidate in (directory, *_siblings(directory)):
+        if _remembered(candidate) != sha256:
+            continue
+        try:
+            descriptor = os.open(candidate.bundle, os.O_RDONLY | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "rb") as file:
+                verify(descriptor, sha256, size_bytes, str(candidate.bundle))
+                if candidate.path != directory.path:
+                    _adopt(candidate, directory)
+                size = os.fstat(file.fileno()).st_size
+        except (OSError, BundleError) as problem:
+            # Never a reason to fail: the bundle can still be downloaded (V2-081).
+            log.warning("bundle.not_reusable", path=str(candidate.bundle), reason=str(problem))
+            continue
+        # What a prefetch fetched for this very deployment counts as downloaded.
+        origin = DOWNLOADED if candidate.path == directory.path else REUSED
+        _describe(directory, origin, sha256, _text(candidate.bundle_etag))
+        return Obtained(directory.bundle, origin, size, sha256)
+    return None
+
+
+def _siblings(directory: DeploymentDir) -> Iterator[DeploymentDir]:
+    with contextlib.suppress(OSError):
+        found = [
+            entry.path for entry in os.scandir(directory.path.parent) if entry.is_dir(follow_symlinks=False)
+        ]
+        for path in sorted(found, key=lambda path: os.stat(path).st_mtime_ns, reverse=True):
+            if path != str(directory.path):
+                yield DeploymentDir(Path(path))
+
+
+def _adopt(candidate: DeploymentDir, directory: DeploymentDir) -> None:
+    _clear(directory.bundle)
+    try:
+        os.link(candidate.bundle, directory.bundle, follow_symlinks=False)
+    except OSError:
+        # File systems without hard links, or with too many of them.
+        with candidate.bundle.open("rb") as old, directory.bundle.open("xb") as new:
+            os.fchmod(new.fileno(), STATE_FILE_MODE)
+            shutil.copyfileobj(old, new, 1024 * 1024)
+
+
+def _clear(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _describe(directory: DeploymentDir, origin: str, sha256: str | None, etag: str) -> None:
+    """Notes beside the bundle what it is (V2-067, V2-068)."""
+    notes = (
+        (directory.bundle_source, origin),
+        (directory.bundle_digest, sha256 or ""),
+        (directory.bundle_etag, etag.removeprefix("W/").strip('"')),
+    )
+    for path, text in notes:
+        if text:
+            write_atomic(path, text.encode("utf-8", "replace"), STATE_FILE_MODE)
+        else:
+            _clear(path)
+
+
+def _remembered(directory: DeploymentDir) -> str:
+    return _text(directory.bundle_digest)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")[:1024].strip()
+    except (OSError, UnicodeError):
+        return ""

@@ -1,0 +1,53 @@
+"""Size and SHA-256 of bundles (AG-221, V2-065, V2-066)."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ferryman_agent.errors import BundleError
+from ferryman_agent.files.digests import sha256_of
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def normal_digest(sha256: str | None) -> str | None:
+    """Returns a SHA-256 in lower-case hexadecimal; None for none. Raises BundleError for something else."""
+    if not sha256:
+        return None
+    digest = sha256.lower().removeprefix("sha256:")
+    if not _HEX.fullmatch(digest):
+        raise BundleError(
+            "BUNDLE_DIGEST", f"the revision's SHA-256 {sha256[:80]!r} is not 64 hexadecimal digits"
+        )
+    return digest
+
+
+def check_digest(expected: str | None, actual: str, what: str) -> None:
+    """Raises BundleError, naming both values, when a digest is expected and `actual` is another."""
+    if expected is not None and expected != actual:
+        raise BundleError(
+            "BUNDLE_DIGEST_MISMATCH",
+            f"{what} is not the bundle that was registered: its SHA-256 is {actual}, expected {expected}",
+        )
+
+
+def check_size(expected: int | None, actual: int, what: str) -> None:
+    """Raises BundleError, naming both values, when a size is expected and `actual` is another."""
+    if expected is not None and expected != actual:
+        raise BundleError(
+            "BUNDLE_SIZE_MISMATCH",
+            f"{what} is not the bundle that was registered: it has {actual} bytes, expected {expected}",
+        )
+
+
+def verify(descriptor: int, expected: str | None, size_bytes: int | None, what: str) -> None:
+    """Checks an open file against what was registered; blocks, and leaves it at its start.
+
+    Raises BundleError, OSError.
+    """
+    check_size(size_bytes, os.fstat(descriptor).st_size, what)
+    if expected is not None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        check_digest(expected, sha256_of(descriptor), what)
+    os.lseek(descriptor, 0, os.SEEK_SET)

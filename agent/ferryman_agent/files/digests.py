@@ -1,0 +1,119 @@
+"""Digests of files, remembered with what `stat` said, so that an unchanged file need not be read again.
+
+As git's index does: a digest counts only while inode, size and both times are the same, and is forgotten when the file
+was changed so shortly before the record that the clock could not tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from ferryman_agent.files.atomic import write_atomic
+
+log = structlog.get_logger(__name__)
+
+BLOCK = 1024 * 1024
+
+Mark = tuple[int, int, int, int]
+"""Inode, size, modification and change time in nanoseconds."""
+
+_RACY_NS = 20_000_000
+_Row = tuple[str, int, int, int, int, str]
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(list[_Row])
+
+
+def mark_of(status: os.stat_result) -> Mark:
+    """Returns what must stay the same for a digest to stay true."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def blocks(descriptor: int) -> Iterator[bytes]:
+    """Yields the rest of an open file in pieces of at most 1 MiB: smaller ones halve the speed of hashing."""
+    while block := os.read(descriptor, BLOCK):
+        yield block
+
+
+def sha256_of(descriptor: int) -> str:
+    """Returns the hexadecimal SHA-256 of an open file from its present position on. Raises OSError."""
+    digest = hashlib.sha256()
+    for block in blocks(descriptor):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass(slots=True)
+class Digests:
+    """Path to mark and SHA-256. Paths with bytes that are not UTF-8 hold them as surrogates."""
+
+    rows: dict[str, tuple[Mark, str]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Digests:
+        """Reads a record; an empty one where there is none or it cannot be used: it only saves work (V2-288)."""
+        try:
+            decoded = _decoder.decode(path.read_bytes())
+        except FileNotFoundError:
+            return cls()
+        except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
+            log.warning("digests.unusable", path=str(path), reason=str(problem))
+            return cls()
+        rows = {
+            _from_text(name): ((ino, size, mtime, ctime), sha)
+            for name, ino, size, mtime, ctime, sha in decoded
+        }
+        return cls(rows)
+
+    def known(self, path: str, status: os.stat_result) -> str | None:
+        """Returns the digest of a file that is still as it was, else None."""
+        row = self.rows.get(path)
+        return row[1] if row is not None and row[0] == mark_of(status) else None
+
+    def remember(self, path: str, mark: Mark, digest: str) -> None:
+        """Takes a digest into the record."""
+        self.rows[path] = (mark, digest)
+
+    def below(self, prefix: str) -> Digests:
+        """Returns the rows below a folder, relative to it."""
+        start = f"{prefix}/"
+        return Digests({path[len(start) :]: row for path, row in self.rows.items() if path.startswith(start)})
+
+    def save(self, path: Path) -> None:
+        """Writes the record, without files that were changed just now. Raises OSError."""
+        newest = _clock_of(path) - _RACY_NS
+        rows = [
+            (_to_text(name), *mark, digest) for name, (mark, digest) in self.rows.items() if mark[3] < newest
+        ]
+        write_atomic(path, _encoder.encode(rows))
+
+
+def _clock_of(path: Path) -> int:
+    # The file system's own clock: the one that change times come from.
+    probe = path.with_name(f"{path.name}.probe")
+    probe.touch()
+    try:
+        return probe.stat().st_ctime_ns
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
+def _to_text(name: str) -> str:
+    # JSON has no bytes; a NUL cannot be in a path and marks the names that need help.
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "\0" + os.fsencode(name).hex()
+    return name
+
+
+def _from_text(name: str) -> str:
+    return os.fsdecode(bytes.fromhex(name[1:])) if name.startswith("\0") else name
