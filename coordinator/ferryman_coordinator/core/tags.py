@@ -11,13 +11,21 @@ from enum import StrEnum
 
 from ferryman_coordinator.core.inventory import Instance, Tag
 
-MAX_GROUPS = 3
-MAX_FILTERS = 10
-MAX_KEY = 128
-MAX_VALUE = 256
-
 WILDCARD = "*"
 """In a filter's value: any run of characters, none included (CP-049). There is no way to quote it (A39)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagLimits:
+    """How much a selection may hold: groups of a set, filters of a group, characters of a key and a value (CP-421)."""
+
+    groups: int = 3
+    filters: int = 10
+    key: int = 128
+    value: int = 256
+
+
+_DEFAULT_LIMITS = TagLimits()
 
 
 class TagFilterType(StrEnum):
@@ -91,7 +99,7 @@ def members(selection: Selection, instances: Iterable[Instance]) -> list[Instanc
     return list(found.values())
 
 
-def validate(selection: Selection, *, on_premises: bool = False) -> None:
+def validate(selection: Selection, *, on_premises: bool = False, limits: TagLimits = _DEFAULT_LIMITS) -> None:
     """Raise SelectionProblem for the first mistake; `on_premises` chooses between the original's two sets of names."""
     tag_reason = "InvalidTagException" if on_premises else "InvalidEC2TagException"
     if selection.tag_filters and selection.tag_set:
@@ -101,37 +109,38 @@ def validate(selection: Selection, *, on_premises: bool = False) -> None:
             else "InvalidEC2TagCombinationException",
             "a selection has either tag filters or a tag set, not both: leave one of them out",
         )
-    if len(selection.tag_set) > MAX_GROUPS:
+    if len(selection.tag_set) > limits.groups:
         raise SelectionProblem(
             "TagSetListLimitExceededException",
-            f"a tag set holds at most {MAX_GROUPS} tag groups, this one has {len(selection.tag_set)}",
+            f"a tag set holds at most {limits.groups} tag groups, this one has {len(selection.tag_set)}",
         )
     for number, group in enumerate(selection.tag_set or (selection.tag_filters,), start=1):
         if not group and selection.tag_set:
             raise SelectionProblem(
                 tag_reason, f"tag group {number} of the tag set is empty: give it a filter or drop it"
             )
-        if len(group) > MAX_FILTERS:
+        if len(group) > limits.filters:
             raise SelectionProblem(
-                tag_reason, f"a tag group holds at most {MAX_FILTERS} tags, group {number} has {len(group)}"
+                tag_reason,
+                f"a tag group holds at most {limits.filters} tags, group {number} has {len(group)}",
             )
         for one in group:
-            _validate_filter(one, tag_reason)
+            _validate_filter(one, tag_reason, limits)
 
 
-def _validate_filter(one: TagFilter, reason: str) -> None:
+def _validate_filter(one: TagFilter, reason: str, limits: TagLimits) -> None:
     shown = f"tag filter {one.key!r}={one.value!r}"
     if one.type is not TagFilterType.VALUE_ONLY and not one.key:
         raise SelectionProblem(reason, f"{shown} is {one.type} but has no key")
     if one.type is TagFilterType.VALUE_ONLY and not one.value:
         raise SelectionProblem(reason, f"{shown} is {one.type} but has no value")
-    if len(one.key) > MAX_KEY:
+    if len(one.key) > limits.key:
         raise SelectionProblem(
-            "InvalidTagException", f"a tag key has at most {MAX_KEY} characters, not {len(one.key)}"
+            "InvalidTagException", f"a tag key has at most {limits.key} characters, not {len(one.key)}"
         )
-    if len(one.value) > MAX_VALUE:
+    if len(one.value) > limits.value:
         raise SelectionProblem(
-            "InvalidTagException", f"a tag value has at most {MAX_VALUE} characters, not {len(one.value)}"
+            "InvalidTagException", f"a tag value has at most {limits.value} characters, not {len(one.value)}"
         )
     if not (one.key + one.value).isprintable():
         raise SelectionProblem("InvalidTagException", f"{shown} holds a character that cannot be printed")

@@ -49,7 +49,6 @@ class Configurations:
 
         Raises Invalid, Conflict (DeploymentConfigAlreadyExistsException), LimitExceeded.
         """
-        names.CONFIG.check(name, self._limits)
         if name in configs.PREDEFINED:
             raise _exists(name)
         names.CUSTOM_CONFIG.check(name, self._limits)
@@ -74,7 +73,8 @@ class Configurations:
 
     async def get(self, name: str) -> DeploymentConfig:
         """Raises Invalid, NotFound (DeploymentConfigDoesNotExistException)."""
-        names.CONFIG.check(name, self._limits)
+        if name not in configs.PREDEFINED:
+            names.CONFIG.check(name, self._limits)
         if (config := await self._find(name)) is None:
             raise missing(name)
         return config
@@ -98,11 +98,11 @@ class Configurations:
 
         Raises Invalid, Conflict (InvalidOperationException for a predefined one, DeploymentConfigInUseException).
         """
-        names.CONFIG.check(name, self._limits)
         if name in configs.PREDEFINED:
             raise Conflict(
                 "InvalidOperationException", f"configuration {name!r} is predefined and cannot be deleted"
             )
+        names.CONFIG.check(name, self._limits)
         batch = Batch()
         batch.ensure(_IN_USE, queries.is_unused(name))
         batch.delete(tables.deployment_configs, {"name": name})

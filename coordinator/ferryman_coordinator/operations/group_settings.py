@@ -14,10 +14,10 @@ from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFou
 from ferryman_coordinator.operations import names
 
 
-def check_selection(selection: Selection) -> None:
+def check_selection(selection: Selection, limits: Limits) -> None:
     """Raises Invalid or LimitExceeded with CodeDeploy's names (CP-045 to CP-047)."""
     try:
-        tags.validate(selection)
+        tags.validate(selection, limits=names.tag_limits(limits))
     except tags.SelectionProblem as problem:
         kind = LimitExceeded if problem.reason == "TagSetListLimitExceededException" else Invalid
         raise kind(problem.reason, problem.message) from problem

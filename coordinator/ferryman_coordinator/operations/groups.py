@@ -86,7 +86,7 @@ class Groups:
         application = await self._applications.get(application_name)
         names.GROUP.check(name, self._limits)
         config = await self._config(application, config_name)
-        _check(selection, auto_rollback)
+        self._check(selection, auto_rollback)
         group = DeploymentGroup(
             group_id=GroupId(self._ids.guid()),
             application_id=application.application_id,
@@ -164,7 +164,7 @@ class Groups:
             selection=group.selection if selection is None else selection,
             auto_rollback=group.auto_rollback if auto_rollback is None else auto_rollback,
         )
-        _check(changed.selection, changed.auto_rollback)
+        self._check(changed.selection, changed.auto_rollback)
         await self._write_changes(group, changed, config)
         return await self._saved(await self.get(application_name, changed.name), config)
 
@@ -187,7 +187,7 @@ class Groups:
 
     async def matching(self, selection: Selection, request: PageRequest) -> Matching:
         """The registered instances that `selection` matches now, saved or not (CP-060); raises Invalid."""
-        group_settings.check_selection(selection)
+        group_settings.check_selection(selection, self._limits)
 
         def wanted(held: Sequence[Tag]) -> bool:
             return tags.matches(selection, held)
@@ -204,6 +204,10 @@ class Groups:
         async with self._store.reading() as connection:
             total = await instance_queries.count(connection, is_registered=True, wanted=wanted)
         return Matching(page=page, total=total)
+
+    def _check(self, selection: Selection, auto_rollback: AutoRollback) -> None:
+        group_settings.check_selection(selection, self._limits)
+        group_settings.check_auto_rollback(auto_rollback)
 
     async def _config(self, application: Application, name: str) -> DeploymentConfig:
         config = await self._configurations.get(name or DEFAULTS[application.compute_platform])
@@ -247,11 +251,6 @@ class Groups:
         async with self._store.reading() as connection:
             count = await queries.count_matching(connection, group.selection)
         return SavedGroup(group=group, warnings=tuple(group_settings.warnings(group, config, count)))
-
-
-def _check(selection: Selection, auto_rollback: AutoRollback) -> None:
-    group_settings.check_selection(selection)
-    group_settings.check_auto_rollback(auto_rollback)
 
 
 def _ensure_config(batch: Batch, config: DeploymentConfig) -> None:

@@ -76,7 +76,7 @@ class Instances:
         is_registered = _is_registered(status)
         selection = Selection(tag_filters=tuple(tag_filters))
         try:
-            core_tags.validate(selection)
+            core_tags.validate(selection, limits=names.tag_limits(self._limits))
         except core_tags.SelectionProblem as problem:
             raise Invalid("InvalidTagFilterException", problem.message) from problem
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.inventory import Tag
+from ferryman_coordinator.core.tags import TagLimits
 from ferryman_coordinator.errors import Invalid, LimitExceeded
 
 PREDEFINED_PREFIX = "CodeDeployDefault."
@@ -89,6 +90,16 @@ def check_tag_count(name: str, tags: Sequence[Tag], limits: Limits) -> None:
             f"instance {name!r} would hold {len(tags)} tags, at most {limits.tags_per_instance} are allowed: "
             "remove some first",
         )
+
+
+def tag_limits(limits: Limits) -> TagLimits:
+    """The settings as the core takes them (CP-421)."""
+    return TagLimits(
+        groups=limits.tag_groups_per_set,
+        filters=limits.filters_per_tag_group,
+        key=limits.tag_key_length,
+        value=limits.tag_value_length,
+    )
 
 
 def shown(text: str) -> str:

@@ -58,7 +58,7 @@ _CAUSES = {
 class SqliteFaults:
     """See `database.Faults`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._path = path
 
     def is_unavailable(self, error: Exception) -> bool:
@@ -83,8 +83,8 @@ class SqliteFaults:
         return SetupError(f"cannot open the database {self._path}: {self._cause(error)}")
 
     def _cause(self, error: Exception) -> str:
-        original = getattr(error, "orig", error)
-        return _CAUSES.get(_code(error) or 0, str(original))
+        original = getattr(error, "orig", None) or error
+        return _CAUSES.get(_code(error) or 0, getattr(original, "strerror", None) or str(original))
 
 
 class SqliteDatabase:
@@ -92,6 +92,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, lock: DirectoryLock) -> None:
         """`path` is the database file; `lock` is held, and released by `close`."""
+        self._path = path
         self._lock = lock
         self._faults = SqliteFaults(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ferryman-store")
@@ -111,7 +112,7 @@ class SqliteDatabase:
         database = cls(path, lock)
         try:
             await database._in_thread(database._prepare)
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, OSError) as error:
             await database.close()
             raise database._faults.setup(error) from error
         except BaseException:
@@ -151,6 +152,8 @@ class SqliteDatabase:
         self._lock.release()
 
     def _prepare(self) -> None:
+        # What runs where is nobody else's business; SQLite gives its other files the same mode.
+        self._path.touch(mode=0o600)
         with self._engine.connect() as connection:
             migrate.upgrade(connection)
 
@@ -169,7 +172,7 @@ def _writer_engine(path: Path) -> sa.Engine:
         poolclass=sa.pool.StaticPool,
         connect_args={"check_same_thread": False},
     )
-    _begin_for_real(engine, _WRITER)
+    begin_for_real(engine, _WRITER)
     return engine
 
 
@@ -177,11 +180,11 @@ def _reader_engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(path)), pool_size=_READERS, max_overflow=2 * _READERS
     )
-    _begin_for_real(engine.sync_engine, _READER)
+    begin_for_real(engine.sync_engine, _READER)
     return engine
 
 
-def _begin_for_real(engine: sa.Engine, pragmas: Sequence[str]) -> None:
+def begin_for_real(engine: sa.Engine, pragmas: Sequence[str]) -> None:
     """Let transactions begin where SQLAlchemy says so: sqlite3 alone begins them at the first write only."""
 
     @sa.event.listens_for(engine, "connect")

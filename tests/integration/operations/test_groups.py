@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.model import (
     AutoRollback,
     DeploymentId,
@@ -15,6 +16,7 @@ from ferryman_coordinator.core.tags import Selection, TagFilter, TagFilterType
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound
 from ferryman_coordinator.store.cursors import PageRequest
 from ferryman_coordinator.store.queries import deployments
+from ferryman_coordinator.store.store import Store
 from tests.support.desk import Desk
 
 WEB = Selection(tag_filters=(TagFilter.of("role", "web"),))
@@ -124,6 +126,34 @@ async def test_a_selection_that_cannot_be_is_refused(web: Desk, selection: Selec
     with pytest.raises((Invalid, LimitExceeded)):
         await web.groups.update("web", "production", selection=selection)
     assert (await web.groups.get("web", "production")).selection.is_empty
+
+
+@pytest.mark.req("CP-421")
+async def test_quotas_of_selections_and_names_are_settings(store: Store) -> None:
+    small = Limits(
+        tag_groups_per_set=1,
+        filters_per_tag_group=1,
+        tag_key_length=4,
+        tag_value_length=3,
+        name_length=5,
+        tags_per_instance=1,
+    )
+    desk = Desk(store, limits=small)
+    await desk.applications.create("web")
+    one = TagFilter.of("role", "web")
+    await desk.groups.create("web", "good", selection=Selection(tag_set=((one,),)))
+    for selection in (
+        Selection(tag_set=((one,), (one,))),
+        Selection(tag_filters=(one, one)),
+        Selection(tag_filters=(TagFilter.of("roles", "web"),)),
+        Selection(tag_filters=(TagFilter.of("role", "webs"),)),
+    ):
+        with pytest.raises((Invalid, LimitExceeded), match="at most"):
+            await desk.groups.matching(selection, PageRequest())
+    with pytest.raises(Invalid, match="6 characters, at most 5"):
+        await desk.groups.create("web", "sixsix")
+    with pytest.raises(LimitExceeded, match="2 tags, at most 1"):
+        await desk.instance("web-1", ("role", "web"), ("role", "api"))
 
 
 @pytest.mark.req("CP-188")

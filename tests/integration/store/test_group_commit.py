@@ -106,10 +106,15 @@ async def test_rows_of_one_table_keep_their_order_whatever_their_shape(store: St
     batch.put(APPLICATIONS, application("a", "id"))
     batch.update(APPLICATIONS, {"application_id": "id"}, {"name": "b"})
     batch.put(APPLICATIONS, application("c", "id"))
-    batch.update(APPLICATIONS, {"application_id": "id"}, {"name": "d"})
-    batch.update(APPLICATIONS, {"application_id": "id"}, {"name": "e"})
     await store.write(batch)
-    assert await names(store) == ["e"]
+    assert await names(store) == ["c"]
+    again = Batch()
+    again.update(APPLICATIONS, {"application_id": "id"}, {"name": "d"})
+    again.put(APPLICATIONS, application("e", "id"))
+    again.update(APPLICATIONS, {"application_id": "id"}, {"name": "f"})
+    again.update(APPLICATIONS, {"application_id": "id"}, {"name": "g"})
+    await store.write(again)
+    assert await names(store) == ["g"]
 
 
 async def test_parents_come_before_the_children_of_other_batches(store: Store) -> None:

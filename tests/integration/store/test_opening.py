@@ -163,6 +163,23 @@ async def test_a_damaged_database_is_named(tmp_path: Path) -> None:
         await Store.open(url_of(path))
 
 
+async def test_the_writer_waits_for_the_disk_and_minds_parents(tmp_path: Path) -> None:
+    """D10. What a power failure would lose cannot be shown here; that SQLite is told not to lose it can."""
+    path = tmp_path / "ferryman.db"
+    store = await Store.open(url_of(path))
+
+    def pragmas() -> list[object]:
+        with store._database._engine.connect() as connection:  # type: ignore[attr-defined]
+            asked = ("journal_mode", "synchronous", "foreign_keys")
+            return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
+
+    assert await store._database._in_thread(pragmas) == ["wal", 2, 1]  # type: ignore[attr-defined]
+    await store.write(application("web"))
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys((f"ferryman.db{end}" for end in ("", "-wal", "-shm", ".lock")), "0o600")
+    await store.close()
+
+
 async def test_a_full_disk_is_named_and_the_store_goes_on_when_there_is_space(tmp_path: Path) -> None:
     path = tmp_path / "ferryman.db"
     store = await Store.open(url_of(path))
