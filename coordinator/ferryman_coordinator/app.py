@@ -270,25 +270,27 @@ class Coordinator:
 
 def _link_settings(config: Config) -> LinkSettings:
     return LinkSettings(
-        heartbeat_interval_ms=config.agents.heartbeat_interval,
+        heartbeat_interval_ms=int(config.agents.heartbeat_interval),
         heartbeats_missed=config.agents.missed_heartbeats,
     )
 
 
 def _engine_settings(config: Config) -> EngineSettings:
+    """Durations become plain numbers: they are stored with each deployment."""
     timers = config.deployments
     return EngineSettings(
         timers=Timers(
-            event_start_ms=timers.event_start,
-            event_run_ms=timers.event_run,
-            reboot_grace_ms=timers.reboot_grace,
-            run_cap_ms=timers.run_cap,
+            event_start_ms=int(timers.event_start),
+            event_run_ms=int(timers.event_run),
+            report_grace_ms=int(timers.report_grace),
+            reboot_grace_ms=int(timers.reboot_grace),
+            run_cap_ms=int(timers.run_cap),
         ),
         max_targets=config.limits.instances_per_deployment,
         max_deployments=config.limits.concurrent_deployments,
         prefetch_concurrency=timers.prefetch_concurrency,
         # An address that is sent must still be good for a while.
-        description_lifetime_ms=min(_HOUR_MS, config.bundles.url_lifetime // 2),
+        description_lifetime_ms=min(_HOUR_MS, int(config.bundles.url_lifetime) // 2),
     )
 
 

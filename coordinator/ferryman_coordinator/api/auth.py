@@ -5,6 +5,7 @@ Which calls need no identity stands in `OPEN`; everything that is not named here
 
 from __future__ import annotations
 
+import hashlib
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +32,7 @@ OPEN = frozenset(
 OF_AGENTS = frozenset({"/ferryman.v1.AgentService/Connect", "/ferryman.v1.AgentService/RenewCertificate"})
 
 _BEARER = "bearer "
+_BELIEVED = 10_000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 """What a servicer sees of its call."""
@@ -89,6 +91,8 @@ class Authenticator:
         self._issued = issued
         self._failures = failures
         self._clock = clock
+        # Digests of tokens. They are looked up with each call all the same.
+        self._believed: set[bytes] = set()
 
     async def admit(self, method: str, context: Context) -> None:
         """Makes the caller known to the call. Raises Unauthenticated, Denied, or LimitExceeded."""
@@ -111,12 +115,17 @@ class Authenticator:
             raise Unauthenticated(
                 "TokenRequired", "this call needs a token: send it as `authorization: Bearer <token>`"
             )
-        peer = context.peer()
-        self._failures.check(peer, self._clock.now())
+        digest = hashlib.sha256(token.encode()).digest()
+        if digest not in self._believed:
+            # Whoever was believed before is not locked out by a neighbour behind the same address.
+            self._failures.check(context.peer(), self._clock.now())
         caller = await self._tokens.authenticate(token)
         if caller is None:
-            self._failures.failed(peer, self._clock.now())
+            self._believed.discard(digest)
+            self._failures.failed(context.peer(), self._clock.now())
             raise Unauthenticated("TokenInvalid", "the token is not known here, has expired or was revoked")
+        if len(self._believed) < _BELIEVED:
+            self._believed.add(digest)
         return caller
 
     async def _agent(self, method: str, certificate: x509.Certificate) -> AgentIdentity:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
@@ -47,7 +47,8 @@ class Gate(grpc.aio.ServerInterceptor):
         self._authenticator = authenticator
         self._counter = counter
         self._wrapped: dict[str, Handler] = {}
-        self._streams: set[asyncio.Task[Any]] = set()
+        # Open streams of answers, with their method.
+        self._streams: dict[asyncio.Task[Any], str] = {}
         self._is_ending = False
 
     async def intercept_service(
@@ -64,10 +65,13 @@ class Gate(grpc.aio.ServerInterceptor):
             wrapped = self._wrapped[method] = self._wrap(method, handler)
         return wrapped
 
-    async def end_streams(self) -> None:
-        """Ends every stream that is open, in a way that tells its client to try again; for the end of the process."""
+    async def end_streams(self, *, but: Collection[str] = ()) -> None:
+        """Ends the streams of answers that are open, but those methods, in a way that tells clients to try again.
+
+        For the end of the process.
+        """
         self._is_ending = True
-        tasks = tuple(self._streams)
+        tasks = [task for task, method in self._streams.items() if method not in but]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -79,7 +83,7 @@ class Gate(grpc.aio.ServerInterceptor):
         )
 
         async def unary(request: Any, context: Context) -> Any:
-            async with self._call(method, context, is_stream=bool(handler.request_streaming)):
+            async with self._call(method, context, is_timed=not handler.request_streaming):
                 return await behaviour(_checked(request, handler.request_streaming), context)
 
         async def stream(request: Any, context: Context) -> None:
@@ -105,13 +109,15 @@ class Gate(grpc.aio.ServerInterceptor):
         )
 
     @contextlib.asynccontextmanager
-    async def _call(self, method: str, context: Context, *, is_stream: bool) -> AsyncIterator[None]:
+    async def _call(
+        self, method: str, context: Context, *, is_stream: bool = False, is_timed: bool = False
+    ) -> AsyncIterator[None]:
         """One call, from the question who makes it to how it ends."""
         began, code = time.monotonic(), "OK"
         task = asyncio.current_task()
         try:
             await self._authenticator.admit(method, context)
-            with self._noted(task if is_stream else None):
+            with self._noted(task if is_stream else None, method):
                 yield
         except asyncio.CancelledError:
             code = "CANCELLED"
@@ -127,18 +133,18 @@ class Gate(grpc.aio.ServerInterceptor):
             code = answer.code.name
             await self._abort(method, context, answer)
         finally:
-            self._counter.call_ended(method, code, None if is_stream else time.monotonic() - began)
+            self._counter.call_ended(method, code, time.monotonic() - began if is_timed else None)
 
     @contextlib.contextmanager
-    def _noted(self, task: asyncio.Task[Any] | None) -> Iterator[None]:
+    def _noted(self, task: asyncio.Task[Any] | None, method: str) -> Iterator[None]:
         if task is None:
             yield
             return
-        self._streams.add(task)
+        self._streams[task] = method
         try:
             yield
         finally:
-            self._streams.discard(task)
+            del self._streams[task]
 
     async def _abort(self, method: str, context: Context, answer: Answer) -> None:
         _log_refusal(method, context, answer)

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ferryman import channel
+from ferryman_coordinator.api.auth import OF_AGENTS
 from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.config import Address
 from ferryman_coordinator.identity.certificates import KeyPair
@@ -62,9 +63,10 @@ class GrpcServer:
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, drain_s: float, grace_s: float) -> None:
-        """Takes no more calls. Streams have `drain_s` seconds to end by themselves, other calls have `grace_s`."""
+        """Takes no more calls. Agents have `drain_s` seconds to end their streams, uploads and the like `grace_s`."""
         await self._health.enter_graceful_shutdown()
         stopping = asyncio.create_task(self._server.stop(grace_s))
+        await self._gate.end_streams(but=OF_AGENTS)
         await asyncio.wait({stopping}, timeout=drain_s)
         await self._gate.end_streams()
         await stopping

@@ -177,6 +177,14 @@ class Deployments(Section, frozen=True, kw_only=True):
     event_run: Annotated[
         Duration, _duration("A lifecycle event must end within this, all its scripts together.", "1s", "7d")
     ] = Duration(3_600_000)
+    report_grace: Annotated[
+        Duration,
+        _duration(
+            "What an agent has beyond `event_run` to end a lifecycle event by itself and to report it.",
+            "0s",
+            "1h",
+        ),
+    ] = Duration(15_000)
     reboot_grace: Annotated[
         Duration,
         _duration(
