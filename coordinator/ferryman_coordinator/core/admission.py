@@ -45,7 +45,8 @@ def notes(schedule: Schedule) -> tuple[str, ...]:
     if up_to_date == 0:
         return ()
     if not schedule.order:
-        return (f"Nothing to do: all {up_to_date} instances of the group have this revision.",)
+        whose = "the only instance" if up_to_date == 1 else f"all {up_to_date} instances"
+        return (f"Nothing to do: {whose} of the group {'has' if up_to_date == 1 else 'have'} this revision.",)
     return (
         f"{up_to_date} of {schedule.fleet.counted} instances have this revision already and are left alone.",
     )

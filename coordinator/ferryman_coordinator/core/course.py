@@ -303,6 +303,7 @@ class Course:
         target.place = place
         target.lifecycle_event = self.route.steps[target.step][place]
         target.event_started_at = None
+        target.failure = None
         target.deadline = Instant(draft.now + self._timers.event_start_ms)
 
     def _start_event(self, target: Target, draft: Draft) -> None:
@@ -318,6 +319,8 @@ class Course:
     def _finish_event(
         self, target: Target, status: EventStatus, diagnostics: Diagnostics, draft: Draft
     ) -> None:
+        if status is EventStatus.FAILED:
+            target.failure = Failure.of(target.lifecycle_event, diagnostics)
         draft.event(
             target,
             EventRecord(
@@ -372,7 +375,6 @@ class Course:
             self._skip_event(target, target.lifecycle_event, draft)
         else:
             self._finish_event(target, EventStatus.FAILED, diagnostics, draft)
-            target.failure = Failure.of(target.lifecycle_event, diagnostics)
         self._skip_rest(target, draft)
         if left_with is not CommandPhase.NONE:
             target.is_cancelled = True

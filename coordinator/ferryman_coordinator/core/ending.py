@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ferryman_coordinator.core import rollback, transitions
-from ferryman_coordinator.core.failure import MANUAL_STOP
+from ferryman_coordinator.core.failure import MANUAL_STOP, instances
 from ferryman_coordinator.core.messages import Change, Outcome, RolloutChanged
 from ferryman_coordinator.core.model import (
     DeploymentStatus,
@@ -76,6 +76,6 @@ def stop_answer(record: RolloutRecord, in_progress: int) -> StopAnswer:
     ends = DeploymentStatus.STOPPED if record.ending_status is None else record.ending_status
     return StopAnswer(
         False,
-        f"{in_progress} instances still run their present lifecycle event; no other event and no other instance"
+        f"Waiting for the running lifecycle event of {instances(in_progress)}; no other event and no other instance"
         f" starts. The deployment will end as {ends}.",
     )

@@ -76,7 +76,12 @@ def explain(
 def note(failed: Sequence[Target]) -> str:
     """For a deployment that succeeded although some of its targets failed (CP-240)."""
     ended = _by_end(failed)
-    return " ".join([f"Succeeded although {len(ended)} instances failed.", *_first(ended), *_groups(ended)])
+    return " ".join([f"Succeeded although {instances(len(ended))} failed.", *_first(ended), *_groups(ended)])
+
+
+def instances(number: int) -> str:
+    """A number of instances in words."""
+    return f"{number} instance" if number == 1 else f"{number} instances"
 
 
 def _by_end(failed: Iterable[Target]) -> list[Target]:
@@ -124,7 +129,7 @@ def _groups(ended: Sequence[Target]) -> Iterable[str]:
     for kind, ids in groups.items():
         yield f"Failed {kind}: {', '.join(ids)}."
     if len(ended) > _IDS_SHOWN:
-        yield f"{len(ended) - _IDS_SHOWN} more instances failed."
+        yield f"Failed besides: {instances(len(ended) - _IDS_SHOWN)}."
 
 
 def _next_step(code: str, deployment_id: DeploymentId) -> str:

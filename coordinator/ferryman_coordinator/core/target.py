@@ -108,14 +108,13 @@ class Target:
         target.place = route.places.get(record.lifecycle_event, (0, 0))[1]
         target.event_started_at = None
         target.failure = None
-        failed = None
         for event in events:
-            if event.status is EventStatus.IN_PROGRESS and event.name == record.lifecycle_event:
+            if event.name != record.lifecycle_event:
+                continue
+            if event.status is EventStatus.IN_PROGRESS:
                 target.event_started_at = event.started_at
-            elif event.status is EventStatus.FAILED and event.name == record.lifecycle_event:
-                failed = event
-        if failed is not None and failed.diagnostics is not None and record.status is TargetStatus.FAILED:
-            target.failure = Failure.of(failed.name, failed.diagnostics)
+            elif event.status is EventStatus.FAILED and event.diagnostics is not None:
+                target.failure = Failure.of(event.name, event.diagnostics)
         return target
 
     @property

@@ -52,8 +52,8 @@ DEPLOYMENT = Machine(
     Move(_D.IN_PROGRESS, _D.BAKING, "zone finished, another follows, bake time"),
     Move(_D.BAKING, _D.IN_PROGRESS, "bake time over"),
     Move(_D.IN_PROGRESS, _D.SUCCEEDED, "every target final, enough healthy"),
-    Move(_D.IN_PROGRESS, _D.FAILED, "too few healthy, run cap, or its group is deleted; after the drain"),
-    Move(_D.IN_PROGRESS, _D.STOPPED, "stop; after the drain"),
+    Move(_D.IN_PROGRESS, _D.FAILED, "too few healthy, run cap, or its group is deleted (after the drain)"),
+    Move(_D.IN_PROGRESS, _D.STOPPED, "stop (after the drain)"),
     Move(_D.BAKING, _D.FAILED, "too few healthy, run cap, or its group is deleted"),
     Move(_D.BAKING, _D.STOPPED, "stop"),
 )
