@@ -46,13 +46,13 @@ from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.inventory_records import application_row, group_row, instance_row
 from ferryman_coordinator.store.queries import deployments as queries
 from ferryman_coordinator.store.queries import groups as group_queries
+from ferryman_coordinator.store.records import to_json
 from ferryman_coordinator.store.store import Store
 from tests.support.clock import START, ManualClock
 from tests.support.coordinator_records import bundle
-from tests.support.fake_agent import FakeAgent, Script
+from tests.support.fake_agent import PATIENCE_SECONDS, FakeAgent, Script
 
 ON_EVERYTHING = frozenset(RollbackEvent)
-PATIENCE_SECONDS = 20.0
 
 
 class SignedUrls:
@@ -141,6 +141,20 @@ class World:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.wait([self._running[0]])
 
+    async def at_rest(self) -> None:
+        """Wait until no deployment is unfinished."""
+        while True:
+            async with self.store.reading() as connection:
+                live = await queries.live(connection)
+            if not live:
+                return
+            await self.finished(live[0])
+
+    async def sleepers(self) -> None:
+        """Give the tasks of the coordinator the turns that they need to fall asleep on the clock."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
     async def end(self) -> None:
         """Everything, agents included."""
         for agent in self.agents.values():
@@ -187,6 +201,12 @@ class World:
         """What the hooks of these agents, or of all of them, do from now on."""
         for name in names or self.agents:
             self.agents[name].script = script
+
+    async def tag(self, name: str, *tags: Tag) -> None:
+        """Give the instance these tags instead of those it has."""
+        batch = Batch()
+        batch.update(tables.instances, {"instance_id": name}, {"tags": to_json(tags)})
+        await self.store.write(batch)
 
     @property
     def ran(self) -> list[tuple[CommandId, str]]:

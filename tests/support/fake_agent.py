@@ -23,11 +23,13 @@ from ferryman_coordinator.core.model import (
     EventStatus,
     InstanceId,
     LifecycleErrorCode,
+    RevisionLocation,
 )
 from ferryman_coordinator.engine.engine import Report
 from ferryman_coordinator.errors import StoreUnavailable
 from ferryman_coordinator.links.orders import CancelOrder, ForgetOrder, Order, PrefetchOrder, SegmentOrder
 
+PATIENCE_SECONDS = 20.0
 SUCCESS = Diagnostics(error_code=LifecycleErrorCode.SUCCESS)
 
 Script = Callable[[SegmentOrder, str], Awaitable[Diagnostics]]
@@ -48,6 +50,43 @@ def failed(message: str = "exit status 1", script: str = "scripts/broken.sh") ->
 async def succeed(_order: SegmentOrder, _event: str) -> Diagnostics:
     """Hooks that do nothing."""
     return SUCCESS
+
+
+def failing(*instances: str, at: str = "ValidateService") -> Script:
+    """Hooks whose event `at` fails on these instances, or on all."""
+
+    async def script(order: SegmentOrder, event: str) -> Diagnostics:
+        instance = order.command_id.split("/")[1]
+        return failed() if event == at and (not instances or instance in instances) else SUCCESS
+
+    return script
+
+
+def broken_revision(revision: RevisionLocation, at: str = "ValidateService") -> Script:
+    """Hooks that are good, but for those of one revision, whose event `at` fails."""
+
+    async def script(order: SegmentOrder, event: str) -> Diagnostics:
+        return failed() if event == at and order.deployment.revision == revision else SUCCESS
+
+    return script
+
+
+class Gate:
+    """Hooks that stand still, each instance at its event `at`, until they are let through."""
+
+    def __init__(self, at: str = "ApplicationStop", then: Script = succeed) -> None:
+        self._at = at
+        self._then = then
+        self._open = asyncio.Event()
+
+    def open(self) -> None:
+        """For all, from now on."""
+        self._open.set()
+
+    async def __call__(self, order: SegmentOrder, event: str) -> Diagnostics:
+        if event == self._at:
+            await self._open.wait()
+        return await self._then(order, event)
 
 
 class Connection(Protocol):
@@ -81,6 +120,7 @@ class FakeAgent:
         self._connection: Connection | None = None
         self._stream: list[asyncio.Task[None]] = []
         self._something = asyncio.Event()
+        self._change = asyncio.Event()
 
     @property
     def open_commands(self) -> list[CommandId]:
@@ -89,9 +129,14 @@ class FakeAgent:
         return [one for one in self._journal if one not in self._finished or one in reported]
 
     @property
-    def is_idle(self) -> bool:
-        """It runs nothing and has nothing to report."""
-        return not self._outbox and all(one in self._finished for one in self._journal)
+    def is_done(self) -> bool:
+        """It runs nothing."""
+        return all(one in self._finished for one in self._journal)
+
+    @property
+    def has_reports(self) -> bool:
+        """Something that it reported is not stored yet."""
+        return bool(self._outbox)
 
     def connect(self, connection: Connection) -> None:
         """Obey, and report what is not stored yet."""
@@ -117,15 +162,24 @@ class FakeAgent:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what it hears or does to make `condition` true."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():
+                self._change.clear()
+                await self._change.wait()
+
     def say(self, report: Report) -> None:
         """Put a report into the outbox."""
         self._outbox.append(report)
         self._something.set()
+        self._change.set()
 
     async def _obey(self, connection: Connection) -> None:
         while orders := await connection.next_orders():
             for order in orders:
                 self._take(order, connection)
+            self._change.set()
 
     def _take(self, order: Order, connection: Connection) -> None:
         self.orders.append(order)
@@ -197,3 +251,4 @@ class FakeAgent:
             except StoreUnavailable:
                 return
             self._outbox.pop(0)
+            self._change.set()

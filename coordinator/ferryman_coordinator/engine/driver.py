@@ -123,8 +123,6 @@ class Driver:
             self._around.concerned.leave(self._deployment_id, target.instance_id)
         if target.status is TargetStatus.FAILED:
             log.info("target.failed", instance=target.instance_id, lifecycle_event=target.lifecycle_event)
-        else:
-            log.debug("target.changed", instance=target.instance_id, status=target.status)
 
     def _note_presence(self, presence: Mapping[InstanceId, bool]) -> None:
         for instance_id, is_connected in presence.items():

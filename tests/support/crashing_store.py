@@ -1,0 +1,76 @@
+"""Real stores that die, or hold a commit back, at a moment of the test's choice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.store import Store
+
+
+class Died(BaseException):
+    """The process is gone: nothing catches this."""
+
+
+class CrashingStore(Store):
+    """Dies with the commit number `at` (from 1), just before it or just after it. From then on nothing is stored."""
+
+    at: int | None = None
+    is_after = True
+    commits = 0
+    has_died = False
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        store = await super().open(url)
+        assert isinstance(store, cls)
+        return store
+
+    def die(self, at: int, *, is_after: bool) -> None:
+        """Counted from now."""
+        self.at, self.is_after, self.commits = at, is_after, 0
+
+    async def write(self, batch: Batch) -> None:
+        if self.has_died:
+            raise Died
+        self.commits += 1
+        is_last = self.commits == self.at
+        if is_last and not self.is_after:
+            self.has_died = True
+            raise Died
+        await super().write(batch)
+        if is_last or self.has_died:
+            self.has_died = True
+            raise Died
+
+
+class HoldingStore(Store):
+    """Lets no commit through while it is held."""
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        store = await super().open(url)
+        assert isinstance(store, cls)
+        store.arrived = asyncio.Event()
+        store._through = asyncio.Event()
+        store._through.set()
+        return store
+
+    arrived: asyncio.Event
+    """A batch waits."""
+
+    _through: asyncio.Event
+
+    def hold(self) -> None:
+        self.arrived.clear()
+        self._through.clear()
+
+    def release(self) -> None:
+        self._through.set()
+
+    async def write(self, batch: Batch) -> None:
+        if not self._through.is_set():
+            self.arrived.set()
+            await self._through.wait()
+        await super().write(batch)
