@@ -14,7 +14,10 @@ from rich.table import Table
 
 from ferryman_client.cli.words import plain
 
-out = Console(highlight=False, soft_wrap=True)
+# Into a file or a pipe lines are as long as they need to be.
+_UNLIMITED = 10_000
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _UNLIMITED)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _STATUS_STYLES = {
@@ -49,13 +52,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     """Prints rows under their columns; `empty` says what it means that there are none. Cells may hold markup."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, no_wrap=True, overflow="fold")
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     if table.row_count:
-        # As wide as it needs to be when it goes into a file or a pipe.
-        width = None if out.is_terminal else 10_000
-        out.print(table, width=width, soft_wrap=not out.is_terminal, crop=out.is_terminal)
+        out.print(table)
     else:
         err.print(empty)
 
