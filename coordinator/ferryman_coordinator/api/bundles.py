@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import grpc.aio
@@ -12,7 +14,10 @@ from ferryman_coordinator.api.auth import Context
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.bundles.storage import BundleStorage, UploadHeader
 from ferryman_coordinator.core.inventory import StoredBundle
-from ferryman_coordinator.errors import Invalid
+from ferryman_coordinator.errors import Invalid, Refused
+
+_DRAIN_S = 30.0
+_QUIET_S = 2.0
 
 
 class BundleServicer(bundles_pb2_grpc.BundleServiceServicer):
@@ -32,25 +37,50 @@ class BundleServicer(bundles_pb2_grpc.BundleServiceServicer):
     async def UploadBundle(
         self, request_iterator: AsyncIterator[pb.UploadBundleRequest], context: Context
     ) -> pb.UploadBundleResponse:
-        first = await anext(request_iterator, None)
-        if first is None or not first.HasField("header"):
-            raise Invalid(
-                "UploadHeaderMissing", "the first part of an upload is its header: digest, size and type"
+        try:
+            stored = await self._storage.receive(
+                await _header(request_iterator), _content(request_iterator, context)
             )
-        header = UploadHeader(
-            sha256=first.header.sha256,
-            size_bytes=first.header.size_bytes,
-            bundle_type=words.bundle_types.word(first.header.bundle_type),
-        )
-        stored = await self._storage.receive(header, _content(request_iterator))
+        except Refused:
+            await _drain(request_iterator)
+            raise
+        await _drain(request_iterator)
         return pb.UploadBundleResponse(bundle=_bundle_to(stored))
 
 
-async def _content(parts: AsyncIterator[pb.UploadBundleRequest]) -> AsyncIterator[bytes]:
+async def _header(parts: AsyncIterator[pb.UploadBundleRequest]) -> UploadHeader:
+    first = await anext(parts, None)
+    if first is None or not first.HasField("header"):
+        raise Invalid(
+            "UploadHeaderMissing", "the first part of an upload is its header: digest, size and type"
+        )
+    return UploadHeader(
+        sha256=first.header.sha256,
+        size_bytes=first.header.size_bytes,
+        bundle_type=words.bundle_types.word(first.header.bundle_type),
+    )
+
+
+async def _content(parts: AsyncIterator[pb.UploadBundleRequest], context: Context) -> AsyncIterator[bytes]:
+    # Headers of the answer: a client that waits for them before it sends content is spared a transfer in vain.
+    await context.send_initial_metadata(())
     async for part in parts:
         if not part.HasField("content"):
             raise Invalid("UploadHeaderRepeated", "after the header an upload has content only")
         yield part.content
+
+
+async def _drain(parts: AsyncIterator[pb.UploadBundleRequest]) -> None:
+    """Reads what the client still sends, until it has been quiet for a moment, and not for ever.
+
+    A call that ends while its client writes looks to that client like an internal error, and the reason is lost.
+    """
+    with contextlib.suppress(TimeoutError, Refused):
+        async with asyncio.timeout(_DRAIN_S):
+            while True:
+                async with asyncio.timeout(_QUIET_S):
+                    if await anext(parts, None) is None:
+                        return
 
 
 def _bundle_to(bundle: StoredBundle) -> types_pb2.BundleLocation:
