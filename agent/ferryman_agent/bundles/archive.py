@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import sys
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferryman.appspec import JUNK, SIZE_LIMIT, find_appspec_name, parse, similar_names
+from ferryman.appspec import JUNK, similar_names
 from ferryman_agent.bundles.directory_source import DirectorySource
 from ferryman_agent.bundles.formats import Format, check_declared, detect
 from ferryman_agent.bundles.limits import BundleLimits
@@ -21,11 +20,10 @@ from ferryman_agent.bundles.unpack import Unpacked, unpack
 from ferryman_agent.bundles.zip_source import ZipSource
 from ferryman_agent.core.messages import BundleType
 from ferryman_agent.errors import BundleError
+from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
 from ferryman_agent.files.digests import Digests
 from ferryman_agent.files.layout import ARCHIVE_MODE, DeploymentDir
-from ferryman_agent.files.tree import FILE_FLAGS, Folders, remove_tree
-
-HOST_OS = "windows" if sys.platform == "win32" else "linux"
+from ferryman_agent.files.tree import Folders, remove_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,33 +103,19 @@ def _top_folder(archive: Path) -> str:
 
 def _check_appspec(directory: DeploymentDir, top: str, files: Collection[str], wanted: str) -> list[str]:
     """Returns warnings; raises BundleError when the archive has no AppSpec file that a host can use."""
-    name = find_appspec_name(files, wanted)
-    if name is None:
-        found = [f"{top}/{path}" if top else path for path in similar_names(files)]
-        hint = f"; there is one at {', '.join(found)}, but it must be at the root" if found else ""
-        message = (
-            f"the revision has no AppSpec file: expected {wanted} in {directory.archive}, "
-            f"that is {directory.archive / wanted}{hint}"
-        )
-        raise BundleError("APPSPEC_MISSING", message)
-    parsed = parse(_read(directory.archive_temp / top, name), strict=False, host_os=HOST_OS)
-    if parsed.errors:
-        lines = [finding.describe(name) for finding in parsed.errors]
-        more = f" (and {len(lines) - 5} more)" if len(lines) > 5 else ""
-        message = f"the AppSpec file cannot be used: {'; '.join(lines[:5])}{more}"
-        raise BundleError(parsed.errors[0].code, message)
-    warnings = [finding.describe(name) for finding in parsed.warnings]
+    with Folders.below(directory.archive_temp / top) as archive:
+        found = load_appspec(archive, files, wanted)
+    if found is None:
+        similar = [f"{top}/{path}" if top else path for path in similar_names(files)]
+        raise BundleError("APPSPEC_MISSING", missing_appspec(directory.archive, wanted, similar))
+    if found.parsed.errors:
+        message = f"the AppSpec file cannot be used: {found.mistakes}"
+        raise BundleError(found.parsed.errors[0].code, message)
+    warnings = [finding.describe(found.name) for finding in found.parsed.warnings]
     both = [one for one in ("appspec.yml", "appspec.yaml") if one in files]
     if len(both) == 2:
-        warnings.append(f"the revision has both {both[0]} and {both[1]}; {name} is used")
+        warnings.append(f"the revision has both {both[0]} and {both[1]}; {found.name} is used")
     return warnings
-
-
-def _read(archive: Path, name: str) -> bytes:
-    with Folders.below(archive) as folders:
-        parent, last = folders.parent(name)
-        with os.fdopen(os.open(last, FILE_FLAGS, dir_fd=parent), "rb") as file:
-            return file.read(SIZE_LIMIT + 1)
 
 
 def _put_in_place(folder: int, directory: DeploymentDir, top: str, digests: Digests) -> None:

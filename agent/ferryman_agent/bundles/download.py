@@ -14,11 +14,11 @@ from ferryman_agent.bundles.fetch import Progress, Sleep
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.obtain import Obtained, obtain
 from ferryman_agent.bundles.space import disk_full, is_disk_full
-from ferryman_agent.bundles.threads import in_thread
 from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.prune import PruneReport, prune
+from ferryman_agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
 

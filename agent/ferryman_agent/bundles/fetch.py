@@ -20,9 +20,9 @@ import structlog
 from ferryman_agent.bundles.limits import MIB, BundleLimits
 from ferryman_agent.bundles.part import Part
 from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
-from ferryman_agent.bundles.threads import in_thread
 from ferryman_agent.bundles.verify import check_digest, check_size
 from ferryman_agent.errors import BundleError
+from ferryman_agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
 

@@ -17,12 +17,12 @@ import structlog
 
 from ferryman_agent.bundles.fetch import Progress, Sleep, fetch, shown_url
 from ferryman_agent.bundles.limits import BundleLimits
-from ferryman_agent.bundles.threads import in_thread
 from ferryman_agent.bundles.verify import normal_digest, verify
 from ferryman_agent.core.messages import RevisionSource
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
+from ferryman_agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
 

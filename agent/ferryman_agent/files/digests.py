@@ -26,9 +26,7 @@ Mark = tuple[int, int, int, int]
 """Inode, size, modification and change time in nanoseconds."""
 
 _RACY_NS = 20_000_000
-_Row = tuple[str, int, int, int, int, str]
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(list[_Row])
 
 
 def mark_of(status: os.stat_result) -> Mark:
@@ -50,11 +48,29 @@ def sha256_of(descriptor: int) -> str:
     return digest.hexdigest()
 
 
+class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One file: path, what `stat` said, SHA-256."""
+
+    path: str
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+    sha256: str
+
+    @property
+    def mark(self) -> Mark:
+        return self.inode, self.size, self.modified_ns, self.changed_ns
+
+
+_decoder = msgspec.json.Decoder(list[Row])
+
+
 @dataclass(slots=True)
 class Digests:
     """Path to mark and SHA-256. Paths with bytes that are not UTF-8 hold them as surrogates."""
 
-    rows: dict[str, tuple[Mark, str]] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Digests:
@@ -66,33 +82,32 @@ class Digests:
         except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
             log.warning("digests.unusable", path=str(path), reason=str(problem))
             return cls()
-        rows = {
-            _from_text(name): ((ino, size, mtime, ctime), sha)
-            for name, ino, size, mtime, ctime, sha in decoded
-        }
-        return cls(rows)
+        return cls({_from_text(row.path): row for row in decoded})
 
     def known(self, path: str, status: os.stat_result) -> str | None:
         """Returns the digest of a file that is still as it was, else None."""
         row = self.rows.get(path)
-        return row[1] if row is not None and row[0] == mark_of(status) else None
+        if row is None or row.inode != status.st_ino or row.changed_ns != status.st_ctime_ns:
+            return None
+        return row.sha256 if row.mark == mark_of(status) else None
 
     def remember(self, path: str, mark: Mark, digest: str) -> None:
         """Takes a digest into the record."""
-        self.rows[path] = (mark, digest)
+        self.rows[path] = Row(_to_text(path), *mark, digest)
 
     def below(self, prefix: str) -> Digests:
         """Returns the rows below a folder, relative to it."""
         start = f"{prefix}/"
-        return Digests({path[len(start) :]: row for path, row in self.rows.items() if path.startswith(start)})
+        found = Digests()
+        for path, row in self.rows.items():
+            if path.startswith(start):
+                found.remember(path[len(start) :], row.mark, row.sha256)
+        return found
 
     def save(self, path: Path) -> None:
         """Writes the record, without files that were changed just now. Raises OSError."""
         newest = _clock_of(path) - _RACY_NS
-        rows = [
-            (_to_text(name), *mark, digest) for name, (mark, digest) in self.rows.items() if mark[3] < newest
-        ]
-        write_atomic(path, _encoder.encode(rows))
+        write_atomic(path, _encoder.encode([row for row in self.rows.values() if row.changed_ns < newest]))
 
 
 def _clock_of(path: Path) -> int:

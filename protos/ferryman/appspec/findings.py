@@ -40,6 +40,13 @@ class Findings:
         """Says something that is an error for lint, and only a warning while a host deploys (AG-277)."""
         (self.error if self._strict else self.warn)(code, place, message)
 
+    def take(self, others: Iterable[Finding]) -> None:
+        """Takes over what was said before."""
+        for finding in others:
+            if not self.is_full:
+                self._errors += finding.is_error
+                self._items.append(finding)
+
     def nearest(self, word: str, known: Iterable[str]) -> str:
         """Returns `; did you mean 'x'?`, or nothing. Free of cost once nobody would read it."""
         if self.is_full:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ferryman.appspec.findings import Findings, shown
 from ferryman.appspec.model import AppSpec, EntryKind, FileMapping
@@ -17,8 +17,7 @@ JUNK = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db"})
 """What other systems leave at the top of archives; never installed (AG-254)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One path to be made. `source` is the entry of the revision that it comes from, "" the revision itself."""
 
     path: str
@@ -45,6 +44,7 @@ class _Expansion:
         self._paths = sorted(listing)
         self._findings = findings
         self._parents: dict[str, Target] = {}
+        self._clear: set[str] = set()
         self.targets: dict[str, Target] = {}
 
     def add(self, mapping: FileMapping, number: int, *, windows: bool) -> None:
@@ -93,16 +93,14 @@ class _Expansion:
                 return
             self._clash(mapping, target, known)
             return
-        above = self._leaf_above(target.path)
         below = self._parents.get(target.path) if target.kind is not EntryKind.DIRECTORY else None
+        above = self._leaf_above(target)
         if above is not None:
             self._file_and_directory(mapping, above, target)
         elif below is not None:
             self._file_and_directory(mapping, target, below)
         else:
             self.targets[target.path] = target
-            for path in ancestors(target.path):
-                self._parents.setdefault(path, target)
 
     def _file_and_directory(self, mapping: FileMapping, leaf: Target, below: Target) -> None:
         message = (
@@ -110,11 +108,20 @@ class _Expansion:
         )
         self._findings.error("FILES_FILE_DIR_CLASH", mapping.place, message)
 
-    def _leaf_above(self, path: str) -> Target | None:
-        for parent in ancestors(path):
+    def _leaf_above(self, target: Target) -> Target | None:
+        """Returns a file where a parent of the target must be a directory; notes the parents otherwise."""
+        folder = target.path.rpartition("/")[0]
+        if folder in self._clear:
+            return None
+        parents = ancestors(target.path)
+        for parent in parents:
             known = self.targets.get(parent)
             if known is not None and known.kind is not EntryKind.DIRECTORY:
                 return known
+        for parent in parents:
+            self._parents.setdefault(parent, target)
+        # From now on a file at one of them is refused, so nobody needs to look again.
+        self._clear.add(folder)
         return None
 
     def _clash(self, mapping: FileMapping, target: Target, known: Target) -> None:

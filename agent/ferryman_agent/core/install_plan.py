@@ -1,0 +1,346 @@
+"""AppSpec file, archive and host -> what to do, or every reason not to (D8, AG section 10, V2-195).
+
+Conflicts are judged as if all that the group's previous install made were gone (AG-286); in truth it stays until the
+new files are in their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ferryman.appspec import AppSpec, EntryKind, Finding, Findings, Target, ancestors, expand
+from ferryman_agent.core.access_plan import AccessPlan
+from ferryman_agent.core.install_facts import (
+    Action,
+    ArchiveFact,
+    Attributes,
+    Conflict,
+    HostFact,
+    InstallPlan,
+    PlannedDirectory,
+    PlannedFile,
+    PlanRefused,
+    Situation,
+)
+from ferryman_agent.core.messages import FileExistsBehavior
+
+ANCESTOR_MODE = 0o755
+
+PROTECTED = frozenset(
+    "/" + name
+    for name in (
+        "", "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "media", "mnt", "opt", "proc",
+        "root", "run", "sbin", "srv", "sys", "tmp", "usr", "usr/bin", "usr/include", "usr/lib", "usr/lib32",
+        "usr/lib64", "usr/libexec", "usr/local", "usr/local/bin", "usr/local/etc", "usr/local/lib", "usr/local/sbin",
+        "usr/local/share", "usr/sbin", "usr/share", "usr/src", "var", "var/cache", "var/lib", "var/local", "var/log",
+        "var/mail", "var/opt", "var/run", "var/spool", "var/tmp",
+    )
+)  # fmt: skip
+"""Never removed, whatever a journal says (AG-338)."""
+
+
+def wanted_targets(
+    appspec: AppSpec, archive: Mapping[str, ArchiveFact]
+) -> tuple[tuple[Target, ...], tuple[Finding, ...]]:
+    """Returns what `files` asks for, and the mistakes in it."""
+    findings = Findings(strict=False)
+    targets = expand(appspec, {path: fact.kind for path, fact in archive.items()}, findings)
+    return targets, findings.ordered()
+
+
+def paths_to_look_at(appspec: AppSpec, targets: Iterable[Target], journal: Iterable[str]) -> dict[str, None]:
+    """Returns every path of the host that the plan depends on, parents before what is in them."""
+    paths: dict[str, None] = {}
+    seen: set[str] = set()
+    for path in (
+        *(target.path for target in targets), *journal, *(one.object for one in appspec.permissions)
+    ):  # fmt: skip
+        parent = path.rsplit("/", 1)[0]
+        if parent not in seen:
+            seen.add(parent)
+            paths.update(dict.fromkeys(ancestors(path)))
+        paths[path] = None
+    return paths
+
+
+def is_inside(path: str, folders: Iterable[str]) -> bool:
+    """Says whether a path is one of the folders or below one."""
+    return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
+
+
+def merge_carried(made: tuple[str, ...], carried: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the paths of a new journal: what was made, and what of the old one is still there (AG-168).
+
+    A journal is undone from its end, so what is carried stands behind the directories that it is in.
+    """
+    ours = frozenset(made)
+    before = [
+        path for path in carried if path not in ours and not any(one in ours for one in ancestors(path))
+    ]
+    behind = [path for path in carried if path not in ours and any(one in ours for one in ancestors(path))]
+    return (*before, *made, *behind)
+
+
+def make_plan(situation: Situation) -> InstallPlan | PlanRefused:
+    """Returns the whole plan, or everything that speaks against it. Nothing on the host has been touched."""
+    return _Planner(situation).plan()
+
+
+class _Planner:
+    def __init__(self, situation: Situation) -> None:
+        self._given = situation
+        self._findings = Findings(strict=False)
+        self._ours = frozenset(situation.journal)
+        self._behavior = FileExistsBehavior(situation.appspec.file_exists_behavior or situation.behavior)
+        self._own = tuple(situation.agent_root)
+        self._usable: dict[str, str | None] = {"": "", "/": ""}
+        self._used: dict[str, None] = {}
+        self._aside: dict[str, None] = {}
+        self._directories: dict[str, PlannedDirectory] = {}
+        self._leaves: dict[str, PlannedFile] = {}
+        self._plain: set[str] = set()
+        self._retained: list[str] = []
+        self._conflicts: list[Conflict] = []
+        self._warnings: list[str] = []
+
+    def plan(self) -> InstallPlan | PlanRefused:
+        given = self._given
+        self._findings.take(given.findings)
+        for target in given.targets:
+            self._place(target)
+        access = self._access()
+        if self._findings.has_errors or self._conflicts:
+            errors = tuple(finding for finding in self._findings.ordered() if finding.is_error)
+            return PlanRefused(findings=errors, conflicts=tuple(self._conflicts))
+        directories = tuple(
+            one._replace(attributes=access.apply(one.path, one.attributes))
+            for one in self._directories.values()
+        )
+        files = tuple(self._finished(one, access) for one in self._leaves.values())
+        made = self._in_order(given.targets)
+        return InstallPlan(
+            aside=tuple(self._aside),
+            directories=directories,
+            files=files,
+            obsolete=self._obsolete(made),
+            retained=tuple(self._retained),
+            journal=made,
+            instructions=(*self._copies(made), *access.instructions()),
+            warnings=(*self._warnings, *access.warnings, *self._remarks()),
+            behavior=self._behavior,
+        )
+
+    # Places
+
+    def _place(self, target: Target) -> None:
+        if target.path.startswith(self._own) and is_inside(target.path, self._given.agent_root):
+            place = self._given.appspec.files[target.mapping].place
+            message = f"{target.path} is inside the agent's own directory"
+            self._findings.error("FILES_DESTINATION_IN_ROOT", place, message)
+            return
+        is_directory = target.kind is EntryKind.DIRECTORY
+        folder, _, name = target.path.rpartition("/")
+        if folder not in self._usable:
+            for parent in ancestors(target.path):
+                if parent not in self._usable:
+                    self._directory(parent, None, target)
+        if is_directory:
+            if target.path not in self._usable:
+                self._directory(target.path, target, target)
+            elif target.path in self._plain:
+                # Until now it was only a parent of something else.
+                self._plain.discard(target.path)
+                planned = self._directories[target.path]
+                self._directories[target.path] = planned._replace(attributes=self._inherited(target.source))
+            return
+        if self._usable[folder] is not None:
+            self._leaf(target, f"{self._usable[folder]}/{name}")
+
+    def _directory(self, path: str, target: Target | None, wanted_by: Target) -> None:
+        """Decides what a needed directory becomes, and where it really is. Outer ones come first."""
+        above = self._usable[path.rpartition("/")[0]]
+        if above is None:
+            self._usable[path] = None
+            return
+        place = f"{above}/{path.rpartition('/')[2]}"
+        fact = self._there(path)
+        is_ours = path in self._ours
+        if fact is not None and fact.kind is EntryKind.LINK and fact.real and not is_ours:
+            self._usable[path] = fact.real.rstrip("/")
+            self._used[path] = None
+            return
+        if fact is not None and fact.kind is EntryKind.DIRECTORY and not is_ours:
+            self._usable[path] = place
+            self._used[path] = None
+            return
+        if fact is not None and fact.kind is not EntryKind.DIRECTORY:
+            if not is_ours:
+                self._usable[path] = None
+                mapping = self._given.appspec.files[wanted_by.mapping]
+                message = f"{path} must be a directory for {wanted_by.path}, but it is a {fact.kind}"
+                self._findings.error("FILES_PARENT_NOT_DIRECTORY", mapping.place, message)
+                return
+            self._aside[place] = None
+            fact = None
+        self._usable[path] = place
+        attributes = self._inherited(target.source) if target is not None else Attributes(ANCESTOR_MODE)
+        if target is None:
+            self._plain.add(path)
+        self._directories[path] = PlannedDirectory(path, place, fact is not None, attributes)
+
+    def _leaf(self, target: Target, place: str) -> None:
+        fact = self._there(target.path)
+        action = Action.WRITE
+        if fact is not None:
+            chosen = self._over(target, place, fact)
+            if chosen is None:
+                return
+            action = chosen
+        source = self._given.archive[target.source]
+        self._leaves[target.path] = PlannedFile(
+            target.path,
+            place,
+            target.kind,
+            action,
+            target.source,
+            source.size,
+            source.modified_ns,
+            source.target,
+            self._inherited(target.source),
+        )
+
+    def _over(self, target: Target, place: str, fact: HostFact) -> Action | None:
+        """Decides about a file whose place is taken; None when it is not to be written."""
+        if target.path in self._ours:
+            return self._over_ours(target, place, fact)
+        if self._behavior is FileExistsBehavior.RETAIN:
+            self._retained.append(target.path)
+            return None
+        can_replace = fact.kind in (EntryKind.FILE, EntryKind.LINK)
+        if self._behavior is FileExistsBehavior.OVERWRITE and can_replace:
+            return Action.REPLACE
+        self._conflicts.append(Conflict(target.path, fact.kind))
+        return None
+
+    def _over_ours(self, target: Target, place: str, fact: HostFact) -> Action | None:
+        if fact.kind is EntryKind.DIRECTORY:
+            foreign = [path for path in self._given.inside.get(target.path, ()) if path not in self._ours]
+            if foreign:
+                self._conflicts.append(Conflict(target.path, f"directory, with {foreign[0]} in it"))
+                return None
+            self._aside[place] = None
+            return Action.WRITE
+        if fact.kind is EntryKind.LINK and target.kind is EntryKind.LINK:
+            same = fact.target == self._given.archive[target.source].target
+            return Action.KEEP if same else Action.REPLACE
+        same_file = fact.kind is target.kind is EntryKind.FILE and target.path in self._given.unchanged
+        return Action.KEEP if same_file else Action.REPLACE
+
+    def _there(self, path: str) -> HostFact | None:
+        """Returns what is at a path; nothing where a parent is about to be made."""
+        parent = self._directories.get(path.rpartition("/")[0])
+        if parent is not None and not parent.exists:
+            return None
+        return self._given.host.get(path)
+
+    def _inherited(self, source: str) -> Attributes:
+        fact = self._given.archive.get(source)
+        is_directory = fact is None or fact.kind is EntryKind.DIRECTORY
+        if fact is None or (is_directory and not self._given.preserve_directory_modes):
+            return Attributes(ANCESTOR_MODE)
+        mode = None if fact.kind is EntryKind.LINK else fact.mode
+        return Attributes(mode, fact.uid, fact.gid) if self._given.user.is_root else Attributes(mode)
+
+    # The rest of the plan
+
+    def _finished(self, leaf: PlannedFile, access: AccessPlan) -> PlannedFile:
+        """Adds what `permissions` says, and decides whether a file with the right content needs anything."""
+        wanted = access.apply(leaf.path, leaf.attributes)
+        action = leaf.action
+        if action is Action.KEEP and not _is_right(self._given.host[leaf.path], leaf, wanted):
+            action = Action.CORRECT
+        if action is leaf.action and wanted is leaf.attributes:
+            return leaf
+        return leaf._replace(action=action, attributes=wanted)
+
+    def _access(self) -> AccessPlan:
+        objects = dict.fromkeys(self._directories, EntryKind.DIRECTORY)
+        objects.update((path, leaf.kind) for path, leaf in self._leaves.items())
+        existing = dict(self._used)
+        for permission in self._given.appspec.permissions:
+            fact = self._given.host.get(permission.object)
+            if fact is not None and (fact.kind is EntryKind.DIRECTORY or fact.real):
+                existing[permission.object] = None
+        return AccessPlan(self._given, objects, existing, self._findings)
+
+    def _in_order(self, targets: Iterable[Target]) -> tuple[str, ...]:
+        """Returns what the deployment makes, in AppSpec order, each directory before what is in it."""
+        made: dict[str, None] = {}
+        seen: set[str] = set()
+        for target in targets:
+            folder = target.path.rpartition("/")[0]
+            if folder not in seen:
+                seen.add(folder)
+                made.update(
+                    (parent, None) for parent in ancestors(target.path) if parent in self._directories
+                )
+            if target.path in self._directories or target.path in self._leaves:
+                made[target.path] = None
+        return tuple(made)
+
+    def _obsolete(self, made: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        kept = frozenset(made) | frozenset(self._retained)
+        found: list[tuple[str, str]] = []
+        for path in reversed(self._given.journal):
+            if path in kept or self._given.host.get(path) is None:
+                continue
+            place = self._real_place(path)
+            if place is None:
+                continue
+            if path in PROTECTED or is_inside(path, self._given.agent_root):
+                self._warnings.append(f"{path} is never removed, although the journal lists it")
+                continue
+            found.append((path, place))
+        return tuple(found)
+
+    def _real_place(self, path: str) -> str | None:
+        """Returns where a journaled path really is; None when a directory of ours on the way became a link."""
+        place = ""
+        for parent in ancestors(path):
+            fact = self._given.host.get(parent)
+            if fact is None:
+                return None
+            if fact.kind is EntryKind.DIRECTORY:
+                place = f"{place}/{parent.rpartition('/')[2]}"
+            elif fact.real and parent not in self._ours:
+                place = fact.real.rstrip("/")
+            else:
+                return None
+        return f"{place}/{path.rpartition('/')[2]}"
+
+    def _copies(self, made: tuple[str, ...]) -> Iterable[Mapping[str, object]]:
+        for path in made:
+            leaf = self._leaves.get(path)
+            if leaf is None:
+                yield {"type": "mkdir", "directory": path}
+            else:
+                yield {"type": "copy", "source": leaf.source, "destination": path, "size": leaf.size}
+
+    def _remarks(self) -> list[str]:
+        remarks = [finding.message for finding in self._findings.ordered()]
+        if self._retained:
+            remarks.append(
+                f"{len(self._retained)} existing files were kept (RETAIN): {_some(self._retained)}"
+            )
+        return remarks
+
+
+def _is_right(fact: HostFact, leaf: PlannedFile, wanted: Attributes) -> bool:
+    if wanted.acl is not None or (fact.modified_ns != leaf.modified_ns and fact.kind is EntryKind.FILE):
+        return False
+    pairs = ((wanted.mode, fact.mode), (wanted.uid, fact.uid), (wanted.gid, fact.gid))
+    return all(want is None or want == have for want, have in pairs)
+
+
+def _some(paths: list[str]) -> str:
+    return ", ".join(paths[:5]) + (", …" if len(paths) > 5 else "")

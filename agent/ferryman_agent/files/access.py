@@ -1,0 +1,96 @@
+"""Owner, mode and ACL of what an install makes, on descriptors or without following links (V2-215)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+
+from ferryman_agent.core.acl import Acl, AclRule
+from ferryman_agent.core.install_facts import Attributes
+from ferryman_agent.errors import InstallError
+
+_ACCESS = "system.posix_acl_access"
+_DEFAULT = "system.posix_acl_default"
+_VERSION = struct.pack("<I", 2)
+_NOBODY = 0xFFFFFFFF
+_TAGS = {
+    ("user", False): 0x01,
+    ("user", True): 0x02,
+    ("group", False): 0x04,
+    ("group", True): 0x08,
+    ("mask", False): 0x10,
+    ("other", False): 0x20,
+}
+
+
+def set_attributes(descriptor: int, path: str, wanted: Attributes) -> None:
+    """Gives an open file or directory its owner and group, then its mode, then its ACL, as far as they differ (AG-292).
+
+    A change of owner clears set-user-ID bits, so the mode comes after it (AG-354). Raises OSError, InstallError.
+    """
+    status = os.fstat(descriptor)
+    owner = _owner(wanted, status)
+    if owner is not None:
+        os.fchown(descriptor, *owner)
+    mode = wanted.mode if wanted.mode is not None else stat.S_IMODE(status.st_mode)
+    if owner is not None or mode != stat.S_IMODE(status.st_mode):
+        os.fchmod(descriptor, mode)
+    if wanted.acl is not None:
+        _set_acl(descriptor, path, wanted.acl)
+
+
+def set_link_owner(folder: int, name: str, wanted: Attributes) -> None:
+    """Gives a link itself its owner and group. Raises OSError."""
+    owner = _owner(wanted, os.stat(name, dir_fd=folder, follow_symlinks=False))
+    if owner is not None:
+        os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+
+
+def differs(status: os.stat_result, wanted: Attributes) -> bool:
+    """Says whether an object needs `set_attributes`."""
+    has_mode = wanted.mode is None or wanted.mode == stat.S_IMODE(status.st_mode)
+    return wanted.acl is not None or not has_mode or _owner(wanted, status) is not None
+
+
+def _owner(wanted: Attributes, status: os.stat_result) -> tuple[int, int] | None:
+    uid = wanted.uid if wanted.uid is not None else status.st_uid
+    gid = wanted.gid if wanted.gid is not None else status.st_gid
+    return None if (uid, gid) == (status.st_uid, status.st_gid) else (uid, gid)
+
+
+def _set_acl(descriptor: int, path: str, acl: Acl) -> None:
+    try:
+        os.setxattr(descriptor, _ACCESS, _encoded(acl.access))
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            if acl.default:
+                os.setxattr(descriptor, _DEFAULT, _encoded(acl.default))
+            else:
+                _remove_default(descriptor)
+    except OSError as problem:
+        if problem.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        message = f"cannot set the ACL of {path}: the file system there has no ACLs"
+        raise InstallError("PERM_ACL_UNSUPPORTED", message) from problem
+
+
+def _remove_default(descriptor: int) -> None:
+    try:
+        os.removexattr(descriptor, _DEFAULT)
+    except OSError as problem:
+        if problem.errno != errno.ENODATA:
+            raise
+
+
+def _encoded(rules: tuple[AclRule, ...]) -> bytes:
+    """Returns the kernel's form: entries by tag, then by number."""
+    rows = sorted(
+        (
+            _TAGS[rule.tag, rule.ident is not None],
+            rule.ident if rule.ident is not None else _NOBODY,
+            rule.permissions,
+        )
+        for rule in rules
+    )
+    return _VERSION + b"".join(struct.pack("<HHI", tag, bits, ident) for tag, ident, bits in rows)

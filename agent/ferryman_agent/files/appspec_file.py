@@ -1,0 +1,50 @@
+"""The AppSpec file of an unpacked revision, as a host reads it (AG-262 … AG-264, AG-277)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from ferryman.appspec import SIZE_LIMIT, ParsedAppSpec, find_appspec_name, parse
+from ferryman_agent.files.tree import FILE_FLAGS, Folders
+
+HOST_OS = "windows" if sys.platform == "win32" else "linux"
+
+_SHOWN = 5
+
+
+class AppSpecFile(NamedTuple):
+    """`name` is its path relative to the archive."""
+
+    name: str
+    parsed: ParsedAppSpec
+
+    @property
+    def mistakes(self) -> str:
+        """All errors in one sentence, the first five of many."""
+        lines = [finding.describe(self.name) for finding in self.parsed.errors]
+        return "; ".join(lines[:_SHOWN]) + (
+            f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+        )
+
+
+def load_appspec(archive: Folders, files: Collection[str], wanted: str) -> AppSpecFile | None:
+    """Reads the AppSpec file among the regular `files` of an open archive; None where there is none. Raises OSError."""
+    name = find_appspec_name(files, wanted)
+    if name is None:
+        return None
+    folder, last = archive.parent(name)
+    with os.fdopen(os.open(last, FILE_FLAGS, dir_fd=folder), "rb") as file:
+        source = file.read(SIZE_LIMIT + 1)
+    return AppSpecFile(name, parse(source, strict=False, host_os=HOST_OS))
+
+
+def missing_appspec(archive: Path, wanted: str, similar: Collection[str]) -> str:
+    """Returns what to say where there is none: what was expected, where, and what looks like one (AG-255, AG-264)."""
+    hint = f"; there is one at {', '.join(similar)}, but it must be at the root" if similar else ""
+    return (
+        f"the revision has no AppSpec file: expected {wanted} in {archive}, that is {archive / wanted}{hint}"
+    )

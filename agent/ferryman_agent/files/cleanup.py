@@ -1,0 +1,142 @@
+"""The cleanup journal: what a group's installs have made on the host, so that the next one can take it away.
+
+One absolute path a line (AG-160). A path that a line cannot hold as it is, with a line break, blanks at its ends or
+bytes that are not UTF-8, is written as a JSON string, which begins with a quotation mark (AG-164, V2-186).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferryman.appspec import normal_destination
+from ferryman_agent.files.atomic import write_atomic
+from ferryman_agent.files.layout import STATE_FILE_MODE
+
+_NEEDS_CARE = re.compile(r"\0|//|/\.|/\Z")
+_SELINUX = b"semanage\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What was read. `contexts` are records of SELinux rules, kept as they are; `warnings` are for people.
+
+    is_clean: the file has all this and nothing else, and can be appended to.
+    """
+
+    paths: tuple[str, ...] = ()
+    contexts: tuple[bytes, ...] = ()
+    warnings: tuple[str, ...] = ()
+    is_clean: bool = False
+
+
+def read_journal(path: Path, *, keep: bool = False) -> Journal:
+    """Reads a journal; an empty one where there is none. `keep`: it is another group's, and stays as it is.
+
+    One that somebody else could have written is not believed, and removed (V2-181). A last line without its end was
+    being written when the agent died and is left out (AG-162), lines that mean nothing too (V2-184). Raises OSError.
+    """
+    content = _trusted(path)
+    if content is None:
+        return Journal()
+    if isinstance(content, str):
+        if not keep:
+            path.unlink(missing_ok=True)
+        return Journal(warnings=(content,))
+    paths: dict[str, None] = {}
+    contexts: list[bytes] = []
+    bad = 0
+    for line in content.split(b"\n")[:-1]:
+        if line.startswith(_SELINUX):
+            contexts.append(line)
+            continue
+        entry = _decode(line)
+        if entry is None:
+            bad += bool(line)
+        else:
+            paths[entry] = None
+    warnings = (f"{bad} lines of {path} are not paths and were left out",) if bad else ()
+    return Journal(tuple(paths), tuple(contexts), warnings, is_clean=not bad and content[-1:] in (b"", b"\n"))
+
+
+def write_journal(path: Path, journal: Journal) -> None:
+    """Replaces a journal, atomically. Raises OSError."""
+    lines = [*journal.contexts, *(_encode(entry) for entry in journal.paths)]
+    write_atomic(path, b"".join(line + b"\n" for line in lines), STATE_FILE_MODE)
+
+
+class JournalWriter:
+    """Appends to a journal; what was added is on the disk when `add` returns (AG-163)."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or creates it. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self._descriptor = os.open(path, flags, STATE_FILE_MODE)
+
+    def add(self, paths: Iterable[str]) -> None:
+        """Writes paths before something is done to them. Raises OSError."""
+        data = memoryview(b"".join(_encode(path) + b"\n" for path in paths))
+        if not data:
+            return
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        os.close(self._descriptor)
+
+
+def _trusted(path: Path) -> bytes | str | None:
+    """Returns the content; a sentence when it must not be believed; None when there is nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            if stat.S_ISLNK(path.lstat().st_mode):
+                return f"the cleanup journal {path} is a link and was not carried out"
+        raise problem from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return f"the cleanup journal {path} could have been written by others and was not carried out"
+        return file.read()
+
+
+def _encode(path: str) -> bytes:
+    if path.isascii() and path.isprintable() and path[0] == "/" and path[-1] != " ":
+        return path.encode()
+    raw = os.fsencode(path)
+    is_plain = b"\n" not in raw and b"\r" not in raw and raw == raw.strip() and raw.startswith(b"/")
+    if is_plain:
+        with contextlib.suppress(UnicodeDecodeError):
+            raw.decode("utf-8")
+            return raw
+    return json.dumps(path).encode("ascii")
+
+
+def _decode(line: bytes) -> str | None:
+    if line.startswith(b'"'):
+        try:
+            text = json.loads(line)
+        except ValueError:
+            return None
+    else:
+        text = os.fsdecode(line)
+        if text.isascii() and text.startswith("/") and not _NEEDS_CARE.search(text):
+            return text
+    if not isinstance(text, str) or "\0" in text:
+        return None
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return None
+    return normal_destination(text)

@@ -1,0 +1,58 @@
+"""Says why an install was refused, and whose files are in the way (AG-324, AG-325)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from ferryman_agent.core.install_facts import Conflict, PlanRefused
+from ferryman_agent.core.messages import GroupId
+from ferryman_agent.errors import InstallError
+from ferryman_agent.files.cleanup import read_journal
+from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.records import read_copies
+
+SHOWN_CONFLICTS = 50
+SHOWN_MISTAKES = 20
+
+
+def describe_refusal(refused: PlanRefused, layout: Layout, group_id: GroupId) -> InstallError:
+    """Returns one error for everything that speaks against the plan."""
+    parts = []
+    code = ""
+    if refused.findings:
+        code = refused.findings[0].code
+        lines = [finding.describe("appspec") for finding in refused.findings[:SHOWN_MISTAKES]]
+        more = len(refused.findings) - len(lines)
+        parts.append("; ".join(lines) + (f"; and {more} more" if more > 0 else ""))
+    if refused.conflicts:
+        code = code or "FILES_CONFLICT"
+        parts.append(_conflicts(refused.conflicts, _owners(layout, group_id)))
+    return InstallError(code, f"The deployment failed because {'; and '.join(parts)}. Nothing was changed.")
+
+
+def _conflicts(conflicts: tuple[Conflict, ...], owners: Mapping[str, str]) -> str:
+    shown = [
+        f"{conflict.path} ({conflict.what}, {owners.get(conflict.path, 'of unknown origin')})"
+        for conflict in conflicts[:SHOWN_CONFLICTS]
+    ]
+    more = len(conflicts) - len(shown)
+    rest = f"; and {more} more" if more > 0 else ""
+    return (
+        f"{len(conflicts)} files exist already that this deployment group did not install: {'; '.join(shown)}{rest}. "
+        "Remove them, or set file_exists_behavior to OVERWRITE or RETAIN"
+    )
+
+
+def _owners(layout: Layout, group_id: GroupId) -> dict[str, str]:
+    """Returns who put files on this host, as far as the agent knows."""
+    owners = dict.fromkeys(
+        read_copies(layout.install_json(group_id)), "from an earlier deployment of this deployment group"
+    )
+    for other, path in layout.journals().items():
+        if other == group_id:
+            continue
+        with contextlib.suppress(OSError):
+            journal = read_journal(path, keep=True)
+            owners.update(dict.fromkeys(journal.paths, f"installed by deployment group {other}"))
+    return owners

@@ -1,0 +1,41 @@
+"""`install.json`: what the latest attempt of a group was to do (AG section 6.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ferryman_agent.core.messages import Instant
+from ferryman_agent.files.atomic import write_atomic
+from ferryman_agent.files.layout import STATE_FILE_MODE
+
+
+def write_instructions(
+    path: Path,
+    instructions: Iterable[Mapping[str, object]],
+    *,
+    archive: Path,
+    deployment_id: str,
+    now: Instant,
+) -> None:
+    """Writes the whole plan before its first step (AG-157). Raises OSError."""
+    rows = [
+        {**row, "source": f"{archive}/{row['source']}"} if row["type"] == "copy" else row
+        for row in instructions
+    ]
+    content = {"instructions": rows, "deployment_id": deployment_id, "planned_at": now}
+    write_atomic(path, json.dumps(content).encode("ascii"), STATE_FILE_MODE)
+
+
+def read_copies(path: Path) -> tuple[str, ...]:
+    """Returns the destinations of the latest attempt; nothing where that cannot be known (V2-288)."""
+    try:
+        content = json.loads(path.read_bytes())
+        rows = content["instructions"]
+        found = [row["destination"] for row in rows if row["type"] == "copy"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ()
+    return tuple(
+        path for path in found if isinstance(path, str) and path.startswith("/") and "\0" not in path
+    )

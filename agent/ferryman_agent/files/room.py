@@ -1,0 +1,63 @@
+"""Room on the file systems that an install writes to (V2-074, AG-215)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ferryman_agent.core.install_facts import Action, InstallPlan
+from ferryman_agent.errors import InstallError
+
+_BLOCK = 4096
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def require_room(plan: InstallPlan) -> None:
+    """Raises InstallError, with the figures, when the new files do not fit beside the old ones. Raises OSError."""
+    needs: dict[int, tuple[str, int, int]] = {}
+    devices: dict[str, tuple[int, str]] = {}
+    for file in plan.files:
+        if file.action in (Action.KEEP, Action.CORRECT):
+            continue
+        folder = file.place.rpartition("/")[0] or "/"
+        if folder not in devices:
+            devices[folder] = _device(folder)
+        device, existing = devices[folder]
+        _, size, count = needs.get(device, (existing, 0, 0))
+        needs[device] = (existing, size + -(-file.size // _BLOCK) * _BLOCK, count + 1)
+    for existing, size, count in needs.values():
+        status = os.statvfs(existing)
+        free = status.f_bavail * status.f_frsize
+        if size > free:
+            message = f"it needs {size} bytes on the file system of {existing}, which has only {free} free"
+            raise _error(message)
+        if status.f_files and count > status.f_favail:
+            room = f"which can hold only {status.f_favail} more"
+            message = f"it needs {count} files on the file system of {existing}, {room}"
+            raise _error(message)
+
+
+def is_disk_full(problem: OSError) -> bool:
+    """Says whether an error means that a disk or a quota is full."""
+    return problem.errno in _FULL
+
+
+def out_of_room(what: str, folder: Path) -> InstallError:
+    """Returns the error for a disk that filled up on the way."""
+    return _error(f"a file system filled up: {what}")
+
+
+def _error(what: str) -> InstallError:
+    message = (
+        f"The deployment failed because there is no room to install: {what}; free some space and deploy again"
+    )
+    return InstallError("INSTALL_DISK_FULL", message)
+
+
+def _device(folder: str) -> tuple[int, str]:
+    while True:
+        try:
+            return os.stat(folder).st_dev, folder
+        except (FileNotFoundError, NotADirectoryError):
+            folder = os.path.dirname(folder)

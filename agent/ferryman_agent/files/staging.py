@@ -1,0 +1,80 @@
+"""Writes new files beside the old ones: complete, with owner, mode and time, not yet in their places (AG-315)."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ferryman.appspec import EntryKind
+from ferryman_agent.core.install_facts import PlannedFile
+from ferryman_agent.errors import InstallError
+from ferryman_agent.files.access import set_attributes, set_link_owner
+from ferryman_agent.files.tree import FILE_FLAGS, Folders
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_SMALL = 256 * 1024
+_STEP = 64 * 1024 * 1024
+_NO_FAST_PATH = frozenset(
+    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY}
+)
+
+
+def stage(archive: Folders, folder: int, name: str, file: PlannedFile) -> None:
+    """Makes `name` in an open folder a copy of a file or link of the archive. Raises OSError, InstallError."""
+    try:
+        _make(archive, folder, name, file)
+    except FileExistsError:
+        # Left behind by an install that was killed.
+        os.unlink(name, dir_fd=folder)
+        _make(archive, folder, name, file)
+
+
+def _make(archive: Folders, folder: int, name: str, file: PlannedFile) -> None:
+    if file.kind is EntryKind.LINK:
+        os.symlink(file.target, name, dir_fd=folder)
+        set_link_owner(folder, name, file.attributes)
+        return
+    source_folder, source_name = archive.parent(file.source)
+    source = os.open(source_name, FILE_FLAGS, dir_fd=source_folder)
+    try:
+        target = os.open(name, _CREATE, 0o600, dir_fd=folder)
+        try:
+            copied = _copy(source, target)
+            if copied != file.size:
+                message = f"cannot install {file.path}: its file in the archive changed during the install"
+                raise InstallError("INSTALL_ARCHIVE_CHANGED", message)
+            set_attributes(target, file.path, file.attributes)
+            os.utime(target, ns=(file.modified_ns, file.modified_ns))
+        except BaseException:
+            os.unlink(name, dir_fd=folder)
+            raise
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+def _copy(source: int, target: int) -> int:
+    """Copies all of an open file and returns how much that was; by the kernel where that can share or skip work."""
+    first = os.read(source, _SMALL)
+    _write(target, first)
+    copied = len(first)
+    if copied < _SMALL:
+        return copied
+    try:
+        while count := os.copy_file_range(source, target, _STEP):
+            copied += count
+        return copied
+    except OSError as problem:
+        if problem.errno not in _NO_FAST_PATH:
+            raise
+    while block := os.read(source, 1024 * 1024):
+        _write(target, block)
+        copied += len(block)
+    return copied
+
+
+def _write(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]

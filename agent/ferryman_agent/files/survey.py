@@ -1,0 +1,156 @@
+"""Looks at the archive and at the host for an install plan; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+
+from ferryman.appspec import EntryKind, Target
+from ferryman_agent.core.install_facts import ArchiveFact, HostFact
+from ferryman_agent.files.digests import Digests, sha256_of
+from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
+
+
+def kind_of(mode: int) -> EntryKind:
+    """Returns what a mode of `stat` says."""
+    if stat.S_ISREG(mode):
+        return EntryKind.FILE
+    if stat.S_ISDIR(mode):
+        return EntryKind.DIRECTORY
+    return EntryKind.LINK if stat.S_ISLNK(mode) else EntryKind.SPECIAL
+
+
+class Archive:
+    """The unpacked revision: its entries, and the digests of its files."""
+
+    def __init__(self, folders: Folders, digests: Digests) -> None:
+        """Reads the whole tree; `digests` are those of the unpacking. Raises OSError."""
+        self.folders = folders
+        self._digests = digests
+        self._statuses: dict[str, os.stat_result] = {}
+        self.facts: dict[str, ArchiveFact] = {}
+        root = folders.look("")
+        for path, status in ((("", root),) if root else ()) + tuple(walk(folders)):
+            kind = kind_of(status.st_mode)
+            target = ""
+            if kind is EntryKind.LINK:
+                parent, name = folders.parent(path)
+                target = os.readlink(name, dir_fd=parent)
+            self._statuses[path] = status
+            self.facts[path] = ArchiveFact(
+                kind,
+                status.st_size if kind is EntryKind.FILE else 0,
+                stat.S_IMODE(status.st_mode),
+                status.st_uid,
+                status.st_gid,
+                status.st_mtime_ns,
+                target,
+            )
+
+    def digest(self, path: str) -> str:
+        """Returns the SHA-256 of a file: the remembered one if it was not touched since. Raises OSError."""
+        known = self._digests.known(path, self._statuses[path])
+        return known or sha256_at(self.folders, path)
+
+    def known_digest(self, path: str) -> str | None:
+        """Returns the remembered digest of an untouched file."""
+        return self._digests.known(path, self._statuses[path])
+
+
+def sha256_at(folders: Folders, path: str) -> str:
+    """Returns the SHA-256 of a file below a root. Raises OSError."""
+    parent, name = folders.parent(path)
+    descriptor = os.open(name, FILE_FLAGS, dir_fd=parent)
+    try:
+        return sha256_of(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Host:
+    """What is at the paths that a plan depends on."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """Looks at every path once, a link not followed, missing ones left out. Raises OSError."""
+        self.statuses: dict[str, os.stat_result] = {}
+        self.facts: dict[str, HostFact] = {}
+        for path in paths:
+            try:
+                status = os.lstat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            self.statuses[path] = status
+            self.facts[path] = _fact(path, status)
+
+    def is_directory(self, path: str) -> bool:
+        """Says whether a directory is at a path that was looked at."""
+        fact = self.facts.get(path)
+        return fact is not None and fact.kind is EntryKind.DIRECTORY
+
+    def inside(self, path: str) -> tuple[str, ...]:
+        """Returns every path below a directory. Raises OSError."""
+        with Folders.below(path) as folders:
+            return tuple(f"{path}/{name}" for name, _ in walk(folders))
+
+
+def _fact(path: str, status: os.stat_result) -> HostFact:
+    kind = kind_of(status.st_mode)
+    target = real = ""
+    if kind is EntryKind.LINK:
+        target = os.readlink(path)
+        if os.path.isdir(path):
+            real = os.path.realpath(path)
+    return HostFact(
+        kind,
+        status.st_size,
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        status.st_mtime_ns,
+        target,
+        real,
+    )
+
+
+def unchanged_files(
+    targets: Iterable[Target], archive: Archive, host: Host, ours: Iterable[str], installed: Digests
+) -> tuple[frozenset[str], Mapping[str, str]]:
+    """Returns our files that have the content of the new revision already, and the digests found on the way.
+
+    A file of another size is not read; one that was not touched since it was installed is not read either.
+    """
+    same: set[str] = set()
+    found: dict[str, str] = {}
+    owned = set(ours)
+    for target in targets:
+        status = host.statuses.get(target.path)
+        if target.kind is not EntryKind.FILE or target.path not in owned or status is None:
+            continue
+        if not stat.S_ISREG(status.st_mode) or status.st_size != archive.facts[target.source].size:
+            continue
+        present = installed.known(target.path, status) or _present_digest(target.path)
+        found[target.path] = present
+        if present == archive.digest(target.source):
+            same.add(target.path)
+    return frozenset(same), found
+
+
+def changed_since(installed: Digests, host: Host, ours: Iterable[str], found: Mapping[str, str]) -> list[str]:
+    """Returns our files that somebody changed since they were installed, as far as that is known (AG-333)."""
+    changed = []
+    for path in ours:
+        row, status = installed.rows.get(path), host.statuses.get(path)
+        if row is None or status is None or not stat.S_ISREG(status.st_mode):
+            continue
+        if status.st_size != row.size or found.get(path, row.sha256) != row.sha256:
+            changed.append(path)
+    return changed
+
+
+def _present_digest(path: str) -> str:
+    descriptor = os.open(path, FILE_FLAGS)
+    try:
+        return sha256_of(descriptor)
+    finally:
+        os.close(descriptor)
