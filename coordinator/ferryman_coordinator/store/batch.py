@@ -131,7 +131,11 @@ class Batch:
         self.writes.append(Deletion(sa.delete(table).where(*_equal(table, key), *where)))
 
     def ensure(self, name: str, condition: Condition) -> None:
-        """Refuse the whole batch with ConstraintBroken(name) unless `condition` holds at this point of it."""
+        """Refuse the whole batch with ConstraintBroken(name) unless `condition` holds at this point of it.
+
+        One store has one writer, so nothing comes between a guard and the rest of its batch. Another coordinator on the
+        same PostgreSQL may: what must never happen twice needs a constraint as well.
+        """
         self.writes.append(Guard(name, condition))
 
 

@@ -1,6 +1,6 @@
-"""The embedded database. Its writer has a thread of its own and does a whole group of batches in one visit there:
+"""The embedded database. No statement pays for a visit to another thread, as an asynchronous driver makes one for each:
 
-a thread hop for each statement, as an asynchronous driver makes them, would be what limits it.
+the writer has a thread of its own and does a whole group of batches in one visit there, readers do not leave theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ferryman_coordinator.errors import SetupError, StoreUnavailable
-from ferryman_coordinator.store import migrate
+from ferryman_coordinator.store import inline, migrate
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.database import FOREIGN_KEY, Group, Verdict, constraint_of
 from ferryman_coordinator.store.lock import DirectoryLock
@@ -26,7 +26,7 @@ from ferryman_coordinator.store.statements import Statements
 
 Result = TypeVar("Result")
 
-_READERS = 4
+_READERS = 16
 _BUSY_TIMEOUT_MS = 5000
 
 _WRITER = (
@@ -39,7 +39,6 @@ _WRITER = (
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA journal_size_limit=67108864",
 )
-_READER = ("PRAGMA query_only=ON", f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
 
 _CAUSES = {
     sqlite3.SQLITE_BUSY: "another program holds it locked; end that program",
@@ -177,11 +176,15 @@ def _writer_engine(path: Path) -> sa.Engine:
 
 
 def _reader_engine(path: Path) -> AsyncEngine:
-    engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=str(path)), pool_size=_READERS, max_overflow=2 * _READERS
+    async def creator() -> inline.InlineConnection:
+        return inline.connect(path, _BUSY_TIMEOUT_MS)
+
+    return create_async_engine(
+        sa.URL.create("sqlite+aiosqlite", database=str(path)),
+        async_creator=creator,
+        pool_size=_READERS,
+        max_overflow=2 * _READERS,
     )
-    begin_for_real(engine.sync_engine, _READER)
-    return engine
 
 
 def begin_for_real(engine: sa.Engine, pragmas: Sequence[str]) -> None:

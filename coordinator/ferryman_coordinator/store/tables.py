@@ -1,8 +1,8 @@
 """One schema for SQLite and PostgreSQL.
 
-Times are milliseconds since the epoch. Columns named in `JSON_COLUMNS` hold JSON text that `records.py` reads and
-writes. A column marked `FIXED` is written once: `Batch.put` of an existing row leaves it alone. A change here
-needs a migration (a test compares).
+Times are milliseconds since the epoch. JSON is text that `records.py` and `inventory_records.py` read and write: asked
+for whole, never searched. A column marked `FIXED` is written once: `Batch.put` of an existing row leaves it alone.
+A change here needs a migration (a test compares).
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ def _time(name: str, **options: Any) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=options.pop("nullable", False), **options)
 
 
+def _json(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable)
+
+
 def _fixed(column: sa.Column[Any]) -> sa.Column[Any]:
     column.info[FIXED] = True
     return column
@@ -87,9 +91,9 @@ deployment_configs = sa.Table(
     _id("config_id", primary_key=True),
     _name("name", unique=True),
     _name("compute_platform"),
-    sa.Column("minimum", sa.Text),
-    sa.Column("zonal", sa.Text),
-    sa.Column("traffic_routing", sa.Text),
+    _json("minimum", nullable=True),
+    _json("zonal", nullable=True),
+    _json("traffic_routing", nullable=True),
     _time("created_at"),
 )
 
@@ -101,13 +105,13 @@ deployment_groups = sa.Table(
     _name("name"),
     # No foreign key: the predefined configurations are not in the table.
     _name("config_name", index=True),
-    sa.Column("selection", sa.Text, nullable=False),
-    sa.Column("auto_rollback", sa.Text, nullable=False),
+    _json("selection"),
+    _json("auto_rollback"),
     _time("created_at"),
     # Pointers of CP section 1.1. The last success also says what the target revision is.
     _id("last_attempted_id"),
     _id("last_successful_id"),
-    sa.Column("target_revision", sa.Text),
+    _json("target_revision", nullable=True),
     sa.Column("target_revision_key", sa.Text),
     sa.UniqueConstraint("application_id", "name"),
 )
@@ -120,7 +124,7 @@ revisions = sa.Table(
     # Empty for a URL whose archive is not pinned.
     sa.Column("sha256", _ID, nullable=False),
     _name("url"),
-    sa.Column("location", sa.Text, nullable=False),
+    _json("location"),
     sa.Column("description", sa.Text, nullable=False),
     _time("registered_at"),
     _time("first_used_at", nullable=True),
@@ -135,12 +139,12 @@ instances = sa.Table(
     _name("name"),
     _name("kind"),
     _name("arn"),
-    sa.Column("tags", sa.Text, nullable=False),
+    _json("tags"),
     _name("zone"),
     _time("registered_at"),
     _time("deregistered_at", nullable=True),
     _time("last_seen_at", nullable=True),
-    sa.Column("facts", sa.Text, nullable=False),
+    _json("facts"),
     _id("join_token_id"),
     sa.Index(
         REGISTERED_NAME,
@@ -175,7 +179,7 @@ join_tokens = sa.Table(
     _time("expires_at"),
     _time("revoked_at", nullable=True),
     _name("instance_name"),
-    sa.Column("tags", sa.Text, nullable=False),
+    _json("tags"),
 )
 
 access_tokens = sa.Table(
@@ -214,8 +218,8 @@ deployments = sa.Table(
     _name("config_name"),
     sa.Column("revision_key", TEXT, nullable=False),
     # RolloutSpec and RolloutRecord, whole.
-    sa.Column("spec", sa.Text, nullable=False),
-    sa.Column("record", sa.Text, nullable=False),
+    _json("spec"),
+    _json("record"),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("request_key", sa.String(256)),
     _time("created_at"),
@@ -275,7 +279,7 @@ target_events = sa.Table(
     _name("status"),
     _time("started_at", nullable=True),
     _time("ended_at", nullable=True),
-    sa.Column("diagnostics", sa.Text),
+    _json("diagnostics", nullable=True),
     sqlite_with_rowid=False,
 )
 
@@ -287,7 +291,7 @@ installations = sa.Table(
     _id("instance_id", primary_key=True),
     # Of what is installed; NULL after a failure, since files may be half replaced (CP-314).
     sa.Column("revision_key", TEXT),
-    sa.Column("revision", sa.Text),
+    _json("revision", nullable=True),
     _name("last_outcome"),
     _id("last_deployment_id", nullable=False),
     _time("attempted_at"),
@@ -304,25 +308,6 @@ changes = sa.Table(
     _time("at"),
     _name("kind"),
     _id("instance_id", nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
+    _json("body"),
     sqlite_with_rowid=False,
-)
-
-JSON_COLUMNS = frozenset(
-    {
-        "auto_rollback",
-        "body",
-        "diagnostics",
-        "facts",
-        "location",
-        "minimum",
-        "record",
-        "revision",
-        "selection",
-        "spec",
-        "tags",
-        "target_revision",
-        "traffic_routing",
-        "zonal",
-    }
 )

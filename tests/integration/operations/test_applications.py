@@ -13,7 +13,7 @@ from tests.support.coordinator_records import bundle
 from tests.support.desk import Desk
 
 
-@pytest.mark.req("CP-003", "CP-004", "CP-147")
+@pytest.mark.req("CP-003", "CP-004")
 async def test_an_application_is_created_and_found(desk: Desk) -> None:
     created = await desk.applications.create("web")
     assert created.compute_platform is ComputePlatform.SERVER
@@ -49,7 +49,7 @@ async def test_every_allowed_character_is_allowed(desk: Desk) -> None:
     assert (await desk.applications.create(name)).name == name
 
 
-@pytest.mark.req("CP-002", "CP-032", "CP-144")
+@pytest.mark.req("CP-002", "CP-032")
 async def test_names_are_unique_and_their_case_counts(desk: Desk) -> None:
     await desk.applications.create("web")
     await desk.applications.create("Web")
@@ -58,7 +58,7 @@ async def test_names_are_unique_and_their_case_counts(desk: Desk) -> None:
     assert refused.value.reason == "ApplicationAlreadyExistsException"
 
 
-@pytest.mark.req("CP-144", "CP-421", "CP-034")
+@pytest.mark.req("CP-034")
 async def test_the_quota_holds_against_callers_at_the_same_moment(desk: Desk) -> None:
     names = [f"app-{number}" for number in range(6)]
     results = await asyncio.gather(

@@ -12,6 +12,7 @@ from ferryman_coordinator.store.cursors import PageRequest
 from tests.support.desk import Desk
 
 THREE = MinimumHealthyHosts(type=HealthyHostsType.HOST_COUNT, value=3)
+CANARY = TrafficRouting(type=TrafficRoutingType.CANARY, percentage=10, interval_minutes=5)
 
 
 @pytest.mark.req("CP-116", "CP-136")
@@ -32,8 +33,7 @@ async def test_a_custom_configuration_is_read_back_as_it_was_made(desk: Desk) ->
         minimum_per_zone=MinimumHealthyHosts(type=HealthyHostsType.FLEET_PERCENT, value=50),
     )
     server = await desk.configurations.create("Zones", minimum=THREE, zonal=zonal)
-    canary = TrafficRouting(type=TrafficRoutingType.CANARY, percentage=10, interval_minutes=5)
-    shifted = await desk.configurations.create("Canary", ComputePlatform.ECS, traffic_routing=canary)
+    shifted = await desk.configurations.create("Canary", ComputePlatform.ECS, traffic_routing=CANARY)
     assert server.created_at == desk.clock.now()
     assert await desk.configurations.get("Zones") == server
     assert await desk.configurations.get("Canary") == shifted
@@ -90,11 +90,24 @@ async def test_names_that_cannot_be(desk: Desk, name: str, kind: type[Invalid], 
             {"minimum": THREE, "zonal": ZonalConfig(monitor_seconds=12 * 3600)},
             "InvalidZonalDeploymentConfigurationException",
         ),
+        (
+            {"minimum": MinimumHealthyHosts(type=HealthyHostsType.FLEET_PERCENT, value=-1)},
+            "InvalidMinimumHealthyHostValueException",
+        ),
+        (
+            {"minimum": MinimumHealthyHosts(type=HealthyHostsType.HOST_COUNT, value=-1)},
+            "InvalidMinimumHealthyHostValueException",
+        ),
         ({"platform": "Lambda"}, "InvalidTrafficRoutingConfigurationException"),
+        (
+            {"platform": "Lambda", "minimum": THREE, "traffic_routing": CANARY},
+            "InvalidMinimumHealthyHostValueException",
+        ),
+        ({"minimum": THREE, "traffic_routing": CANARY}, "InvalidTrafficRoutingConfigurationException"),
         ({"platform": "Toaster", "minimum": THREE}, "InvalidComputePlatformException"),
     ],
 )
-@pytest.mark.req("CP-124", "CP-126", "CP-127", "CP-128", "CP-034")
+@pytest.mark.req("CP-124", "CP-125", "CP-126", "CP-127", "CP-128", "CP-034")
 async def test_what_makes_no_sense_is_refused_and_leaves_no_trace(
     desk: Desk, parts: dict[str, object], reason: str
 ) -> None:
@@ -105,7 +118,7 @@ async def test_what_makes_no_sense_is_refused_and_leaves_no_trace(
         await desk.configurations.get("Mine")
 
 
-@pytest.mark.req("CP-123", "CP-131", "CP-421")
+@pytest.mark.req("CP-123", "CP-131")
 async def test_names_are_unique_and_the_quota_holds_at_the_same_moment(desk: Desk) -> None:
     names = ["one", "one", "two", "three", "four"]
     calls = (desk.configurations.create(name, minimum=THREE) for name in names)

@@ -35,7 +35,7 @@ async def instances(desk: Desk) -> list[str]:
     return [one.name for one in (await desk.instances.list(PageRequest())).items]
 
 
-@pytest.mark.req("CP-074", "CP-075", "CP-079", "CP-063")
+@pytest.mark.req("CP-075", "CP-079")
 async def test_an_instance_enrols(desk: Desk) -> None:
     wanted = await order(desk, instance_name="web-1", tags=[Tag("role", "web")], zone="eu-1a")
     instance = await desk.enrolment.enrol(wanted, desk.certify)

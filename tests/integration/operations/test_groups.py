@@ -29,7 +29,7 @@ async def web(desk: Desk) -> Desk:
     return desk
 
 
-@pytest.mark.req("CP-005", "CP-048", "CP-158", "CP-120", "CP-185")
+@pytest.mark.req("CP-005", "CP-037", "CP-048", "CP-120")
 async def test_a_group_is_read_back_as_it_was_written(web: Desk) -> None:
     sets = Selection(
         tag_set=(
@@ -84,7 +84,7 @@ async def test_names_are_unique_in_their_application_only(web: Desk) -> None:
     assert refused.value.reason == "DeploymentGroupAlreadyExistsException"
 
 
-@pytest.mark.req("CP-159", "CP-421")
+@pytest.mark.req("CP-159")
 async def test_the_quota_holds_against_callers_at_the_same_moment(web: Desk) -> None:
     calls = (web.groups.create("web", f"group-{number}") for number in range(5))
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -220,7 +220,7 @@ async def test_switching_rollback_off_keeps_its_events(web: Desk) -> None:
     assert off.auto_rollback == AutoRollback(enabled=False, events=ON_FAILURE.events)
 
 
-@pytest.mark.req("CP-181", "CP-182", "CP-183")
+@pytest.mark.req("CP-182", "CP-183")
 async def test_deleting_ends_what_runs_and_keeps_history(web: Desk) -> None:
     await web.groups.create("web", "production")
     await web.deployment("d-000000001", "web", "production")

@@ -54,7 +54,6 @@ async def test_once_more_only_changes_the_description(web: Desk) -> None:
     assert len((await web.revisions.list("web", PageRequest())).items) == 1
 
 
-@pytest.mark.req("CP-013")
 async def test_applications_have_their_own_revisions(web: Desk) -> None:
     await web.applications.create("api")
     await web.revisions.register("web", bundle(), "of web")
@@ -107,7 +106,7 @@ async def test_warnings_come_from_the_bundle_and_from_a_missing_digest(web: Desk
         ),
     ],
 )
-@pytest.mark.req("CP-195", "CP-034")
+@pytest.mark.req("CP-034")
 async def test_a_location_that_cannot_be_is_refused(
     web: Desk, location: RevisionLocation | None, reason: str, complaint: str
 ) -> None:
@@ -208,7 +207,7 @@ async def test_a_revision_names_the_groups_it_is_the_target_of(web: Desk) -> Non
     assert (await web.revisions.get("web", "a" * 64)).deployment_groups == ("production", "staging")
 
 
-@pytest.mark.req("CP-204", "CP-458")
+@pytest.mark.req("CP-458")
 @pytest.mark.parametrize("size", [1, 2, 100])
 async def test_revisions_are_sorted_as_asked_page_by_page(web: Desk, size: int) -> None:
     application = ApplicationId((await web.applications.get("web")).application_id)

@@ -39,7 +39,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.req("CP-423", "CP-430")
+@pytest.mark.req("CP-423")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_every_acknowledged_round_is_there_and_whole(store_url: str, seed: int, tmp_path: Path) -> None:
     program = tmp_path / "writer.py"

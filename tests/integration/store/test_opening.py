@@ -58,7 +58,6 @@ async def test_migrations_make_the_schema_of_the_tables(store_url: str) -> None:
     await engine.dispose()
 
 
-@pytest.mark.req("CP-430")
 async def test_what_was_stored_is_there_after_a_restart(store_url: str) -> None:
     store = await Store.open(store_url)
     await store.write(application("web"))

@@ -22,6 +22,7 @@ from ferryman_coordinator.core.model import (
     TargetRecord,
     TargetStatus,
 )
+from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.records import (
     StoredChange,
     change_from,
@@ -178,7 +179,9 @@ async def load_rollout(connection: AsyncConnection, deployment_id: DeploymentId)
         spec=spec_from(row.spec),
         record=rollout_from(row.record),
         targets=await targets_of(connection, deployment_id),
-        events=[(event.instance_id, event_from(event)) for event in await connection.execute(of_events)],
+        events=await pace.values(
+            await connection.execute(of_events), lambda row: (row.instance_id, event_from(row))
+        ),
         group_id=GroupId(row.group_id),
         sequence=await last_sequence(connection, deployment_id),
     )
@@ -201,7 +204,7 @@ async def targets_of(
     )
     if statuses is not None:
         query = query.where(targets.c.status.in_([status.value for status in statuses]))
-    return [target_from(row) for row in await connection.execute(query)]
+    return await pace.values(await connection.execute(query), target_from)
 
 
 async def target(

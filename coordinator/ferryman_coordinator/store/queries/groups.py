@@ -13,6 +13,7 @@ from ferryman_coordinator.core.inventory import DeploymentGroup
 from ferryman_coordinator.core.model import ApplicationId, GroupId, Member
 from ferryman_coordinator.core.tags import Selection, matches
 from ferryman_coordinator.store.inventory_records import group_from, tags_from
+from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.records import installation_from
 from ferryman_coordinator.store.tables import (
     applications,
@@ -86,17 +87,22 @@ async def members(
         .order_by(instances.c.name)
     )
     target_key = group.target_revision.key if group.target_revision else None
-    return [
-        _member(row, target_key, outdated_for)
-        for row in await connection.execute(query)
-        if matches(group.selection, tags_from(row.tags))
-    ]
+
+    def member(row: Any) -> Member | None:
+        is_selected = matches(group.selection, tags_from(row.tags))
+        return _member(row, target_key, outdated_for) if is_selected else None
+
+    found = await pace.values(await connection.execute(query), member)
+    return [one for one in found if one is not None]
 
 
 async def count_matching(connection: AsyncConnection, selection: Selection) -> int:
     """How many registered instances a selection matches now."""
     query = sa.select(instances.c.tags).where(instances.c.deregistered_at.is_(None))
-    return sum(matches(selection, tags_from(text)) for text in await connection.scalars(query))
+    found = await pace.values(
+        await connection.scalars(query), lambda text: matches(selection, tags_from(text))
+    )
+    return sum(found)
 
 
 def fewer_than(limit: int, application_id: ApplicationId) -> sa.ColumnElement[bool]:

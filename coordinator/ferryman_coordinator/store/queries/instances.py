@@ -13,6 +13,7 @@ from ferryman_coordinator.core import health
 from ferryman_coordinator.core.inventory import Instance, InstanceDeploymentHealth, Tag
 from ferryman_coordinator.core.model import InstanceId, Instant, TargetStatus
 from ferryman_coordinator.store.inventory_records import instance_from, tags_from
+from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.queries.deployments import UNFINISHED
 from ferryman_coordinator.store.records import installation_from, location_from
 from ferryman_coordinator.store.tables import (
@@ -71,7 +72,7 @@ async def find(connection: AsyncConnection, instance: str) -> Instance | None:
 async def registered(connection: AsyncConnection) -> Sequence[Instance]:
     """Every registered instance, by name."""
     query = _SELECTED.where(instances.c.deregistered_at.is_(None)).order_by(instances.c.name)
-    return [instance_from(row) for row in await connection.execute(query)]
+    return await pace.values(await connection.execute(query), instance_from)
 
 
 async def after(
@@ -167,7 +168,10 @@ async def _matching(
         query = query.where(gone.is_(None) if is_registered else gone.is_not(None))
     if key:
         query = query.where(sa.tuple_(*order) > sa.tuple_(*key))
-    return [row for row in await connection.execute(query) if wanted(tags_from(row.tags))]
+    found = await pace.values(
+        await connection.execute(query), lambda row: row if wanted(tags_from(row.tags)) else None
+    )
+    return [row for row in found if row is not None]
 
 
 def _health(row: Any) -> InstanceDeploymentHealth:
