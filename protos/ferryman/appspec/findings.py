@@ -70,12 +70,19 @@ class Findings:
             Finding(
                 code=code,
                 severity=severity,
-                message=message,
+                message=_printable(message),
                 line=place.line,
                 column=place.column,
-                key_path=place.key_path,
+                key_path=_printable(place.key_path),
             )
         )
+
+
+def _printable(text: str) -> str:
+    # Names from the file end up on terminals and in logs.
+    return (
+        text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    )
 
 
 def shown(value: str) -> str:
