@@ -13,10 +13,14 @@ START = Instant(1_700_000_000_000)
 
 
 class ManualAgentClock:
-    """Satisfies `ferryman_agent.clock.Clock`: wall clock and monotonic time move together, when a test says so."""
+    """Satisfies `ferryman_agent.clock.Clock`: wall clock and monotonic time move together, when a test says so.
 
-    def __init__(self, start: Instant = START) -> None:
+    Sleeps of up to `polling` seconds really happen, and move the clock: whoever polls waits for something outside.
+    """
+
+    def __init__(self, start: Instant = START, *, polling: float = 0.0) -> None:
         self._start = start
+        self._polling = polling
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = count()
@@ -31,6 +35,10 @@ class ManualAgentClock:
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)
+            return
+        if seconds <= self._polling:
+            await asyncio.sleep(seconds)
+            self.advance(seconds)
             return
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._numbers), woken))

@@ -83,6 +83,26 @@ class Recorder:
         await self.until(lambda: text in self.texts)
 
 
+class Gate:
+    """Something that a script waits at until the test opens it. Neither side ever blocks the other's end of a test."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR)
+
+    @property
+    def wait(self) -> str:
+        """What the script says to wait."""
+        return f"read gate <{self.path}"
+
+    def open(self) -> None:
+        os.write(self._descriptor, b"open\n")
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
 @dataclass(slots=True, kw_only=True)
 class HookBench:
     """A revision to put scripts into, and a way to run them."""
@@ -92,6 +112,7 @@ class HookBench:
     settings: HookSettings = field(default_factory=HookSettings)
     watcher: Recorder = field(default_factory=Recorder)
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    gates: list[Gate] = field(default_factory=list)
 
     @property
     def archive(self) -> Path:
@@ -114,6 +135,15 @@ class HookBench:
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         path.chmod(mode)
         return FakeScript(location=location, **keys)
+
+    def gate(self, name: str = "gate") -> Gate:
+        """A new closed gate."""
+        self.gates.append(Gate(self.root / name))
+        return self.gates[-1]
+
+    def close(self) -> None:
+        for gate in self.gates:
+            gate.close()
 
     def run_of(self, *scripts: FakeScript, **keys: Any) -> HookRun:
         self.archive.mkdir(parents=True, exist_ok=True)

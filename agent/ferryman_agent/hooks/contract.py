@@ -84,6 +84,7 @@ class HookSettings:
     strip_loader_variables: LD_*, PYTHON*, BASH_ENV and their like never reach a script (V2-234).
     output_cap_bytes: of one script's output on disk; what follows is left out and counted (AG-430).
     log_max_bytes, log_files: rotation of `scripts.log` and of the combined log (V2-264).
+    install_root: what scripts are told to put before destinations, as FERRYMAN_INSTALL_ROOT.
     live_lines_per_second, live_bytes_per_second: what of one script the watcher hears; the rest is counted (AG-460).
     """
 
@@ -96,6 +97,7 @@ class HookSettings:
     output_cap_bytes: int = 128 * 1024 * 1024
     log_max_bytes: int = 64 * 1024 * 1024
     log_files: int = 8
+    install_root: str = "/"
     live_lines_per_second: int = 1000
     live_bytes_per_second: int = 256 * 1024
 

@@ -12,7 +12,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from ferryman_agent.clock import Clock, SystemClock
+from ferryman_agent.clock import Clock, SystemClock, is_set_within
 from ferryman_agent.hooks import processes
 from ferryman_agent.hooks.contract import ProcessMark
 from ferryman_agent.hooks.posix import Child, signal_process
@@ -31,10 +31,10 @@ async def end(child: Child, exited: asyncio.Event, *, grace_seconds: float, cloc
     family = _Family(child)
     deadline = clock.monotonic() + grace_seconds
     family.signal(signal.SIGTERM)
-    await _before(clock, grace_seconds, exited)
+    await is_set_within(clock, grace_seconds, exited)
     await _until(lambda: not family.survivors(), clock, deadline - clock.monotonic())
     family.signal(signal.SIGKILL)
-    await _before(clock, _REAP_SECONDS, exited)
+    await is_set_within(clock, _REAP_SECONDS, exited)
 
 
 async def end_leftovers(mark: ProcessMark, *, clock: Clock | None = None, grace_seconds: float = 5) -> bool:
@@ -105,17 +105,6 @@ class _Family:
         for process in processes.descendants(roots, running):
             if process.group != self._child.mark.process_group:
                 self._strays[process.pid] = process
-
-
-async def _before(clock: Clock, seconds: float, event: asyncio.Event) -> None:
-    """Wait for the event, at most `seconds`."""
-    waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(seconds))]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-        await asyncio.wait(waits)
 
 
 async def _until(is_done: Callable[[], bool], clock: Clock, seconds: float) -> None:

@@ -98,6 +98,7 @@ def variables(run: HookRun, account: Account, settings: HookSettings) -> dict[st
         "FERRYMAN_REVISION_DIR": str(run.archive),
         "FERRYMAN_DEPLOYMENT_DIR": str(run.deployment_dir.path),
         "FERRYMAN_ROOT_DIR": str(run.root),
+        "FERRYMAN_INSTALL_ROOT": settings.install_root,
     }
     if run.previous_archive is not None:
         ours["FERRYMAN_PREVIOUS_REVISION_DIR"] = str(run.previous_archive)

@@ -13,9 +13,11 @@ from tests.support.users import temporary_user
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> HookBench:
+async def bench(tmp_path: Path) -> AsyncIterator[HookBench]:
     """Scripts that run as whoever runs the tests."""
-    return HookBench(root=tmp_path)
+    bench = HookBench(root=tmp_path)
+    yield bench
+    bench.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import anyio
 import pytest
 
 from ferryman_agent.core.messages import Diagnostics, ScriptErrorCode
+from ferryman_agent.hooks import processes
 from ferryman_agent.hooks.contract import HookSettings
 from tests.support.agent_clock import ManualAgentClock
 from tests.support.hook_runs import FakeScript, HookBench, gone, is_running
@@ -27,9 +29,15 @@ def pid_of(bench: HookBench) -> int:
     return bench.watcher.started[-1][1].pid
 
 
+def until_orphaned(pid: int, ancestor: int) -> None:
+    """Return once `pid` no longer hangs below `ancestor`: its parents are done."""
+    while pid in {found.pid for found in processes.descendants({ancestor}, processes.snapshot())}:
+        time.sleep(0.01)
+
+
 @pytest.mark.req("AG-407", "AG-402", "AG-404", "V2-239", "AG-T62")
 async def test_a_script_that_ignores_term_is_killed_after_the_grace(bench: HookBench) -> None:
-    clock = bench.clock = ManualAgentClock()
+    clock = bench.clock = ManualAgentClock(polling=0.05)
     running = begin(bench, bench.script("a.sh", IGNORES_TERM, timeout_seconds=2))
     await bench.watcher.until_line("up")
     await clock.until_sleeping(2)
@@ -49,7 +57,7 @@ async def test_a_script_that_ignores_term_is_killed_after_the_grace(bench: HookB
 
 @pytest.mark.req("AG-410", "AG-T62")
 async def test_with_a_background_the_limit_is_reported_at_once(bench: HookBench) -> None:
-    clock = bench.clock = ManualAgentClock()
+    clock = bench.clock = ManualAgentClock(polling=0.05)
     async with anyio.create_task_group() as background:
         running = begin(
             bench, bench.script("a.sh", IGNORES_TERM, timeout_seconds=2), background=background.start_soon
@@ -69,7 +77,7 @@ async def test_with_a_background_the_limit_is_reported_at_once(bench: HookBench)
 
 @pytest.mark.req("AG-407")
 async def test_a_script_may_tidy_up_on_term_and_is_still_heard(bench: HookBench) -> None:
-    clock = bench.clock = ManualAgentClock()
+    clock = bench.clock = ManualAgentClock(polling=0.05)
     text = "trap 'echo tidied; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done"
     script = bench.script("a.sh", text, timeout_seconds=2)
     running = begin(bench, script)
@@ -83,11 +91,11 @@ async def test_a_script_may_tidy_up_on_term_and_is_still_heard(bench: HookBench)
 
 @pytest.mark.req("AG-407", "V2-239")
 async def test_the_whole_group_ends(bench: HookBench) -> None:
-    clock = bench.clock = ManualAgentClock()
+    clock = bench.clock = ManualAgentClock(polling=0.05)
     text = f'sh -c "{IGNORES_TERM}" & echo child $!; wait'
     bench.settings = HookSettings(kill_grace_seconds=0)
     running = begin(bench, bench.script("a.sh", text, timeout_seconds=2))
-    await bench.watcher.until_line("up")
+    await bench.watcher.until(lambda: len(bench.watcher.texts) == 2)
     child = int(next(text for text in bench.watcher.texts if text.startswith("child")).split()[1])
     await clock.until_sleeping(2)
     clock.advance(2)
@@ -97,7 +105,7 @@ async def test_the_whole_group_ends(bench: HookBench) -> None:
 
 @pytest.mark.req("AG-408")
 async def test_a_descendant_in_a_session_of_its_own_ends_too(bench: HookBench) -> None:
-    clock = bench.clock = ManualAgentClock()
+    clock = bench.clock = ManualAgentClock(polling=0.05)
     text = "setsid sh -c 'echo child $$; exec sleep 1000' & wait"
     running = begin(bench, bench.script("a.sh", text, timeout_seconds=2))
     await bench.watcher.until(lambda: bool(bench.watcher.texts))
@@ -110,11 +118,12 @@ async def test_a_descendant_in_a_session_of_its_own_ends_too(bench: HookBench) -
 
 async def test_a_daemon_that_left_group_and_parents_is_not_found(bench: HookBench) -> None:
     """The documented limit of ending: it takes a control group for each script to end these."""
-    clock = bench.clock = ManualAgentClock()
-    text = "(setsid sh -c 'exec sleep 1000 >/dev/null 2>&1' & echo $!); sleep 1000"
+    clock = bench.clock = ManualAgentClock(polling=0.05)
+    text = "(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' &); sleep 1000"
     running = begin(bench, bench.script("a.sh", text, timeout_seconds=2))
     await bench.watcher.until(lambda: bool(bench.watcher.texts))
     daemon = int(bench.watcher.texts[0])
+    await asyncio.to_thread(until_orphaned, daemon, pid_of(bench))
     await clock.until_sleeping(2)
     clock.advance(2)
     await running
@@ -125,13 +134,11 @@ async def test_a_daemon_that_left_group_and_parents_is_not_found(bench: HookBenc
 
 @pytest.mark.req("AG-405", "AG-409", "AG-T65")
 async def test_the_events_limit_ends_the_second_script(bench: HookBench) -> None:
-    clock = bench.clock = ManualAgentClock()
-    fifo = bench.root / "fifo"
+    clock = bench.clock = ManualAgentClock(polling=0.05)
+    gates = {name: bench.gate(name) for name in ("a", "b", "c")}
     scripts = [
-        bench.script(
-            f"{name}.sh", f"mkfifo {fifo}.{name}; echo {name}; read x <{fifo}.{name}", timeout_seconds=2000
-        )
-        for name in ("a", "b", "c")
+        bench.script(f"{name}.sh", f"echo {name}; {gate.wait}", timeout_seconds=2000)
+        for name, gate in gates.items()
     ]
     running = begin(bench, *scripts, event_timeout_seconds=3600)
     await bench.watcher.until_line("a")
@@ -139,7 +146,7 @@ async def test_the_events_limit_ends_the_second_script(bench: HookBench) -> None
     clock.advance(1600)
     await clock.until_sleeping(400)
     clock.advance(300)
-    await asyncio.to_thread((bench.root / "fifo.a").write_text, "x\n")
+    gates["a"].open()
     await bench.watcher.until_line("b")
     await clock.until_sleeping(0.8 * 1700)
     clock.advance(0.8 * 1700)

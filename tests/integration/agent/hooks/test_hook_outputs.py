@@ -47,7 +47,7 @@ def memory(what: str) -> int:
 async def test_detached_the_event_succeeds_with_a_warning_and_the_child_lives(
     bench: HookBench, children: list[int]
 ) -> None:
-    clock = bench.clock = ManualAgentClock()
+    clock = bench.clock = ManualAgentClock(polling=0.05)
     running = asyncio.create_task(bench.run(bench.script("a.sh", LEAVES_A_CHILD)))
     await bench.watcher.until(lambda: bool(bench.watcher.texts))
     children.append(int(bench.watcher.texts[0]))
@@ -65,34 +65,32 @@ async def test_detached_the_event_succeeds_with_a_warning_and_the_child_lives(
 @pytest.mark.req("AG-416")
 async def test_a_detached_child_can_go_on_writing_without_us(bench: HookBench, children: list[int]) -> None:
     """More than a pipe holds: without somebody who reads, the child would hang; with a closed pipe, it would die."""
-    clock = bench.clock = ManualAgentClock()
-    go, done = bench.root / "go", bench.root / "done"
-    os.mkfifo(go)
-    os.mkfifo(done)
-    text = f"(read x <{go}; head -c 1000000 /dev/zero; echo late; echo $? >{done}) & echo $!"
+    clock = bench.clock = ManualAgentClock(polling=0.05)
+    gate, done = bench.gate(), bench.root / "done"
+    text = f"({gate.wait}; head -c 1000000 /dev/zero; echo late; echo $? >{done}) & echo $!"
     running = asyncio.create_task(bench.run(bench.script("a.sh", text)))
     await bench.watcher.until(lambda: bool(bench.watcher.texts))
     children.append(int(bench.watcher.texts[0]))
     await clock.until_sleeping(10)
     clock.advance(10)
     assert (await running).is_success
-    await asyncio.to_thread(go.write_text, "x\n")
-    assert (await asyncio.to_thread(done.read_text)) == "0\n"
+    gate.open()
+    await gone(children[0])
+    assert done.read_text() == "0\n"
 
 
 @pytest.mark.req("AG-415", "V2-241", "V2-242", "AG-T63")
 async def test_in_fail_mode_it_is_code_6_and_the_rest_of_the_group_ends(bench: HookBench) -> None:
-    clock = bench.clock = ManualAgentClock()
+    clock = bench.clock = ManualAgentClock(polling=0.05)
     bench.settings = replace(bench.settings, outputs_left_open=OutputsLeftOpen.FAIL, outputs_grace_seconds=3)
-    go = bench.root / "go"
-    os.mkfifo(go)
-    text = f"{LEAVES_A_CHILD}; read x <{go}"
+    gate = bench.gate()
+    text = f"{LEAVES_A_CHILD}; {gate.wait}"
     running = asyncio.create_task(bench.run(bench.script("a.sh", text, timeout_seconds=5)))
     await bench.watcher.until(lambda: bool(bench.watcher.texts))
     child = int(bench.watcher.texts[0])
     await clock.until_sleeping(5)
     clock.advance(1)
-    await asyncio.to_thread(go.write_text, "x\n")
+    gate.open()
     await clock.until_sleeping(3)
     clock.advance(3)
     found = await running
@@ -104,12 +102,11 @@ async def test_in_fail_mode_it_is_code_6_and_the_rest_of_the_group_ends(bench: H
 
 @pytest.mark.req("AG-416")
 async def test_a_child_that_ends_within_the_grace_is_nothing_to_warn_of(bench: HookBench) -> None:
-    bench.clock = ManualAgentClock()
-    go = bench.root / "go"
-    os.mkfifo(go)
-    running = asyncio.create_task(bench.run(bench.script("a.sh", f"(read x <{go}; echo late) & echo early")))
+    bench.clock = ManualAgentClock(polling=0.05)
+    gate = bench.gate()
+    running = asyncio.create_task(bench.run(bench.script("a.sh", f"({gate.wait}; echo late) & echo early")))
     await bench.watcher.until_line("early")
-    await asyncio.to_thread(go.write_text, "x\n")
+    gate.open()
     found = await running
     assert found.message == "Succeeded"
     assert bench.watcher.texts == ["early", "late"]
@@ -117,7 +114,7 @@ async def test_a_child_that_ends_within_the_grace_is_nothing_to_warn_of(bench: H
 
 @pytest.mark.req("AG-417")
 async def test_a_failure_is_reported_at_once(bench: HookBench, children: list[int]) -> None:
-    bench.clock = ManualAgentClock()
+    bench.clock = ManualAgentClock(polling=0.05)
     found = await bench.run(bench.script("a.sh", f"{LEAVES_A_CHILD}; exit 3"))
     children.append(int(bench.watcher.texts[0]))
     assert (found.error_code, found.exit_status) == (ScriptErrorCode.SCRIPT_FAILED, 3)
@@ -126,7 +123,7 @@ async def test_a_failure_is_reported_at_once(bench: HookBench, children: list[in
 
 @pytest.mark.req("AG-418", "AG-T64", "AG-419")
 async def test_the_redirect_idiom_needs_no_wait(bench: HookBench, children: list[int]) -> None:
-    bench.clock = ManualAgentClock()
+    bench.clock = ManualAgentClock(polling=0.05)
     found = await bench.run(bench.script("a.sh", "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"))
     children.append(int(bench.watcher.texts[0]))
     assert found.message == "Succeeded"

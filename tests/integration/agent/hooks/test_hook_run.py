@@ -221,7 +221,8 @@ async def test_a_script_sees_exactly_the_documented_variables(
     assert set(seen) == {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL",
         "APPLICATION_NAME", "DEPLOYMENT_ID", "DEPLOYMENT_GROUP_NAME", "DEPLOYMENT_GROUP_ID", "LIFECYCLE_EVENT",
-        "FERRYMAN_REVISION_DIR", "FERRYMAN_DEPLOYMENT_DIR", "FERRYMAN_ROOT_DIR", "FERRYMAN_PREVIOUS_REVISION_DIR",
+        "FERRYMAN_REVISION_DIR", "FERRYMAN_DEPLOYMENT_DIR", "FERRYMAN_ROOT_DIR", "FERRYMAN_INSTALL_ROOT",
+        "FERRYMAN_PREVIOUS_REVISION_DIR",
     }, found.log  # fmt: skip
     assert seen["DEPLOYMENT_GROUP_NAME"] == "blue group"
     assert seen["FERRYMAN_REVISION_DIR"] == str(bench.archive)
@@ -333,16 +334,15 @@ async def test_without_pidfds_a_thread_sees_the_exit(
 @pytest.mark.req("AG-412")
 async def test_a_slow_script_is_remarked_on_at_80_percent(bench: HookBench) -> None:
     clock = bench.clock = ManualAgentClock()
-    go = bench.root / "go"
-    os.mkfifo(go)
+    gate = bench.gate()
     running = asyncio.create_task(
-        bench.run(bench.script("a.sh", f"echo up; read x <{go}", timeout_seconds=100))
+        bench.run(bench.script("a.sh", f"echo up; {gate.wait}", timeout_seconds=100))
     )
     await bench.watcher.until_line("up")
     await clock.until_sleeping(80)
     clock.advance(80)
     await bench.watcher.until_line("Warning - a.sh has used 80% of its 100 seconds")
-    await asyncio.to_thread(go.write_text, "x\n")
+    gate.open()
     assert (await running).is_success
 
 

@@ -34,6 +34,7 @@ async def test_runas_a_nologin_user(
     assert found.is_success, found
     name, home, shell = other_user.pw_name, other_user.pw_dir, other_user.pw_shell
     groups = os.getgrouplist(name, other_user.pw_gid)
+    assert len(groups) == 2
     assert open_bench.watcher.texts == [
         str(other_user.pw_uid),
         str(other_user.pw_gid),

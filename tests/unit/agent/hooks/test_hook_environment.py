@@ -45,6 +45,7 @@ def test_exactly_the_documented_variables(tmp_path: Path, monkeypatch: pytest.Mo
         "FERRYMAN_REVISION_DIR": str(bench.archive),
         "FERRYMAN_DEPLOYMENT_DIR": str(bench.place.path),
         "FERRYMAN_ROOT_DIR": str(tmp_path),
+        "FERRYMAN_INSTALL_ROOT": "/",
         "FERRYMAN_PREVIOUS_REVISION_DIR": "/old/archive",
     }
 
