@@ -24,6 +24,7 @@ def work_settings(config: Config) -> WorkSettings:
             pass_agent_env=hooks.pass_agent_env,
             strip_loader_variables=hooks.strip_loader_variables,
             output_cap_bytes=int(hooks.output_cap),
+            install_root=config.install.root,
         ),
         fail_on_missing_previous=config.install.missing_previous_revision is MissingPrevious.FAIL,
         deployments_log=config.log.deployments_log,

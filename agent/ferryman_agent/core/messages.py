@@ -47,7 +47,7 @@ class EventStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
-    """How a lifecycle event ended (AG-448, AG-455): `log` is the bounded tail of its output, at most 2047 characters."""
+    """How a lifecycle event ended (AG-448, AG-455); `log` is the tail of its output, at most 2047 characters."""
 
     error_code: ScriptErrorCode = ScriptErrorCode.SUCCESS
     script_name: str = ""

@@ -13,6 +13,7 @@ import structlog
 from ferryman.appspec import AppSpec, EntryKind, similar_names
 from ferryman_agent.core.install_facts import Action, InstallPlan, PlanRefused, Situation
 from ferryman_agent.core.install_plan import make_plan, merge_carried, paths_to_look_at, wanted_targets
+from ferryman_agent.core.install_root import below
 from ferryman_agent.core.messages import DeploymentDescription, Instant
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.accounts import agent_user, groups_of, users_of
@@ -41,10 +42,12 @@ class InstallSettings:
     """allow_set_id: accept set-user-id and set-group-id modes in `permissions` (V2-216).
 
     preserve_directory_modes: new directories take mode and owner of the archive's (AG-C12).
+    install_root: put before every destination and permission object; "/" on a real instance.
     """
 
     allow_set_id: bool = False
     preserve_directory_modes: bool = True
+    install_root: str = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,8 @@ class _Install:
         if found.parsed.appspec is None:
             message = f"The deployment failed because its AppSpec file cannot be used: {found.mistakes}"
             raise InstallError(found.parsed.errors[0].code, message)
-        return found.parsed.appspec, [finding.describe(found.name) for finding in found.parsed.warnings]
+        appspec = below(self._settings.install_root, found.parsed.appspec)
+        return appspec, [finding.describe(found.name) for finding in found.parsed.warnings]
 
     def _look(self, appspec: AppSpec, archive: Archive, journal: Journal) -> _View:
         targets, findings = wanted_targets(appspec, archive.facts)
