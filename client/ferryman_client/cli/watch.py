@@ -90,6 +90,9 @@ def _plain_line(change: deployments_pb2.WatchDeploymentResponse, progress: Targe
     name = progress.target.instance_name
     if change.WhichOneof("change") == "target":
         return f"{name}  {target_status(change.target.status)}"
+    if not change.target_event.HasField("lifecycle_event"):
+        # Only which script runs now: too much for a log of lines.
+        return ""
     event = change.target_event.lifecycle_event
     line = f"{name}  {event.name}  {event_status(event.status)}"
     if event.status == types_pb2.LIFECYCLE_EVENT_STATUS_FAILED:
