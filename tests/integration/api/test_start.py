@@ -1,0 +1,113 @@
+"""What stands in the way of a start, said in words that name the thing and the way out."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ferryman_coordinator.app import migrate_database
+from ferryman_coordinator.config import load
+from ferryman_coordinator.errors import SetupError
+from tests.support.coordinator import running_coordinator
+
+
+async def refusal(data_dir: Path, **settings: str) -> str:
+    with pytest.raises(SetupError) as caught:
+        async with running_coordinator(
+            data_dir, {name.replace("__", "."): text for name, text in settings.items()}
+        ):
+            raise AssertionError("it started")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting,option",
+    [
+        ("listen__grpc", "--grpc-listen"),
+        ("listen__agents", "--agents-listen"),
+        ("listen__http", "--http-listen"),
+    ],
+)
+async def test_a_port_that_is_taken_is_named_with_the_way_out(
+    tmp_path: Path, setting: str, option: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        message = await refusal(tmp_path / "data", **{setting: address})
+    assert message.startswith(f"cannot listen on {address} for ")
+    assert "another process listens there" in message
+    assert option in message
+    # Nothing is left behind that a start on another port would trip over.
+    async with running_coordinator(tmp_path / "data"):
+        pass
+
+
+async def test_two_coordinators_never_share_a_port(tmp_path: Path) -> None:
+    async with running_coordinator(tmp_path / "a") as first:
+        message = await refusal(tmp_path / "b", listen__grpc=str(first.ready.grpc))
+    assert "another process listens there, perhaps another coordinator" in message
+
+
+@pytest.mark.parametrize(
+    "address,why",
+    [("192.0.2.7:0", "this machine has no such address"), ("no.such.host.invalid:0", "cannot be resolved")],
+)
+@pytest.mark.parametrize("setting", ["listen__grpc", "listen__http"])
+async def test_an_address_that_cannot_be_is_named(
+    tmp_path: Path, setting: str, address: str, why: str
+) -> None:
+    assert why in await refusal(tmp_path / "data", **{setting: address})
+
+
+async def test_a_database_of_a_newer_version_is_named(tmp_path: Path) -> None:
+    config = load(None, {}, {"data_dir": str(tmp_path / "data")})
+    await migrate_database(config)
+    database = sqlite3.connect(tmp_path / "data" / "ferryman.db")
+    database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.commit()
+    database.close()
+    assert "schema 9999, made by a newer Ferryman" in await refusal(tmp_path / "data")
+    with pytest.raises(SetupError, match="schema 9999"):
+        await migrate_database(config)
+
+
+async def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    message = await refusal(tmp_path / "file" / "data")
+    assert f"cannot use the directory {tmp_path}/file/data: Not a directory" in message
+
+
+async def test_half_an_authority_is_named_and_left_alone(tmp_path: Path) -> None:
+    async with running_coordinator(tmp_path / "data"):
+        pass
+    (tmp_path / "data" / "ca" / "ca.key").unlink()
+    assert "ca.key is missing while" in await refusal(tmp_path / "data")
+    assert not (tmp_path / "data" / "ca" / "ca.key").exists()
+
+
+@pytest.mark.parametrize(
+    "url,why",
+    [
+        ("mysql://db/ferryman", "cannot use a database of kind 'mysql'"),
+        ("nonsense:hunter2", "cannot read database.url"),
+        ("postgresql://u:hunter2@127.0.0.1:1/ferryman", "cannot open the database"),
+    ],
+)
+async def test_a_database_that_cannot_be_used_is_named_without_its_password(
+    tmp_path: Path, url: str, why: str
+) -> None:
+    message = await refusal(tmp_path / "data", database__url=url)
+    assert why in message
+    assert "hunter2" not in message
+
+
+async def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
+    message = await refusal(
+        tmp_path / "data",
+        database__url="postgresql://u@127.0.0.1:1/f",
+        database__password_file=str(tmp_path / "none"),
+    )
+    assert message == f"there is no file {tmp_path}/none, which database.password_file names"
