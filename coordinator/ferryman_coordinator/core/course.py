@@ -254,7 +254,8 @@ class Course:
             return
         self._catch_up(target, place, draft)
         if status is EventStatus.SKIPPED:
-            self._fail(target, _LEFT_OUT, draft)
+            says_why = diagnostics.error_code is not LifecycleErrorCode.SUCCESS
+            self._fail(target, diagnostics if says_why else _LEFT_OUT, draft)
             return
         if target.event_started_at is None:
             self._start_event(target, draft)

@@ -185,13 +185,24 @@ def test_failed_command_fails_the_present_event(drive: Drive) -> None:
     assert "not at which event" in failed.diagnostics.message
 
 
-@pytest.mark.parametrize("status", [EventStatus.SKIPPED])
-def test_agent_that_skips_without_being_told_fails_the_target(drive: Drive, status: EventStatus) -> None:
+def test_agent_that_skips_without_being_told_fails_the_target(drive: Drive) -> None:
     drive.finish(ONE, "ApplicationStop")
-    drive.segment(ONE, status)
+    drive.segment(ONE, EventStatus.SKIPPED)
 
     assert statuses(drive) == ["Succeeded", "Failed"] + ["Skipped"] * 5
     assert "without being told" in drive.message
+
+
+def test_event_that_its_agent_broke_off_has_failed(drive: Drive) -> None:
+    """Skipped is said of events that have not begun; the agent's own reason is kept."""
+    drive.begin(ONE, "ApplicationStop")
+    drive.stop()
+    killed = Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message="ended as it was told to")
+    drive.finish(ONE, "ApplicationStop", EventStatus.SKIPPED, killed)
+
+    assert statuses(drive) == ["Failed"] + ["Skipped"] * 6
+    assert drive.status is DeploymentStatus.STOPPED
+    assert "ended as it was told to" in drive.message
 
 
 @pytest.mark.req("T54")
