@@ -67,7 +67,9 @@ class Agent:
         self._journal = Journal(config.journal_path, clock)
         lines = LiveLines()
         turns = ArchiveTurns()
-        downloads = Downloads(config, self._layout, lambda: identity.load(config.identity_path))
+        downloads = Downloads(
+            config, self._layout, lambda: identity.load(config.identity_path), self._deployments_in_use
+        )
         installs = Installs(config, self._layout, clock)
         self._worker = Worker(
             layout=self._layout,
@@ -196,6 +198,9 @@ class Agent:
             except OSError as error:
                 log.warning("marker.not_removed", deployment_id=deployment_id, error=str(error))
 
+    def _deployments_in_use(self) -> frozenset[str]:
+        return frozenset(live.run.segment.deployment.deployment_id for live in self._loop.live)
+
     def _changed(self) -> None:
         self._link.wake()
         self._shown()
@@ -243,7 +248,9 @@ async def _main(config: Config, clock: Clock, warnings: tuple[str, ...]) -> None
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
     if sys.version_info < (3, 12):
         # Newer Pythons do so by themselves; the older default costs a thread for each script.
-        asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(loop)
+        asyncio.get_event_loop_policy().set_child_watcher(watcher)
     agent = Agent(config, clock=clock, random_number=random.SystemRandom().random, warnings=warnings)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, agent.stop)

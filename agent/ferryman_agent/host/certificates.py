@@ -42,15 +42,20 @@ def make(name: str) -> KeyAndRequest:
 
 async def make_apart(name: str) -> KeyAndRequest:
     """Does what `make` does in a child process. Raises IdentityError."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        __name__,
-        name,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            __name__,
+            name,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise IdentityError(
+            f"cannot make a key: no child process can be started: {error.strerror}"
+        ) from error
     output, errors = await child.communicate()
     private_key, end, request = output.decode(errors="replace").partition(_END)
     if child.returncode != 0 or not request:

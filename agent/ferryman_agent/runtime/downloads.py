@@ -19,27 +19,38 @@ if TYPE_CHECKING:
 
 
 class Downloads:
-    """`load_identity` gives the CAs that the coordinator's own bundles are served under."""
+    """`load_identity` gives the CAs that the coordinator's own bundles are served under.
 
-    def __init__(self, config: Config, layout: Layout, load_identity: Callable[[], Identity]) -> None:
+    `in_use` names deployments whose files must not be pruned: commands of theirs run or wait (AG-175).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        layout: Layout,
+        load_identity: Callable[[], Identity],
+        in_use: Callable[[], frozenset[str]],
+    ) -> None:
         self._config = config
         self._layout = layout
         self._load_identity = load_identity
+        self._in_use = in_use
 
     async def download(self, deployment: DeploymentDescription, progress: Progress) -> str:
-        """Does the whole DownloadBundle event; returns a note. Raises EventError."""
+        """Does the whole DownloadBundle event; returns the message of its success. Raises EventError."""
         from ferryman_agent.bundles.download import download_bundle
 
         async with self._session(deployment.revision.url) as session:
-            await download_bundle(
+            report = await download_bundle(
                 deployment,
                 layout=self._layout,
                 session=session,
                 limits=self._limits(),
                 max_revisions=self._config.bundles.max_revisions,
                 on_progress=progress,
+                in_use=self._in_use(),
             )
-        return ""
+        return report.message
 
     async def prefetch(self, deployment: DeploymentDescription) -> None:
         """Fetches and verifies only. Raises EventError."""

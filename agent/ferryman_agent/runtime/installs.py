@@ -17,8 +17,9 @@ class Installs:
         self._clock = clock
 
     async def install(self, deployment: DeploymentDescription) -> str:
-        """Does the whole Install event; returns a note. Raises EventError."""
-        from ferryman_agent.files.install import install
+        """Does the whole Install event; returns the message of its success. Raises EventError."""
+        from ferryman_agent.files.install import InstallSettings, install
 
-        await install(deployment, layout=self._layout, now=self._clock.now())
-        return ""
+        settings = InstallSettings(install_root=self._config.install.root)
+        report = await install(deployment, layout=self._layout, now=self._clock.now(), settings=settings)
+        return report.message

@@ -173,9 +173,6 @@ class Link:
         except StreamOver as error:
             is_asked_for = error.reconnect_within > 0
             return (Ending.OURS if is_asked_for else Ending.LOST), str(error), error.reconnect_within
-        except asyncio.InvalidStateError as error:
-            # What grpc.aio says to a write on a stream that has just ended.
-            return Ending.LOST, str(error) or "the stream ended", 0.0
         finally:
             for task in (talking, interrupted):
                 task.cancel()

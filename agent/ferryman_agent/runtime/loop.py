@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -85,6 +85,12 @@ class LiveCommand:
     @property
     def command_id(self) -> CommandId:
         return self.run.segment.command_id
+
+    def refresh_url(self, segment: Segment) -> None:
+        """Takes the bundle's address from a repeated command: the old one may have expired while it waited."""
+        own = self.run.segment
+        revision = replace(own.deployment.revision, url=segment.deployment.revision.url)
+        self.run.segment = replace(own, deployment=replace(own.deployment, revision=revision))
 
 
 class CommandLoop:
@@ -220,8 +226,7 @@ class CommandLoop:
         """Says once more how a command ended, where the coordinator has lost what it acknowledged."""
         live = self._live.get(known.command_id)
         if live is not None:
-            # A fresh address for the same bundle: the old one may have expired while the command waited.
-            live.run.segment = segment
+            live.refresh_url(segment)
         elif known.end is not None and not self._journal.outbox.is_waiting(known.command_id):
             try:
                 self._journal.report_again(known)

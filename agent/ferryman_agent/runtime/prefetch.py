@@ -95,7 +95,9 @@ class Prefetches:
         except EventError as failure:
             # Its DownloadBundle event tries again, and that is the one that counts.
             error = failure.message
-        except OSError as failure:
-            error = str(failure)
+        except Exception as failure:
+            # Its event meets the same mistake and fails with it; here it must not cost the agent.
+            log.exception("prefetch.broke", deployment_id=deployment.deployment_id)
+            error = f"{type(failure).__name__}: {failure}"
         log.info("prefetch.ended", deployment_id=deployment.deployment_id, error=error)
         self._done(deployment.deployment_id, error)

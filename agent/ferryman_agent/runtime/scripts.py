@@ -6,7 +6,6 @@ Called in a thread: it reads files. "Nothing to run" is an answer, a broken AppS
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from ferryman import appspec
 from ferryman_agent.core.lifecycle import Origin, origin_of
 from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.errors import EventError
+from ferryman_agent.files.appspec_file import AppSpecFile, load_appspec, missing_appspec
 from ferryman_agent.files.layout import DeploymentDir, Layout
-
-HOST_OS = "linux"
-_SHOWN_MISTAKES = 5
+from ferryman_agent.files.tree import Folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,60 +45,41 @@ def choose(
     if pointer is None:
         return Chosen()
     previous = DeploymentDir(pointer)
-    name = app_spec_name(previous, deployment.app_spec_file_name)
-    if name is None:
+    found = _load(previous, deployment.app_spec_file_name)
+    if found is None:
         return _missing(lifecycle_event, origin, previous, fail_on_missing=fail_on_missing)
-    found = _read(previous, name)
-    if found.appspec is None:
+    spec = found.parsed.appspec
+    if spec is None:
         raise EventError(
             "PREVIOUS_APPSPEC_INVALID",
             f"the AppSpec file of deployment {pointer.name}, the {origin.value} one here, whose scripts "
-            f"{lifecycle_event} runs, is broken: {_mistakes(found, name)}. To get past it, deploy with "
+            f"{lifecycle_event} runs, is broken: {found.mistakes}. To get past it, deploy with "
             f"--ignore-application-stop-failures, or remove {_pointer_name(group, origin)} on this instance",
         )
-    return Chosen(archive=previous.archive, scripts=found.appspec.hooks.get(lifecycle_event, ()))
-
-
-def app_spec_name(directory: DeploymentDir, wanted: str) -> str | None:
-    """Returns the path of the AppSpec file in a deployment's archive (AG-204, AG-262); None where there is none.
-
-    The name that the deployment itself was made with comes before `wanted` (AG-203).
-    """
-    # Deployments that the original made have it not written down.
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        wanted = directory.app_spec_name.read_text(encoding="utf-8").strip() or wanted
-    candidates = (wanted, "appspec.yaml", appspec.DEFAULT_NAME)
-    there = [
-        name for name in candidates if ".." not in Path(name).parts and (directory.archive / name).is_file()
-    ]
-    return appspec.find_appspec_name(there, wanted)
+    return Chosen(archive=previous.archive, scripts=spec.hooks.get(lifecycle_event, ()))
 
 
 def destinations(directory: DeploymentDir, wanted: str) -> list[str]:
     """Returns what the deployment's AppSpec file installs to; nothing where that cannot be read."""
-    name = app_spec_name(directory, wanted)
-    if name is None:
-        return []
     try:
-        found = _read(directory, name)
+        found = _load(directory, wanted)
     except EventError:
         return []
-    return [mapping.destination for mapping in found.appspec.files] if found.appspec else []
+    spec = found.parsed.appspec if found else None
+    return [mapping.destination for mapping in spec.files] if spec else []
 
 
 def _from_current(
     lifecycle_event: str, deployment: DeploymentDescription, directory: DeploymentDir
 ) -> Chosen:
-    name = app_spec_name(directory, deployment.app_spec_file_name)
-    if name is None:
-        raise EventError(
-            "APPSPEC_NOT_FOUND",
-            f"the revision has no AppSpec file {deployment.app_spec_file_name} (looked in {directory.archive})",
-        )
-    found = _read(directory, name)
-    if found.appspec is None:
-        raise EventError("APPSPEC_INVALID", f"the AppSpec file is broken: {_mistakes(found, name)}")
-    return Chosen(archive=directory.archive, scripts=found.appspec.hooks.get(lifecycle_event, ()))
+    wanted = deployment.app_spec_file_name
+    found = _load(directory, wanted)
+    if found is None:
+        raise EventError("APPSPEC_MISSING", missing_appspec(directory.archive, wanted, ()))
+    spec = found.parsed.appspec
+    if spec is None:
+        raise EventError("APPSPEC_INVALID", f"the AppSpec file is broken: {found.mistakes}")
+    return Chosen(archive=directory.archive, scripts=spec.hooks.get(lifecycle_event, ()))
 
 
 def _missing(
@@ -115,21 +94,26 @@ def _missing(
     return Chosen(warning=what)
 
 
-def _read(directory: DeploymentDir, name: str) -> appspec.ParsedAppSpec:
-    path = directory.archive / name
+def _load(directory: DeploymentDir, wanted: str) -> AppSpecFile | None:
+    """Reads the AppSpec file of a deployment's archive (AG-204, AG-262); None where there is none.
+
+    The name that the deployment itself was made with comes before `wanted` (AG-203).
+    """
+    # Deployments that the original made have it not written down.
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        wanted = directory.app_spec_name.read_text(encoding="utf-8").strip() or wanted
+    candidates = (wanted, "appspec.yaml", appspec.DEFAULT_NAME)
+    there = [
+        name for name in candidates if ".." not in Path(name).parts and (directory.archive / name).is_file()
+    ]
+    if not there:
+        return None
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            source = file.read(appspec.SIZE_LIMIT + 1)
+        with Folders.below(directory.archive) as archive:
+            return load_appspec(archive, there, wanted)
     except OSError as error:
-        raise EventError("APPSPEC_NOT_READABLE", f"cannot read {path}: {error.strerror}") from error
-    return appspec.parse(source, strict=False, host_os=HOST_OS)
-
-
-def _mistakes(found: appspec.ParsedAppSpec, name: str) -> str:
-    described = [finding.describe(name) for finding in found.errors[:_SHOWN_MISTAKES]]
-    more = len(found.errors) - len(described)
-    return "; ".join(described) + (f"; and {more} more" if more > 0 else "")
+        what = f"cannot read the AppSpec file in {directory.archive}: {error.strerror}"
+        raise EventError("APPSPEC_NOT_READABLE", what) from error
 
 
 def _pointer_name(group: str, origin: Origin) -> str:

@@ -86,7 +86,7 @@ class Stream:
 
     async def greet(self, hello: pb.ConnectRequest) -> None:
         """Says Hello and takes the Welcome in. Raises StreamOver, AioRpcError, JournalError."""
-        await self._call.write(hello)
+        await self._send(hello)
         reading = asyncio.ensure_future(self._read_one())
         try:
             if not await ends_within(self._clock, WELCOME_SECONDS, reading):
@@ -175,7 +175,7 @@ class Stream:
             self._wake.clear()
             while (message := await self._next()) is not None:
                 self._writing_since = self._clock.monotonic()
-                await self._call.write(message)
+                await self._send(message)
                 self._writing_since = None
                 self._moved.set()
                 if message.WhichOneof("message") == "goodbye":
@@ -185,6 +185,19 @@ class Stream:
             if self._lines:
                 pause = min(pause, max(0.0, self._next_lines - self._clock.monotonic()))
             await is_set_within(self._clock, pause, self._wake)
+
+    async def _send(self, message: pb.ConnectRequest) -> None:
+        try:
+            await self._call.write(message)
+        except asyncio.InvalidStateError:
+            # The call had ended already; only its status tells why.
+            call = self._call
+            raise grpc.aio.AioRpcError(
+                await call.code(),
+                await call.initial_metadata(),
+                await call.trailing_metadata(),
+                details=await call.details(),
+            ) from None
 
     async def _next(self) -> pb.ConnectRequest | None:
         """The next message by rank; None when there is nothing to send now."""

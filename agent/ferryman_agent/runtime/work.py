@@ -68,7 +68,7 @@ class WorkSettings:
 
 
 class Worker:
-    """Satisfies `EventWork`. `download` and `install` return a note for people, empty for none, or raise EventError."""
+    """Satisfies `EventWork`. `download` and `install` return the message of their success, or raise EventError."""
 
     def __init__(
         self,
@@ -133,14 +133,14 @@ class Worker:
                 await asyncio.wait({task, stopped, timer}, return_when=asyncio.FIRST_COMPLETED)
                 if not task.done():
                     raise _stopped(perform) if stopped.done() else _over(perform, segment)
-                note = task.result()
+                message = task.result()
             finally:
                 for each in (task, stopped, timer):
                     each.cancel()
                 await asyncio.gather(task, stopped, timer, return_exceptions=True)
         name = deployment.app_spec_file_name.encode()
         await asyncio.to_thread(write_atomic, directory.app_spec_name, name)
-        return _succeeded(note)
+        return Diagnostics(message=message)
 
     async def _do_install(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:
         directory = await self._prepare(segment, watch)
@@ -153,7 +153,7 @@ class Worker:
         if is_over:
             self._left[segment.command_id].append(task)
             raise _over(perform, segment)
-        return _succeeded(task.result())
+        return Diagnostics(message=task.result())
 
     async def _install_in_turn(self, deployment: DeploymentDescription, directory: DeploymentDir) -> str:
         previous = self._layout.last_successful(deployment.deployment_group_id)
@@ -179,7 +179,8 @@ class Worker:
         )
         if chosen.warning:
             log.warning("hooks.skipped", event_name=perform.lifecycle_event, reason=chosen.warning)
-            return _succeeded(chosen.warning, detail_code="PREVIOUS_REVISION_MISSING")
+            message = f"Succeeded. Warning: {chosen.warning}"
+            return Diagnostics(message=message, detail_code="PREVIOUS_REVISION_MISSING")
         if chosen.archive is None or not chosen.scripts:
             return Diagnostics()
         directory = await self._prepare(segment, watch)
@@ -237,12 +238,6 @@ class Worker:
             return None
         archive = DeploymentDir(pointer).archive
         return archive if archive.is_dir() else None
-
-
-def _succeeded(note: str, *, detail_code: str = "") -> Diagnostics:
-    if not note:
-        return Diagnostics()
-    return Diagnostics(message=f"Succeeded. Note: {note}", detail_code=detail_code)
 
 
 def _stopped(perform: Perform) -> EventError:

@@ -1,0 +1,429 @@
+"""The link over real gRPC, with time in the test's hand: what is sent, in which order, and what follows an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import grpc
+import pytest
+
+from ferryman.v1 import agents_pb2 as pb
+from ferryman_agent.core.facts import EventStarted
+from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
+from ferryman_agent.errors import IdentityError
+from ferryman_agent.hooks.contract import OutputLine, Stream
+from ferryman_agent.host import facts
+from ferryman_agent.host.enrolment import EnrolOrder, enrol, parse_address
+from ferryman_agent.host.identity import Identity
+from ferryman_agent.runtime.heartbeat import Heartbeat
+from ferryman_agent.runtime.journal import Journal
+from ferryman_agent.runtime.link import Link, LinkState
+from ferryman_agent.runtime.live_lines import LiveLines
+from ferryman_agent.runtime.loop import Answer, Disposition
+from tests.support.agent_clock import ManualAgentClock
+from tests.support.fake_coordinator import FakeCoordinator, run_segment
+from tests.support.segments import a_segment
+from tests.support.small_ca import SmallCa
+
+
+class Heard:
+    """Carries nothing out, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.cancelled: list[tuple[str, str, bool]] = []
+        self.prefetched: list[DeploymentDescription] = []
+        self.forgotten: list[str] = []
+        self.answer: Disposition | None = Disposition.STARTED
+
+    async def run_segment(self, segment: Segment) -> Answer | None:
+        self.segments.append(segment)
+        return Answer(segment.command_id, self.answer) if self.answer else None
+
+    async def cancel(self, command_id: CommandId, *, reason: str, kill: bool) -> None:
+        self.cancelled.append((command_id, reason, kill))
+
+    def prefetch(self, deployment: DeploymentDescription) -> None:
+        self.prefetched.append(deployment)
+
+    def forget(self, deployment_id: DeploymentId) -> None:
+        self.forgotten.append(deployment_id)
+
+
+class Bench:
+    """A link with all that it needs around it."""
+
+    def __init__(self, identity: Identity, folder: Path) -> None:
+        self.identity: Identity | None = identity
+        self.clock = ManualAgentClock()
+        self.journal = Journal(folder / "journal", self.clock)
+        self.journal.open()
+        self.lines = LiveLines()
+        self.heard = Heard()
+        self.chance = 1.0
+        self.changes = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self.link = Link(
+            load_identity=self._load,
+            gather_facts=lambda: facts.gather(folder),
+            open_commands=lambda: [CommandId("d-7/i-1/1/0")],
+            orders=self.heard,
+            journal=self.journal,
+            lines=self.lines,
+            heartbeat=Heartbeat(
+                self.clock,
+                running=lambda: [CommandId("d-7/i-1/1/0")],
+                waiting=lambda: 0,
+                disk_free=lambda: 42,
+            ),
+            clock=self.clock,
+            random=lambda: self.chance,
+            changed=self.changes.set,
+        )
+
+    def _load(self) -> Identity:
+        if self.identity is None:
+            raise IdentityError("this agent is not enrolled")
+        return self.identity
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Returns when the condition, about the link's status, holds."""
+        async with asyncio.timeout(20):
+            while not condition():
+                self.changes.clear()
+                await self.changes.wait()
+
+    async def connected(self) -> None:
+        """Returns when this end has taken the Welcome in."""
+        await self.until(lambda: self.link.status.state is LinkState.CONNECTED)
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.link.run())
+
+    def report(self, count: int = 1) -> None:
+        """Writes down facts that are to be reported."""
+        segment = a_segment()
+        for _ in range(count):
+            self.journal.note(segment.command_id, [EventStarted(lifecycle_event="ApplicationStop")])
+        self.link.wake()
+
+    async def waits(self, seconds: float) -> None:
+        """Returns when the link waits for its next try, in so many seconds."""
+        try:
+            await self.until(lambda: self.link.status.state is LinkState.WAITING)
+            async with asyncio.timeout(20):
+                await self.clock.until_sleeping(seconds)
+        except TimeoutError:
+            status, next_wake = self.link.status, self.clock.next_wake
+            raise AssertionError(f"no wait of {seconds} s but of {next_wake}: {status}") from None
+
+    async def close(self) -> None:
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        self.journal.close()
+
+
+@pytest.fixture
+async def coordinator() -> AsyncIterator[FakeCoordinator]:
+    # An interval that no other wait of the link has.
+    async with FakeCoordinator(heartbeat_ms=7_000) as running:
+        yield running
+
+
+@pytest.fixture
+async def bench(coordinator: FakeCoordinator, tmp_path: Path) -> AsyncIterator[Bench]:
+    host, port = parse_address(coordinator.address)
+    order = EnrolOrder(
+        host=host, port=port, token=coordinator.token, facts=pb.Facts(), ca_pem=coordinator.ca.pem
+    )
+    made = Bench(await enrol(order, ManualAgentClock().now()), tmp_path)
+    made.start()
+    yield made
+    await made.close()
+
+
+@pytest.mark.req("AG-035", "AG-032")
+async def test_hello_comes_first_and_says_what_the_agent_knows(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    session = await coordinator.connected()
+    assert session.identity == "i-1"
+    assert session.hello.protocol_version == 1
+    assert list(session.hello.open_command_ids) == ["d-7/i-1/1/0"]
+    assert session.hello.facts.host_name
+
+
+async def test_orders_reach_whom_they_are_for(coordinator: FakeCoordinator, bench: Bench) -> None:
+    session = await coordinator.connected()
+    wanted = run_segment(download_url="/bundles/abc?expires=1")
+    session.send(run_segment=wanted)
+    session.send(cancel=pb.Cancel(command_id="c", reason="r", kill=True))
+    session.send(forget=pb.Forget(deployment_id="d-9"))
+    session.send(prefetch=pb.Prefetch(deployment=wanted.deployment))
+    session.send(run_segment=wanted)
+    await coordinator.until(lambda: len(coordinator.acks) == 2)
+    heard = bench.heard
+    assert heard.segments[0].deployment.revision.url == "http://localhost:1/bundles/abc?expires=1"
+    assert heard.cancelled == [("c", "r", True)]
+    assert heard.forgotten == ["d-9"]
+    assert heard.prefetched[0].deployment_id == "d-1"
+
+
+@pytest.mark.req("AG-100", "AG-101")
+async def test_heartbeats_come_at_the_interval_of_the_welcome(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    await bench.connected()
+
+    def has_beaten(count: int) -> bool:
+        return len(coordinator.heartbeats) == count
+
+    for count in (1, 2, 3):
+        async with asyncio.timeout(20):
+            await bench.clock.until_sleeping(7.0)
+        bench.clock.advance(7.0)
+        await coordinator.until(partial(has_beaten, count))
+    beat = coordinator.heartbeats[0]
+    assert list(beat.running_command_ids) == ["d-7/i-1/1/0"]
+    assert beat.disk_free_bytes == 42
+
+
+@pytest.mark.req("AG-102", "V2-003", "V2-009")
+async def test_reports_are_sent_until_acknowledged_and_in_order_after_a_break(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    coordinator.is_acknowledging = False
+    await coordinator.connected()
+    bench.report(5)
+    await coordinator.until(lambda: len(coordinator.reports) == 5)
+    coordinator.acknowledge(2)
+    # A round trip behind the acknowledgement.
+    coordinator.session.send(run_segment=run_segment())
+    await coordinator.until(lambda: coordinator.acks)
+    await coordinator.stop()
+    bench.report(3)
+    await bench.waits(0.5)
+    await coordinator.start()
+    bench.clock.advance(0.5)
+    session = await coordinator.connected(2)
+    assert session.hello.last_acknowledged_report == 2
+    await coordinator.until(lambda: len(coordinator.reports) == 8)
+    assert coordinator.report_copies == [1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8]
+
+
+async def test_what_the_coordinator_already_has_is_not_sent_again(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    coordinator.is_acknowledging = False
+    await coordinator.connected()
+    bench.report(3)
+    await coordinator.until(lambda: len(coordinator.reports) == 3)
+    coordinator.acknowledged = 3  # Stored, but the acknowledgement never arrived.
+    coordinator.session.end()
+    await bench.waits(0.5)
+    bench.clock.advance(0.5)
+    await coordinator.connected(2)
+    bench.report()
+    await coordinator.until(lambda: len(coordinator.reports) == 4)
+    assert coordinator.report_copies == [1, 2, 3, 4]
+
+
+async def test_a_coordinator_with_another_history_gets_new_numbers(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    coordinator.acknowledged = 90
+    coordinator.session.end()
+    bench.report(2)
+    await bench.waits(0.5)
+    heard = len(coordinator.report_copies)
+    bench.clock.advance(0.5)
+    await coordinator.connected(2)
+    bench.report()
+    await coordinator.until(lambda: len(coordinator.reports) >= 3)
+    assert coordinator.report_copies[heard:][-1] > 90
+
+
+@pytest.mark.req("V2-055")
+async def test_the_pauses_between_tries_grow_and_start_anew_after_a_stable_stream(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    await coordinator.stop()
+    for seconds in (0.5, 1, 2, 4, 8, 16, 32, 60, 60):
+        await bench.waits(seconds)
+        bench.clock.advance(seconds)
+        await bench.until(lambda: bench.link.status.state is not LinkState.WAITING)
+    await bench.waits(60)
+    await coordinator.start()
+    bench.clock.advance(60)
+    await coordinator.connected(2)
+    await bench.until(lambda: bench.link.status.state is LinkState.CONNECTED)
+    bench.clock.advance(31)
+    coordinator.session.end()
+    await bench.waits(0.5)
+
+
+async def test_the_pause_is_jittered_down_to_nothing(coordinator: FakeCoordinator, bench: Bench) -> None:
+    await coordinator.connected()
+    bench.chance = 0.0
+    coordinator.session.end()
+    await coordinator.connected(2)
+
+
+@pytest.mark.req("AG-105", "AG-104")
+@pytest.mark.parametrize(
+    "code,seconds,kind",
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, 300, "refused"),
+        (grpc.StatusCode.PERMISSION_DENIED, 300, "refused"),
+        (grpc.StatusCode.FAILED_PRECONDITION, 300, "refused"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 75, "throttled"),
+        (grpc.StatusCode.CANCELLED, 0.5, "lost"),
+        (grpc.StatusCode.UNAVAILABLE, 0.5, "lost"),
+        (grpc.StatusCode.INTERNAL, 0.5, "lost"),
+    ],
+)
+async def test_each_kind_of_end_has_its_pause(
+    coordinator: FakeCoordinator, bench: Bench, code: grpc.StatusCode, seconds: float, kind: str
+) -> None:
+    await coordinator.connected()
+    coordinator.refusal = (code, "SomeReason", "so it is")
+    coordinator.session.end()
+    await bench.waits(0.5)
+    bench.clock.advance(0.5)
+    await coordinator.until(lambda: coordinator.attempts == 2)
+    # The second failure in a row: an ordinary one waits twice as long.
+    await bench.waits(seconds if seconds > 1 else 1.0)
+    assert bench.link.status.problem_kind == kind
+    assert "so it is" in bench.link.status.problem
+    coordinator.refusal = None
+    bench.clock.advance(seconds if seconds > 1 else 1.0)
+    await coordinator.connected(2)
+    await bench.until(lambda: bench.link.status.state is LinkState.CONNECTED)
+    assert bench.link.status.problem == ""
+
+
+@pytest.mark.req("AG-092")
+async def test_a_server_of_another_ca_is_not_talked_to(coordinator: FakeCoordinator, bench: Bench) -> None:
+    await coordinator.connected()
+    await coordinator.stop()
+    coordinator.server_ca = SmallCa("an impostor")
+    await coordinator.start()
+    await bench.waits(0.5)
+    bench.clock.advance(0.5)
+    await bench.until(lambda: bench.link.status.problem_kind == "untrusted")
+    assert len(coordinator.sessions) == 1
+
+
+async def test_a_fresh_certificate_makes_a_new_stream_at_once(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    bench.report(2)
+    bench.link.reconnect()
+    await coordinator.connected(2)
+    bench.report(2)
+    await coordinator.until(lambda: len(coordinator.reports) == 4)
+
+
+@pytest.mark.req("AG-090")
+async def test_without_an_identity_it_waits_and_takes_the_new_one(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    kept, bench.identity = bench.identity, None
+    coordinator.session.end()
+    await bench.waits(0.5)
+    bench.clock.advance(0.5)
+    await bench.waits(300)
+    assert "not enrolled" in bench.link.status.problem
+    assert kept is not None
+    bench.identity = replace(kept, instance_name="again")
+    bench.clock.advance(300)
+    await coordinator.connected(2)
+
+
+async def test_a_drained_stream_begins_anew_spread_over_the_given_time(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    session = await coordinator.connected()
+    session.send(drain=pb.Drain(within_ms=5_000, reason="maintenance"))
+    await bench.waits(5.0)
+    bench.clock.advance(5.0)
+    await coordinator.connected(2)
+
+
+async def test_an_unknown_or_impossible_order_does_not_end_the_stream(
+    coordinator: FakeCoordinator, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await coordinator.connected()
+
+    def broken(deployment_id: DeploymentId) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(bench.heard, "forget", broken)
+    session.outgoing.put_nowait(pb.ConnectResponse())
+    session.send(forget=pb.Forget(deployment_id="d-1"))
+    session.send(run_segment=run_segment())
+    await coordinator.until(lambda: coordinator.acks)
+    assert len(coordinator.sessions) == 1
+
+
+@pytest.mark.req("AG-460", "AG-457")
+async def test_live_output_never_delays_a_report_and_what_is_dropped_is_counted(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    await bench.connected()
+    total = 20_000
+    for number in range(total // 10):
+        lines = [
+            OutputLine(Stream.STDOUT, f"line {number}.{part} " + "x" * 80, bench.clock.now())
+            for part in range(10)
+        ]
+        bench.lines.put(CommandId("c"), "AfterInstall", "s.sh", lines, 0)
+    assert len(bench.lines) <= 5_000
+    bench.report()
+    # Output waits for its time, the report does not.
+    await coordinator.until(lambda: coordinator.reports)
+    assert len(coordinator.lines) <= 1
+
+    def has_more(sent: int) -> bool:
+        return len(coordinator.lines) > sent
+
+    while bench.lines:
+        sent = len(coordinator.lines)
+        bench.clock.advance(0.1)
+        bench.link.wake()
+        await coordinator.until(partial(has_more, sent))
+
+    def dropped() -> int:
+        return sum(lines.dropped for lines in coordinator.lines)
+
+    await coordinator.until(lambda: sum(len(lines.lines) for lines in coordinator.lines) + dropped() == total)
+    assert dropped() >= total - 5_000
+    last = coordinator.lines[-1]
+    assert last.first_line + len(last.lines) - 1 == total
+    assert last.lines[-1].text.startswith("line 1999.9")
+    assert max(lines.ByteSize() for lines in coordinator.lines) < 64 * 1024
+
+
+@pytest.mark.req("AG-143")
+async def test_goodbye_follows_the_last_report(coordinator: FakeCoordinator, bench: Bench) -> None:
+    session = await coordinator.connected()
+    await bench.connected()
+    bench.report(20)
+    await bench.link.close("the agent was stopped", is_host_going_down=True)
+    assert bench.task is not None
+    await asyncio.wait_for(bench.task, 20)
+    assert len(coordinator.reports) == 20
+    assert session.goodbye is not None
+    assert session.goodbye.host_going_down
+    assert bench.journal.outbox.acknowledged == 20
