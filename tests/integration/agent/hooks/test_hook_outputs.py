@@ -121,6 +121,13 @@ async def test_a_failure_is_reported_at_once(bench: HookBench, children: list[in
     assert is_running(children[0])
 
 
+async def test_a_failing_scripts_own_output_is_not_taken_for_one_left_open(bench: HookBench) -> None:
+    script = bench.script("a.sh", "echo out; echo err >&2; exit 3")
+    for _ in range(20):
+        found = await bench.run(script)
+        assert "Warning" not in found.log
+
+
 @pytest.mark.req("AG-418", "AG-T64", "AG-419")
 async def test_the_redirect_idiom_needs_no_wait(bench: HookBench, children: list[int]) -> None:
     bench.clock = ManualAgentClock(polling=0.05)

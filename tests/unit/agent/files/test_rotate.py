@@ -115,6 +115,18 @@ def test_a_deleted_or_moved_file_comes_back_with_the_next_write(tmp_path: Path, 
     assert path.read_bytes() == b"two\n"
 
 
+@pytest.mark.req("AG-441")
+def test_a_file_that_somebody_put_in_its_place_is_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    file = RotatedFile(path, BySize())
+    file.write(b"one\n")
+    path.rename(tmp_path / "moved.log")
+    path.touch()
+    file.write(b"two\n")
+    file.close()
+    assert path.read_bytes() == b"two\n"
+
+
 def test_two_writers_of_one_file_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     writers = [RotatedFile(path, BySize(max_bytes=30, files=20)) for _ in range(2)]

@@ -77,6 +77,17 @@ def test_what_never_reaches_a_script_even_when_it_inherits(
     assert found["DEPLOYMENT_ID"] == "d-1"
 
 
+@pytest.mark.req("V2-231")
+def test_the_agents_credentials_go_last_of_all_whatever_put_them_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "_is_secret", lambda name, value: False)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "value")
+    monkeypatch.setenv("LD_PRELOAD", "value")
+    found = seen(HookBench(root=tmp_path), HookSettings(pass_agent_env=True))
+    assert not {"AWS_SECRET_ACCESS_KEY", "LD_PRELOAD"} & found.keys()
+
+
 @pytest.mark.req("AG-383")
 def test_proxies_are_inherited_unless_they_hold_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
