@@ -35,6 +35,12 @@ def application(name: str) -> Batch:
     return batch
 
 
+def let_others_in(path: Path) -> None:
+    """pytest's own folders are for its user alone; this lets others pass through them to `path`."""
+    for folder in (path, *path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+
+
 @contextmanager
 def as_nobody() -> Iterator[None]:
     """Permissions count, for a while, although the tests run as root."""
@@ -142,6 +148,22 @@ async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> No
         pytest.raises(SetupError, match=rf"cannot write in the data directory {tmp_path}: Permission"),
     ):
         await Store.open(url_of(tmp_path / "ferryman.db"))
+
+
+async def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    require_root()
+    let_others_in(tmp_path)
+    directory = tmp_path / "data"
+    directory.mkdir()
+    directory.chmod(0o777)
+    path = directory / "ferryman.db"
+    await (await Store.open(url_of(path))).close()
+    (directory / "ferryman.db.lock").unlink()
+    with (
+        as_nobody(),
+        pytest.raises(SetupError, match=f"cannot open the database {path}: it cannot be opened"),
+    ):
+        await Store.open(url_of(path))
 
 
 async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
