@@ -18,7 +18,7 @@ from ferryman_coordinator.api.auth import AgentIdentity, Context
 from ferryman_coordinator.api.mapping import agents as mapping
 from ferryman_coordinator.api.mapping.agents import AgentEvent, OrderMapper
 from ferryman_coordinator.clock import Clock
-from ferryman_coordinator.core.model import CommandId, DeploymentId
+from ferryman_coordinator.core.model import CommandId, DeploymentId, Instant
 from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.errors import Invalid, StreamEnded, Unauthenticated
 from ferryman_coordinator.links.link import Link
@@ -27,6 +27,7 @@ from ferryman_coordinator.links.registry import Links
 
 log = structlog.get_logger(__name__)
 
+_ACKNOWLEDGE_MS = 50
 _ERROR = 1024
 _WAITING = 256
 """Reports that may wait to be stored before no more are read; then the agent waits, its outbox keeps them."""
@@ -72,6 +73,10 @@ class AgentStream:
         # Events in their order, with the number of the report that brought them.
         self._waiting: deque[tuple[AgentEvent | None, int]] = deque()
         self._storing: asyncio.Task[None] | None = None
+        # Numbers of reports: stored up to, and told so up to.
+        self._stored = 0
+        self._acknowledged = 0
+        self._acknowledging: asyncio.Task[None] | None = None
         self._has_room = asyncio.Event()
 
     async def run(self, requests: AsyncIterator[pb.ConnectRequest], context: Context) -> None:
@@ -99,13 +104,18 @@ class AgentStream:
                 break
             self._take(message)
             if self._waiting and self._storing is None:
-                self._storing = tasks.create_task(self._store())
+                self._storing = tasks.create_task(self._store(tasks))
             while len(self._waiting) >= _WAITING:
                 self._has_room.clear()
                 await self._has_room.wait()
         if self._storing is not None:
             await self._storing
-        self._link.close("the agent ended the stream")
+        if self._acknowledging is not None:
+            self._acknowledging.cancel()
+        if self._stored > self._acknowledged:
+            self._link.end_with(AckOrder(number=self._stored))
+        else:
+            self._link.close("the agent ended the stream")
 
     def _take(self, message: pb.ConnectRequest) -> None:
         instance_id = self._agent.instance_id
@@ -155,8 +165,8 @@ class AgentStream:
         deployment_id, _, rest = command_id.partition("/")
         return DeploymentId(deployment_id) if rest.startswith(f"{self._agent.instance_id}/") else None
 
-    async def _store(self) -> None:
-        """Gives all that waits to the engine, in order, and acknowledges it together; until nothing waits."""
+    async def _store(self, tasks: asyncio.TaskGroup) -> None:
+        """Gives all that waits to the engine, in order; until nothing waits."""
         while self._waiting:
             taken = list(self._waiting)
             self._waiting.clear()
@@ -166,13 +176,20 @@ class AgentStream:
                 *(self._events.deliver(event) for event, _ in taken if event is not None),
                 return_exceptions=True,
             )
-            number = self._acknowledgeable(taken, results)
-            if number:
-                self._link.offer(AckOrder(number=number))
+            self._stored = max(self._stored, self._acknowledgeable(taken, results))
+            if self._stored > self._acknowledged and self._acknowledging is None:
+                self._acknowledging = tasks.create_task(self._acknowledge_soon())
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
         self._storing = None
+
+    async def _acknowledge_soon(self) -> None:
+        """Lets reports gather that come close after one another: one acknowledgement costs as much as a report."""
+        await self._clock.sleep_until(Instant(self._clock.now() + _ACKNOWLEDGE_MS))
+        self._acknowledging = None
+        self._acknowledged = self._stored
+        self._link.offer(AckOrder(number=self._stored))
 
     @staticmethod
     def _acknowledgeable(
