@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -72,17 +73,15 @@ class BundleStorage:
         self._size_limit = size_limit
 
     def prepare(self) -> None:
-        """Makes the folders and removes what unfinished uploads left. Call it while nothing is received.
+        """Makes the folders and removes what unfinished uploads left, but not what another coordinator receives now.
 
         Raises SetupError.
         """
         make_private_folder(self._folder)
         make_private_folder(self._incoming)
-        leftovers = list(self._incoming.iterdir())
-        for leftover in leftovers:
-            leftover.unlink(missing_ok=True)
-        if leftovers:
-            log.info("bundles.leftovers_removed", count=len(leftovers))
+        removed = sum(_remove_unless_held(leftover) for leftover in list(self._incoming.iterdir()))
+        if removed:
+            log.info("bundles.leftovers_removed", count=removed)
 
     def path(self, sha256: str) -> Path:
         """Where that bundle is or would be. Raises Invalid for what is no digest."""
@@ -212,7 +211,20 @@ async def _steps(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _create(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+    """The lock says that the upload goes on; the system drops it with the process."""
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
+def _remove_unless_held(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return True
 
 
 def _append(file: BinaryIO, digest: hashlib._Hash, step: bytes) -> None:

@@ -125,6 +125,25 @@ async def test_what_a_crash_left_is_swept_at_the_next_start(storage: BundleStora
     assert files(tmp_path / "bundles") == [f"{DIGEST[:2]}/{DIGEST}"]
 
 
+async def test_what_another_coordinator_receives_is_left_alone(
+    storage: BundleStorage, tmp_path: Path
+) -> None:
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield CONTENT[:2_000_000]
+        has_begun.set()
+        await may_end.wait()
+        yield CONTENT[2_000_000:]
+
+    upload = asyncio.create_task(storage.receive(header(), slow()))
+    await has_begun.wait()
+    storage.prepare()
+    may_end.set()
+    await upload
+    assert storage.path(DIGEST).read_bytes() == CONTENT
+
+
 async def test_a_bundle_whose_file_was_lost_is_unknown_and_can_be_sent_again(storage: BundleStorage) -> None:
     await storage.receive(header(), chunks())
     storage.path(DIGEST).write_bytes(CONTENT[:10])
