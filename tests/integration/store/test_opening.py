@@ -140,9 +140,7 @@ async def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
 
 async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     require_root()
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        parent.chmod(0o755)
+    let_others_in(tmp_path)
     with (
         as_nobody(),
         pytest.raises(SetupError, match=rf"cannot write in the data directory {tmp_path}: Permission"),
