@@ -50,6 +50,7 @@ from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.tokens import AccessTokens, JoinTokens
+from ferryman_coordinator.store.history import History
 from ferryman_coordinator.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,7 @@ class Coordinator:
         urls = BundleUrls.open(directory.url_key, config.bundles.url_lifetime)
         self._links = Links(self._clock, StoredSeen(store), _link_settings(config))
         self._engine = Engine(store, self._links, self._clock, ids, urls, _engine_settings(config))
+        self._history = History(store, self._clock, config.history.keep)
         self._metrics = Metrics()
         self._observe()
         self._grpc = self._make_grpc(ids)
@@ -126,6 +128,7 @@ class Coordinator:
                     tasks.create_task(self._links.run()),
                     tasks.create_task(self._engine.run()),
                     tasks.create_task(self._renew_certificate()),
+                    tasks.create_task(self._history.run()),
                 ]
                 await self._engine.ready()
                 await self._grpc.start()

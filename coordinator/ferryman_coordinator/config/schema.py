@@ -232,6 +232,20 @@ class Limits(Section, frozen=True, kw_only=True):
     instances_per_deployment: Annotated[int, Meta(description="Targets of one deployment.", ge=1)] = 1_000
 
 
+class History(Section, frozen=True, kw_only=True):
+    """What is remembered of the past."""
+
+    keep: Annotated[
+        Duration,
+        _duration(
+            "How long a finished deployment is kept. The last attempt and the last success of each deployment group"
+            " stay whatever their age.",
+            "1d",
+            "36500d",
+        ),
+    ] = Duration(90 * _DAY)
+
+
 class Log(Section, frozen=True, kw_only=True):
     """What the coordinator writes to standard error: one JSON object a line."""
 
@@ -257,4 +271,5 @@ class Config(Section, frozen=True, kw_only=True):
     bundles: Bundles = Bundles()
     deployments: Deployments = Deployments()
     limits: Limits = Limits()
+    history: History = History()
     log: Log = Log()

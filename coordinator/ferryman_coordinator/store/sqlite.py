@@ -152,7 +152,8 @@ class SqliteDatabase:
 
     def _prepare(self) -> None:
         # What runs where is nobody else's business; SQLite gives its other files the same mode.
-        self._path.touch(mode=0o600)
+        if not self._path.exists():
+            self._path.touch(mode=0o600)
         with self._engine.connect() as connection:
             migrate.upgrade(connection)
 

@@ -46,6 +46,8 @@ _FINAL = tuple(status.value for status in DeploymentStatus if status.is_terminal
 UNFINISHED = sa.text("deployments.status NOT IN ('Succeeded', 'Failed', 'Stopped')")
 """Written like the condition of the partial indexes, so that both databases use them."""
 
+FINISHED = deployments.c.status.in_(_FINAL)
+
 _SELECTED = (
     sa.select(
         deployments.c.deployment_id,
