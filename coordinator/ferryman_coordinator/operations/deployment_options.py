@@ -30,14 +30,6 @@ class DeploymentOptions:
     auto_rollback: AutoRollback | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedOptions:
-    """`warnings`: what is accepted and still looks like a mistake."""
-
-    order: CreateOrder
-    warnings: tuple[str, ...]
-
-
 class OptionChecks:
     """The first half of a creation, and of a plan."""
 
@@ -62,7 +54,7 @@ class OptionChecks:
 
     async def check(
         self, application: Application, group: DeploymentGroup, options: DeploymentOptions, request_key: str
-    ) -> CheckedOptions:
+    ) -> CreateOrder:
         """All the rest, in the order of CP-227: raises the first mistake, Invalid or NotFound."""
         config = await self._configurations.get(options.config_name or group.config_name)
         group_settings.check_platform(config, application)
@@ -71,11 +63,10 @@ class OptionChecks:
                 "InvalidDeploymentConfigNameException", f"configuration {config.name!r} has no minimum"
             )
         revision = check_location(options.revision)
-        warnings = await self._inspect(revision)
         names.check_description(options.description)
         rollback = group.auto_rollback if options.auto_rollback is None else options.auto_rollback
         group_settings.check_auto_rollback(rollback)
-        order = CreateOrder(
+        return CreateOrder(
             group=group,
             config_name=config.name,
             minimum=config.minimum,
@@ -88,9 +79,9 @@ class OptionChecks:
             update_outdated_instances_only=options.update_outdated_instances_only,
             request_key=request_key,
         )
-        return CheckedOptions(order=order, warnings=warnings)
 
-    async def _inspect(self, revision: RevisionLocation) -> tuple[str, ...]:
+    async def inspect(self, revision: RevisionLocation) -> tuple[str, ...]:
+        """Warnings about the archive itself; raises what the inspector refuses."""
         if isinstance(revision, BundleLocation):
             return tuple(await self._inspector.inspect(revision))
         if revision.sha256:

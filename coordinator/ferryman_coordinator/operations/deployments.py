@@ -97,18 +97,22 @@ class Deployments:
         application, group = await self._checks.scope(options)
         if request_key and (known := await self._known(group, options, request_key)) is not None:
             return CreatedDeployment(deployment_id=known)
-        checked = await self._checks.check(application, group, options, request_key)
-        deployment_id = await self._engine.create(checked.order)
-        return CreatedDeployment(deployment_id=deployment_id, warnings=checked.warnings)
+        order = await self._checks.check(application, group, options, request_key)
+        warnings = await self._checks.inspect(order.revision)
+        deployment_id = await self._engine.create(order)
+        return CreatedDeployment(deployment_id=deployment_id, warnings=warnings)
 
     async def plan(self, options: DeploymentOptions) -> PlannedDeployment:
-        """What `create` would do now, and why; changes nothing (CP-422). Raises what `create` raises."""
+        """What `create` would do now, and why; changes nothing (CP-422).
+
+        Raises what `create` raises, but the archive need not be there yet: it is not looked at.
+        """
         application, group = await self._checks.scope(options)
-        checked = await self._checks.check(application, group, options, "")
+        order = await self._checks.check(application, group, options, "")
         await self._engine.check(group)
         async with self._store.reading() as connection:
             good = await last_good(connection, group)
-            spec = snapshot(checked.order, _PLANNED, good, self._engine.settings)
+            spec = snapshot(order, _PLANNED, good, self._engine.settings)
             members = await members_for(connection, group, spec)
         planned = planning.plan(spec, members)
         return PlannedDeployment(
@@ -116,7 +120,7 @@ class Deployments:
             config_name=spec.config_name,
             revision=spec.revision,
             connected=self._links.connected(),
-            warnings=(*checked.warnings, *planned.warnings),
+            warnings=tuple(planned.warnings),
         )
 
     async def stop(self, deployment_id: str, by: str, auto_rollback: bool | None = None) -> StopAnswer:

@@ -1,0 +1,181 @@
+"""The `ferryman` command against a real fleet: what people type and read, and the exit codes of scripts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleet import COMMANDS, Fleet, write_bundle
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path_factory.mktemp("c"), agents=3)
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+def source(tmp_path: Path, **hooks: str) -> str:
+    write_bundle(tmp_path / "bundle", hooks, {"file": tmp_path.name})
+    return str(tmp_path / "bundle")
+
+
+def deploy(fleet: Fleet, bundle: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return fleet.cli("deploy", "--application", "app", "--group", "all", "--source", bundle, *options)
+
+
+def newest(fleet: Fleet) -> dict[str, object]:
+    """Returns the newest deployment, nothing before the first."""
+    listed = fleet.cli("deployment", "list", "--application", "app", "--group", "all", "--json")
+    found: list[dict[str, object]] = json.loads(listed.stdout)
+    return found[0] if found else {}
+
+
+def test_deploy_waits_and_tells_what_happened(trio: Fleet, tmp_path: Path) -> None:
+    done = deploy(trio, source(tmp_path), "--config", "CodeDeployDefault.AllAtOnce")
+    assert done.returncode == 0, done.stderr
+    assert "Succeeded: 3 succeeded" in done.stdout
+    for agent in trio.agents:
+        assert f"{agent.name}  ValidateService  Succeeded" in done.stdout
+    assert newest(trio)["status"] == "Succeeded"
+
+
+@pytest.mark.req("CP-109", "AG-456")
+def test_failed_deployment_exits_1_and_shows_the_end_of_the_log(trio: Fleet, tmp_path: Path) -> None:
+    bundle = source(tmp_path, AfterInstall='echo "port 80 is taken" >&2; exit 7')
+    done = deploy(trio, bundle, "--config", "CodeDeployDefault.OneAtATime")
+    assert done.returncode == 1
+    assert "AfterInstall hooks/AfterInstall: ScriptFailed" in done.stdout
+    assert "port 80 is taken" in done.stdout
+    deployment_id = str(newest(trio)["deploymentId"])
+    assert "port 80 is taken" in trio.cli("deployment", "logs", deployment_id).stdout
+    shown = json.loads(trio.cli("deployment", "show", deployment_id, "--json").stdout)
+    assert shown["deployment"]["error"]["code"] == "HEALTH_CONSTRAINTS"
+    assert trio.cli("deployment", "watch", deployment_id).returncode == 1
+
+
+@pytest.mark.req("CP-010")
+def test_plan_tells_the_order_and_starts_nothing(trio: Fleet, tmp_path: Path) -> None:
+    before = newest(trio)
+    planned = deploy(trio, source(tmp_path), "--plan", "--json", "--config", "CodeDeployDefault.OneAtATime")
+    assert planned.returncode == 0, planned.stderr
+    plan = json.loads(planned.stdout)
+    assert (plan["countedInstances"], plan["minimumHealthy"], plan["concurrency"]) == (3, 2, 1)
+    assert sorted(target["wave"] for target in plan["targets"]) == [1, 2, 3]
+    assert all(target["isConnected"] and target["reason"] for target in plan["targets"])
+    assert newest(trio) == before
+
+
+def test_plan_of_the_impossible_says_so_and_exits_1(trio: Fleet, tmp_path: Path) -> None:
+    assert trio.cli("config", "create", "Too.Many", "--min-healthy", "3").returncode == 0
+    planned = deploy(trio, source(tmp_path), "--plan", "--config", "Too.Many")
+    assert planned.returncode == 1
+    assert "HEALTH_CONSTRAINTS_INVALID" in planned.stderr
+
+
+def test_stopped_deployment_exits_3(trio: Fleet, tmp_path: Path) -> None:
+    bundle = source(tmp_path, BeforeInstall="sleep 2")
+    started = deploy(trio, bundle, "--config", "CodeDeployDefault.OneAtATime", "--no-wait")
+    assert started.returncode == 0, started.stderr
+    deployment_id = str(newest(trio)["deploymentId"])
+    trio.wait_until(lambda: bool(trio.hook_runs(deployment_id)), "a hook to run")
+    assert trio.cli("deployment", "stop", deployment_id).returncode == 0
+    assert trio.cli("deployment", "watch", deployment_id).returncode == 3
+    again = trio.cli("deployment", "stop", deployment_id)
+    assert again.returncode == 5
+    assert deployment_id in again.stderr
+
+
+@pytest.mark.req("AG-457", "AG-458")
+def test_logs_follow_what_hooks_print_now(trio: Fleet, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    bundle = source(
+        tmp_path,
+        BeforeInstall=f'while [ ! -e {gate} ]; do echo "waiting"; sleep 0.1; done; echo "hello from a hook"',
+    )
+    deploy(trio, bundle, "--config", "CodeDeployDefault.AllAtOnce", "--no-wait")
+    deployment_id = str(newest(trio)["deploymentId"])
+    profile = trio.coordinator.profile
+    environ = {
+        "FERRYMAN_COORDINATOR": profile.coordinator,
+        "FERRYMAN_CA": profile.ca_file,
+        "FERRYMAN_TOKEN": profile.token(),
+    }
+    command = [str(COMMANDS / "ferryman"), "deployment", "logs", "-f", deployment_id]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        # The first line shows that it follows; what is printed from now on must come.
+        assert "waiting" in following.stdout.readline()
+        gate.touch()
+        printed = following.stdout.read()
+        assert following.wait(60) == 0
+    for agent in trio.agents:
+        assert f"{agent.name} BeforeInstall hooks/BeforeInstall hello from a hook" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments, code, text",
+    [
+        (("application", "show", "ghost"), 5, "ghost"),
+        (("group", "show", "ghost", "--application", "app"), 5, "ghost"),
+        (("config", "show", "Ghost"), 5, "Ghost"),
+        (("instance", "show", "ghost"), 5, "ghost"),
+        (("revision", "show", "deadbeef", "--application", "app"), 5, "deadbeef"),
+        (("deployment", "show", "d-GHOST0000"), 5, "d-GHOST0000"),
+        (("application", "create", "a b"), 2, "a b"),
+        (("application", "create", "x" * 101), 2, "100"),
+        (("application", "create", "app"), 5, "app"),
+        (("config", "create", "Mine", "--min-healthy", "100%"), 2, "100"),
+        (("config", "delete", "CodeDeployDefault.AllAtOnce"), 5, "CodeDeployDefault.AllAtOnce"),
+        (("deploy", "-a", "app", "-g", "ghost", "-r", "file:///a.tgz"), 5, "ghost"),
+        (("deploy", "-a", "app", "-g", "all", "-r", "file:///a.tgz", "--config", "Ghost"), 5, "Ghost"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_promised_exit_code(
+    trio: Fleet, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    done = trio.cli(*arguments)
+    assert done.returncode == code, done.stderr
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_token_and_missing_coordinator_have_their_own_exit_codes(trio: Fleet) -> None:
+    denied = trio.cli("application", "list", FERRYMAN_TOKEN="wrong")
+    assert denied.returncode == 4
+    away = trio.cli("application", "list", FERRYMAN_COORDINATOR="127.0.0.1:1")
+    assert away.returncode == 6
+    assert "127.0.0.1:1" in away.stderr
+
+
+def test_bundle_with_a_broken_appspec_is_refused_before_anything_is_sent(trio: Fleet, tmp_path: Path) -> None:
+    bundle = Path(source(tmp_path))
+    (bundle / "appspec.yml").write_text("version: 0.0\nos: linux\nhooks:\n  AfterInstal: []\n")
+    before = newest(trio)
+    done = deploy(trio, str(bundle))
+    assert done.returncode == 2
+    assert "appspec.yml:4:3" in done.stderr
+    assert newest(trio) == before
+
+
+def test_waiting_can_end_before_the_deployment_does(trio: Fleet, tmp_path: Path) -> None:
+    done = deploy(
+        trio,
+        source(tmp_path, BeforeInstall="sleep 2"),
+        "--config",
+        "CodeDeployDefault.AllAtOnce",
+        "--timeout",
+        "0.3",
+    )
+    assert done.returncode == 7
+    deployment_id = str(newest(trio)["deploymentId"])
+    assert trio.cli("deployment", "watch", deployment_id).returncode == 0
