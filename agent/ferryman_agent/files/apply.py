@@ -21,7 +21,8 @@ from ferryman_agent.files.access import differs, set_attributes, set_link_owner
 from ferryman_agent.files.cleanup import JournalWriter
 from ferryman_agent.files.siblings import Siblings
 from ferryman_agent.files.staging import stage
-from ferryman_agent.files.tree import FILE_FLAGS, FOLDER_FLAGS, Folders
+from ferryman_agent.files.survey import Archive
+from ferryman_agent.files.tree import FILE_FLAGS, FOLDER_FLAGS, Folders, remove_tree
 
 CHUNK = 512
 """Files that are journaled, and forced to disk, together before they are swapped in."""
@@ -43,7 +44,7 @@ class Application:
     def __init__(
         self,
         plan: InstallPlan,
-        archive: Folders,
+        archive: Archive,
         host: Folders,
         siblings: Siblings,
         journal: JournalWriter,
@@ -125,8 +126,7 @@ class Application:
         old = self._siblings.old(name)
         self._host.forget(place[1:])
         folder, name = self._host.parent(place[1:])
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(old, dir_fd=folder)
+        remove_tree(folder, old)
         os.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
         parent = place[1:].rpartition("/")[0]
         self._moved[place] = f"/{parent}/{old}" if parent else f"/{old}"
@@ -219,6 +219,9 @@ class Application:
         def back() -> None:
             own = self._host.folder(parent)
             os.rename(old, name, src_dir_fd=own, dst_dir_fd=own)
+            # Where both are names of one file, a rename is defined to do nothing.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(old, dir_fd=own)
 
         self._undo.append(back)
         os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -10,7 +10,7 @@ from ferryman_agent.core.messages import GroupId
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.cleanup import read_journal
 from ferryman_agent.files.layout import Layout
-from ferryman_agent.files.records import read_copies
+from ferryman_agent.files.records import read_destinations
 
 SHOWN_CONFLICTS = 50
 SHOWN_MISTAKES = 20
@@ -47,7 +47,8 @@ def _conflicts(conflicts: tuple[Conflict, ...], owners: Mapping[str, str]) -> st
 def _owners(layout: Layout, group_id: GroupId) -> dict[str, str]:
     """Returns who put files on this host, as far as the agent knows."""
     owners = dict.fromkeys(
-        read_copies(layout.install_json(group_id)), "from an earlier deployment of this deployment group"
+        read_destinations(layout.install_json(group_id)),
+        "from an earlier deployment of this deployment group",
     )
     for other, path in layout.journals().items():
         if other == group_id:

@@ -1,7 +1,7 @@
 """Digests of files, remembered with what `stat` said, so that an unchanged file need not be read again.
 
-As git's index does: a digest counts only while inode, size and both times are the same, and is forgotten when the file
-was changed so shortly before the record that the clock could not tell.
+As git's index does: a digest counts only while inode, size and both times are the same, and not when the file was
+changed so shortly before the record that the clock could not tell.
 """
 
 from __future__ import annotations
@@ -76,13 +76,12 @@ class Digests:
     def load(cls, path: Path) -> Digests:
         """Reads a record; an empty one where there is none or it cannot be used: it only saves work (V2-288)."""
         try:
-            decoded = _decoder.decode(path.read_bytes())
+            return cls({_from_text(row.path): row for row in _decoder.decode(path.read_bytes())})
         except FileNotFoundError:
             return cls()
         except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
             log.warning("digests.unusable", path=str(path), reason=str(problem))
             return cls()
-        return cls({_from_text(row.path): row for row in decoded})
 
     def known(self, path: str, status: os.stat_result) -> str | None:
         """Returns the digest of a file that is still as it was, else None."""
@@ -105,9 +104,16 @@ class Digests:
         return found
 
     def save(self, path: Path) -> None:
-        """Writes the record, without files that were changed just now. Raises OSError."""
+        """Writes the record. Raises OSError.
+
+        Of files that were changed just now it keeps what they were, and not that they still are it.
+        """
         newest = _clock_of(path) - _RACY_NS
-        write_atomic(path, _encoder.encode([row for row in self.rows.values() if row.changed_ns < newest]))
+        rows = [
+            row if row.changed_ns < newest else msgspec.structs.replace(row, changed_ns=0)
+            for row in self.rows.values()
+        ]
+        write_atomic(path, _encoder.encode(rows))
 
 
 def _clock_of(path: Path) -> int:

@@ -24,7 +24,7 @@ from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal, w
 from ferryman_agent.files.conflicts import SHOWN_CONFLICTS, describe_refusal
 from ferryman_agent.files.digests import Digests, mark_of
 from ferryman_agent.files.layout import PRIVATE_MODE, STATE_FILE_MODE, DeploymentDir, Layout
-from ferryman_agent.files.records import read_copies, write_instructions
+from ferryman_agent.files.records import read_destinations, write_instructions
 from ferryman_agent.files.removal import Removed, remove_obsolete
 from ferryman_agent.files.room import is_disk_full, out_of_room, require_room
 from ferryman_agent.files.siblings import Siblings, remove_siblings
@@ -127,15 +127,17 @@ class _Install:
         require_room(plan)
         self._begin(plan)
         application = self._apply(plan, archive, host, siblings, journal)
-        removed = remove_obsolete(host, plan.obsolete, application.place_now)
-        problems = application.remove_leftovers()
-        self._record(plan, application, archive, view, journal, removed)
+        try:
+            removed, problems = self._finish(plan, application, archive, view, journal, host)
+        except OSError as problem:
+            message = (
+                f"The new files are in their places, but the deployment failed because of: {said(problem)}"
+            )
+            raise InstallError("INSTALL_UNFINISHED", message) from problem
         if removed.problems:
             shown = "; ".join(removed.problems[:SHOWN_CONFLICTS])
-            raise InstallError(
-                "INSTALL_CLEANUP", f"The deployment failed because old files could not be removed: {shown}"
-            )
-        self._layout.set_last_successful(self._group, self._directory.path)
+            message = f"The deployment failed because old files could not be removed: {shown}"
+            raise InstallError("INSTALL_CLEANUP", message)
         applied = application.applied
         log.info("install.done", written=applied.written, kept=applied.kept, removed=removed.count)
         warnings = (*remarks, *journal.warnings, *plan.warnings, *view.remarks, *problems)
@@ -147,6 +149,26 @@ class _Install:
             retained=plan.retained,
             warnings=tuple(dict.fromkeys(warnings)),
         )
+
+    def _finish(
+        self,
+        plan: InstallPlan,
+        application: Application,
+        archive: Archive,
+        view: _View,
+        journal: Journal,
+        host: Folders,
+    ) -> tuple[Removed, list[str]]:
+        """Removes what is no longer wanted, and records what is ours now. From here on there is no way back."""
+        removed = remove_obsolete(host, plan.obsolete, application.place_now)
+        problems = application.remove_leftovers()
+        self._record(plan, application, archive, view, journal, removed)
+        if not (problems or removed.problems):
+            # Otherwise the next install looks for what is left.
+            self._layout.install_mark(self._group).unlink(missing_ok=True)
+        if not removed.problems:
+            self._layout.set_last_successful(self._group, self._directory.path)
+        return removed, problems
 
     def _appspec(self, archive: Archive) -> tuple[AppSpec, list[str]]:
         wanted = self._deployment.app_spec_file_name
@@ -202,12 +224,12 @@ class _Install:
         journal = read_journal(path)
         if not mark.exists():
             return journal
-        copies = read_copies(self._layout.install_json(self._group))
-        never_made = frozenset(remove_siblings(host, copies, siblings))
+        attempted = read_destinations(self._layout.install_json(self._group))
+        never_made = frozenset(remove_siblings(host, attempted, siblings))
         paths = tuple(one for one in journal.paths if one not in never_made)
         write_journal(path, Journal(paths, journal.contexts))
         mark.unlink()
-        note = f"an install of deployment group {self._group} had been interrupted"
+        note = f"the last install of deployment group {self._group} had not come to its end"
         return Journal(paths, journal.contexts, (*journal.warnings, note))
 
     def _begin(self, plan: InstallPlan) -> None:
@@ -232,7 +254,7 @@ class _Install:
         writer = JournalWriter(path)
         try:
             known = frozenset(journal.paths)
-            application = Application(plan, archive.folders, host, siblings, writer, known)
+            application = Application(plan, archive, host, siblings, writer, known)
             application.run()
         except InstallError as problem:
             if problem.detail_code != "INSTALL_NOT_RESTORED":
@@ -278,7 +300,6 @@ class _Install:
                 digests.remember(file.path, mark_of(os.lstat(file.path)), known)
         with contextlib.suppress(OSError):
             digests.save(self._layout.installed_digests(self._group))
-        self._layout.install_mark(self._group).unlink(missing_ok=True)
 
 
 class _View(NamedTuple):

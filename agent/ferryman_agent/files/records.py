@@ -28,13 +28,15 @@ def write_instructions(
     write_atomic(path, json.dumps(content).encode("ascii"), STATE_FILE_MODE)
 
 
-def read_copies(path: Path) -> tuple[str, ...]:
-    """Returns the destinations of the latest attempt; nothing where that cannot be known (V2-288)."""
+def read_destinations(path: Path) -> tuple[str, ...]:
+    """Returns what the latest attempt was to make; nothing where that cannot be known (V2-288)."""
     try:
         content = json.loads(path.read_bytes())
         rows = content["instructions"]
-        found = [row["destination"] for row in rows if row["type"] == "copy"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = [
+            row.get("destination") or row.get("directory") for row in rows if row["type"] in ("copy", "mkdir")
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
     return tuple(
         path for path in found if isinstance(path, str) and path.startswith("/") and "\0" not in path

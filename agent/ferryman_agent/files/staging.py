@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 
 from ferryman.appspec import EntryKind
 from ferryman_agent.core.install_facts import PlannedFile
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.access import set_attributes, set_link_owner
-from ferryman_agent.files.tree import FILE_FLAGS, Folders
+from ferryman_agent.files.survey import Archive
+from ferryman_agent.files.tree import FILE_FLAGS
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _SMALL = 256 * 1024
@@ -19,7 +21,7 @@ _NO_FAST_PATH = frozenset(
 )
 
 
-def stage(archive: Folders, folder: int, name: str, file: PlannedFile) -> None:
+def stage(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
     """Makes `name` in an open folder a copy of a file or link of the archive. Raises OSError, InstallError."""
     try:
         _make(archive, folder, name, file)
@@ -29,17 +31,17 @@ def stage(archive: Folders, folder: int, name: str, file: PlannedFile) -> None:
         _make(archive, folder, name, file)
 
 
-def _make(archive: Folders, folder: int, name: str, file: PlannedFile) -> None:
+def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
     if file.kind is EntryKind.LINK:
         os.symlink(file.target, name, dir_fd=folder)
         set_link_owner(folder, name, file.attributes)
         return
-    source_folder, source_name = archive.parent(file.source)
+    source_folder, source_name = archive.folders.parent(file.source)
     source = os.open(source_name, FILE_FLAGS, dir_fd=source_folder)
     try:
         target = os.open(name, _CREATE, 0o600, dir_fd=folder)
         try:
-            copied = _copy(source, target)
+            copied = _copy(source, target, archive, file.source)
             if copied != file.size:
                 message = f"cannot install {file.path}: its file in the archive changed during the install"
                 raise InstallError("INSTALL_ARCHIVE_CHANGED", message)
@@ -54,12 +56,17 @@ def _make(archive: Folders, folder: int, name: str, file: PlannedFile) -> None:
         os.close(source)
 
 
-def _copy(source: int, target: int) -> int:
-    """Copies all of an open file and returns how much that was; by the kernel where that can share or skip work."""
+def _copy(source: int, target: int, archive: Archive, path: str) -> int:
+    """Copies all of an open file and returns how much that was; by the kernel where that can share or skip work.
+
+    Takes note of the digest of a small one: its bytes are at hand anyway.
+    """
     first = os.read(source, _SMALL)
     _write(target, first)
     copied = len(first)
     if copied < _SMALL:
+        if archive.known_digest(path) is None:
+            archive.note_digest(path, hashlib.sha256(first).hexdigest())
         return copied
     try:
         while count := os.copy_file_range(source, target, _STEP):

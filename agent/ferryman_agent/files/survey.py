@@ -28,6 +28,7 @@ class Archive:
         """Reads the whole tree; `digests` are those of the unpacking. Raises OSError."""
         self.folders = folders
         self._digests = digests
+        self._computed: dict[str, str] = {}
         self._statuses: dict[str, os.stat_result] = {}
         self.facts: dict[str, ArchiveFact] = {}
         root = folders.look("")
@@ -50,12 +51,18 @@ class Archive:
 
     def digest(self, path: str) -> str:
         """Returns the SHA-256 of a file: the remembered one if it was not touched since. Raises OSError."""
-        known = self._digests.known(path, self._statuses[path])
-        return known or sha256_at(self.folders, path)
+        found = self.known_digest(path)
+        if found is None:
+            found = self._computed[path] = sha256_at(self.folders, path)
+        return found
 
     def known_digest(self, path: str) -> str | None:
-        """Returns the remembered digest of an untouched file."""
-        return self._digests.known(path, self._statuses[path])
+        """Returns the digest of a file as far as it is known without reading the file."""
+        return self._digests.known(path, self._statuses[path]) or self._computed.get(path)
+
+    def note_digest(self, path: str, digest: str) -> None:
+        """Takes note of a digest that somebody else had reason to compute."""
+        self._computed[path] = digest
 
 
 def sha256_at(folders: Folders, path: str) -> str:
