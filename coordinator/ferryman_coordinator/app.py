@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -25,11 +21,10 @@ from ferryman_coordinator.bundles.storage import BundleStorage
 from ferryman_coordinator.bundles.urls import BundleUrls
 from ferryman_coordinator.clock import SystemClock
 from ferryman_coordinator.config import Address, Config
-from ferryman_coordinator.core.model import Instant, Timers
-from ferryman_coordinator.data_dir import DataDirectory, database_url
+from ferryman_coordinator.core.model import Timers
+from ferryman_coordinator.data_dir import DataDirectory
 from ferryman_coordinator.engine.engine import Engine
 from ferryman_coordinator.engine.settings import EngineSettings
-from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.http.app import make_app
 from ferryman_coordinator.http.bundles import BundleDoor
 from ferryman_coordinator.http.server import HttpServer
@@ -55,11 +50,6 @@ from ferryman_coordinator.store.store import Store
 
 log = structlog.get_logger(__name__)
 
-_RENEWAL_CHECK_MS = 10 * 60_000
-_GRACE_S = 10.0
-"""How long calls that run may take to their end when the coordinator ends."""
-_DRAIN_S = 2.0
-"""How long agents have to hear that they shall come back later."""
 _HOUR_MS = 3_600_000
 
 
@@ -74,93 +64,42 @@ class Ready:
     ca_fingerprint: str
 
 
-class Coordinator:
-    """All objects of one process. `open` makes it, `run` is its life."""
+class App:
+    """Everything that a coordinator is made of; `process.py` lets it live."""
 
     def __init__(self, config: Config, directory: DataDirectory, store: Store) -> None:
         """Raises SetupError."""
+        self.is_ready = False
+        self.clock = SystemClock()
         self._config = config
         self._directory = directory
         self._store = store
-        self._clock = SystemClock()
-        self._is_ready = False
         self._ready: Ready | None = None
-        ids, now = Ids(), self._clock.now()
-        self._access_tokens = AccessTokens(store, self._clock, ids)
+        ids, now = Ids(), self.clock.now()
+        self.access_tokens = AccessTokens(store, self.clock, ids)
         self._authority = Authority.open(directory.authority, now, config.certificates.ca_lifetime)
         write_file(directory.ca_certificate, self._authority.certificate_pem, READABLE)
-        self._certificate = self._server_certificate()
-        self._certificate.renew_if_due(now)
-        self._bundles = BundleStorage(directory.bundles, store, self._clock, config.bundles.size_limit)
+        self.certificate = self._server_certificate()
+        self.certificate.renew_if_due(now)
+        self._bundles = BundleStorage(directory.bundles, store, self.clock, config.bundles.size_limit)
         self._bundles.prepare()
         urls = BundleUrls.open(directory.url_key, config.bundles.url_lifetime)
-        self._links = Links(self._clock, StoredSeen(store), _link_settings(config))
-        self._engine = Engine(store, self._links, self._clock, ids, urls, _engine_settings(config))
-        self._history = History(store, self._clock, config.history.keep)
+        self.links = Links(self.clock, StoredSeen(store), _link_settings(config))
+        self.engine = Engine(store, self.links, self.clock, ids, urls, _engine_settings(config))
+        self.history = History(store, self.clock, config.history.keep)
         self._metrics = Metrics()
         self._observe()
-        self._grpc = self._make_grpc(ids)
-        door = BundleDoor(self._bundles, urls, self._clock)
+        self.grpc = self._make_grpc(ids)
+        door = BundleDoor(self._bundles, urls, self.clock)
         checks = {"database": self._database_answers, "engine": self._engine_is_ready}
         app = make_app(door.get, checks, self._metrics.exposition)
-        self._http = HttpServer(app, self._certificate.certificate_path, self._certificate.key_path)
+        self.http = HttpServer(app, self.certificate.certificate_path, self.certificate.key_path)
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, config: Config) -> AsyncIterator[Coordinator]:
-        """Opens the data directory and everything in it; closes it in the end. Raises SetupError."""
-        directory = DataDirectory(Path(config.data_dir))
-        directory.make()
-        # First, since it locks the directory: a second coordinator must not touch anything in it.
-        store = await Store.open(database_url(config, directory))
-        try:
-            yield cls(config, directory, store)
-        finally:
-            await store.close()
-
-    async def run(self, announce: Callable[[Ready], None], stop: asyncio.Event) -> None:
-        """Opens the doors, says so, and closes them again after `stop`. Raises SetupError when a door cannot open."""
-        await self._access_tokens.ensure_admin(self._directory.keep_admin_token)
-        ready = self._listen()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                background = [
-                    tasks.create_task(self._links.run()),
-                    tasks.create_task(self._engine.run()),
-                    tasks.create_task(self._renew_certificate()),
-                    tasks.create_task(self._history.run()),
-                ]
-                await self._engine.ready()
-                await self._grpc.start()
-                http = tasks.create_task(self._http.run())
-                await self._grpc.is_ready()
-                self._is_ready = True
-                announce(ready)
-                log.info(
-                    "coordinator.ready", grpc=str(ready.grpc), agents=str(ready.agents), http=ready.http_url
-                )
-                await stop.wait()
-                await self._end(background, http)
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from several
-
-    async def _end(self, background: Iterable[asyncio.Task[None]], http: asyncio.Task[None]) -> None:
-        """Agents first: they hear that they shall come back, and everything that they reported is stored."""
-        log.info("coordinator.ending")
-        self._is_ready = False
-        self._http.stop()
-        self._links.drain(self._config.agents.drain_within, "the coordinator ends")
-        await self._grpc.stop(_DRAIN_S, _GRACE_S)
-        await http
-        for task in background:
-            task.cancel()
-        await asyncio.wait(background)
-        log.info("coordinator.ended")
-
-    def _listen(self) -> Ready:
+    def listen(self) -> Ready:
+        """Opens every port. Raises SetupError."""
         listen = self._config.listen
-        grpc, agents = self._grpc.listen(listen.grpc, listen.for_agents)
-        http = self._http.listen(listen.http)
+        grpc, agents = self.grpc.listen(listen.grpc, listen.for_agents)
+        http = self.http.listen(listen.http)
         if http.is_loopback and not agents.is_loopback and not self._config.public.http_url:
             log.warning(
                 "listen.bundles_out_of_reach",
@@ -171,26 +110,26 @@ class Coordinator:
         self._ready = Ready(
             grpc=grpc,
             agents=agents,
-            http_url=f"{self._http.scheme}://{http}",
+            http_url=f"{self.http.scheme}://{http}",
             data_dir=str(self._directory.root),
             ca_fingerprint=f"sha256:{self._authority.fingerprint}",
         )
         return self._ready
 
     def _make_grpc(self, ids: Ids) -> GrpcServer:
-        store, clock, limits = self._store, self._clock, self._config.limits
+        store, clock, limits = self._store, self.clock, self._config.limits
         failures = FailureLimiter(self._config.access.failures_per_minute)
         join_tokens = JoinTokens(store, clock, ids, limits, self._authority.fingerprint)
         enrolment = Enrolment(store, clock, ids, limits, join_tokens, Account())
-        applications = Applications(store, clock, ids, limits, self._engine)
+        applications = Applications(store, clock, ids, limits, self.engine)
         configurations = Configurations(store, clock, ids, limits, self._config.deployments.run_cap)
-        groups = Groups(store, clock, ids, limits, applications, configurations, self._engine)
+        groups = Groups(store, clock, ids, limits, applications, configurations, self.engine)
         inspector = BundleInspector(self._bundles)
         revisions = Revisions(store, clock, applications, inspector)
         deployments = Deployments(
-            store, self._engine, self._links, applications, groups, configurations, inspector
+            store, self.engine, self.links, applications, groups, configurations, inspector
         )
-        instances = Instances(store, clock, limits, self._engine)
+        instances = Instances(store, clock, limits, self.engine)
         inventory = InventoryOperations(
             applications=applications,
             groups=groups,
@@ -201,8 +140,8 @@ class Coordinator:
         agents = AgentServicer(
             enrolment=enrolment,
             authority=self._authority,
-            links=self._links,
-            events=self._engine,
+            links=self.links,
+            events=self.engine,
             failures=failures,
             clock=clock,
             settings=self._agents_settings,
@@ -210,12 +149,12 @@ class Coordinator:
         services = [
             agents.register,
             DeploymentServicer(deployments).register,
-            InventoryServicer(inventory, self._links).register,
+            InventoryServicer(inventory, self.links).register,
             BundleServicer(self._bundles).register,
             TokenServicer(join_tokens).register,
         ]
-        gate = Gate(Authenticator(self._access_tokens, enrolment, failures, clock), self._metrics)
-        return GrpcServer(gate, services, lambda: self._certificate.current, self._authority.certificate_pem)
+        gate = Gate(Authenticator(self.access_tokens, enrolment, failures, clock), self._metrics)
+        return GrpcServer(gate, services, lambda: self.certificate.current, self._authority.certificate_pem)
 
     def _server_certificate(self) -> ServerCertificate:
         listen = self._config.listen
@@ -226,20 +165,6 @@ class Coordinator:
             server_names(self._config.public.names, hosts),
             self._config.certificates.server_lifetime,
         )
-
-    async def _renew_certificate(self) -> None:
-        while True:
-            await self._clock.sleep_until(Instant(self._clock.now() + _RENEWAL_CHECK_MS))
-            try:
-                if self._certificate.renew_if_due(self._clock.now()):
-                    self._http.take_certificate()
-                    log.info(
-                        "certificate.renewed",
-                        expires=self._certificate.current.certificate.not_valid_after_utc,
-                    )
-            except SetupError as error:
-                # A full disk, for example: the present one is good for a while, and the next round tries again.
-                log.warning("certificate.not_renewed", error=str(error))
 
     def _agents_settings(self) -> AgentsSettings:
         if self._ready is None:
@@ -256,10 +181,10 @@ class Coordinator:
 
     def _observe(self) -> None:
         self._metrics.observe(
-            agents=lambda: len(self._links),
-            deployments=lambda: self._engine.count,
+            agents=lambda: len(self.links),
+            deployments=lambda: self.engine.count,
             store=self._store.statistics,
-            engine=self._engine.statistics,
+            engine=self.engine.statistics,
         )
 
     async def _database_answers(self) -> str:
@@ -268,7 +193,7 @@ class Coordinator:
         return ""
 
     async def _engine_is_ready(self) -> str:
-        return "" if self._is_ready else "is starting or ending"
+        return "" if self.is_ready else "is starting or ending"
 
 
 def _link_settings(config: Config) -> LinkSettings:
@@ -295,18 +220,3 @@ def _engine_settings(config: Config) -> EngineSettings:
         # An address that is sent must still be good for a while.
         description_lifetime_ms=min(_HOUR_MS, int(config.bundles.url_lifetime) // 2),
     )
-
-
-async def migrate_database(config: Config) -> str:
-    """Opens the database, which brings it to the schema of this version; returns that schema's name.
-
-    Raises SetupError.
-    """
-    directory = DataDirectory(Path(config.data_dir))
-    directory.make()
-    store = await Store.open(database_url(config, directory))
-    try:
-        async with store.reading() as connection:
-            return str(await connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
-    finally:
-        await store.close()

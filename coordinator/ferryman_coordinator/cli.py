@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import structlog
 import typer
 
 from ferryman_coordinator import __version__
@@ -100,7 +101,7 @@ def serve(
     settings = _load(config, flags)
 
     async def run() -> None:
-        from ferryman_coordinator.app import Coordinator
+        from ferryman_coordinator.process import Coordinator
         from ferryman_coordinator.signals import stop_on_signals
 
         stop = asyncio.Event()
@@ -117,7 +118,7 @@ def migrate(config: ConfigFile = None, data_dir: DataDir = None, database_url: D
     settings = _load(config, {"data_dir": data_dir, "database.url": database_url})
 
     async def run() -> None:
-        from ferryman_coordinator.app import migrate_database
+        from ferryman_coordinator.process import migrate_database
 
         schema = await migrate_database(settings)
         print(f"{PROGRAM} {__version__}: the database has schema {schema}")
@@ -154,6 +155,10 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             runner.run(work())
     except SetupError as error:
         _fail(error)
+    except Exception:
+        # As a line of the log, not as a bare traceback beside it.
+        structlog.get_logger(__name__).critical("coordinator.broken", exc_info=True)
+        raise typer.Exit(1) from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -28,8 +28,9 @@ from ferryman.v1 import (
     tokens_pb2,
     tokens_pb2_grpc,
 )
-from ferryman_coordinator.app import Coordinator, Ready
+from ferryman_coordinator.app import Ready
 from ferryman_coordinator.config import load
+from ferryman_coordinator.process import Coordinator
 
 Metadata = tuple[tuple[str, str], ...]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_coordinator.app import migrate_database
 from ferryman_coordinator.config import load
 from ferryman_coordinator.errors import SetupError
+from ferryman_coordinator.process import migrate_database
 from tests.support.coordinator import running_coordinator
 
 

@@ -1,0 +1,117 @@
+"""The life of a coordinator: from the lock on its data directory to the ready line, and in order to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+
+from ferryman_coordinator.app import App, Ready
+from ferryman_coordinator.config import Config
+from ferryman_coordinator.core.model import Instant
+from ferryman_coordinator.data_dir import DataDirectory, database_url
+from ferryman_coordinator.errors import SetupError
+from ferryman_coordinator.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+_RENEWAL_CHECK_MS = 10 * 60_000
+_GRACE_S = 10.0
+"""How long calls that run may take to their end when the coordinator ends."""
+_DRAIN_S = 2.0
+"""How long agents have to hear that they shall come back later."""
+
+
+class Coordinator:
+    """Made by `open`; `run` is its life."""
+
+    def __init__(self, config: Config, directory: DataDirectory, store: Store) -> None:
+        """Raises SetupError."""
+        self._config = config
+        self._directory = directory
+        self._app = App(config, directory, store)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: Config) -> AsyncIterator[Coordinator]:
+        """Opens the data directory and everything in it; closes it in the end. Raises SetupError."""
+        directory = DataDirectory(Path(config.data_dir))
+        directory.make()
+        # First, since it locks the directory: a second coordinator must not touch anything in it.
+        store = await Store.open(database_url(config, directory))
+        try:
+            yield cls(config, directory, store)
+        finally:
+            await store.close()
+
+    async def run(self, announce: Callable[[Ready], None], stop: asyncio.Event) -> None:
+        """Opens the doors, says so, and closes them again after `stop`. Raises SetupError when a door cannot open."""
+        await self._app.access_tokens.ensure_admin(self._directory.keep_admin_token)
+        ready = self._app.listen()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(self._app.links.run()),
+                    tasks.create_task(self._app.engine.run()),
+                    tasks.create_task(self._renew_certificate()),
+                    tasks.create_task(self._app.history.run()),
+                ]
+                await self._app.engine.ready()
+                await self._app.grpc.start()
+                http = tasks.create_task(self._app.http.run())
+                await self._app.grpc.is_ready()
+                self._app.is_ready = True
+                announce(ready)
+                log.info(
+                    "coordinator.ready", grpc=str(ready.grpc), agents=str(ready.agents), http=ready.http_url
+                )
+                await stop.wait()
+                await self._end(background, http)
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
+
+    async def _end(self, background: Iterable[asyncio.Task[None]], http: asyncio.Task[None]) -> None:
+        """Agents first: they hear that they shall come back, and everything that they reported is stored."""
+        log.info("coordinator.ending")
+        self._app.is_ready = False
+        self._app.http.stop()
+        self._app.links.drain(self._config.agents.drain_within, "the coordinator ends")
+        await self._app.grpc.stop(_DRAIN_S, _GRACE_S)
+        await http
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
+        log.info("coordinator.ended")
+
+    async def _renew_certificate(self) -> None:
+        while True:
+            await self._app.clock.sleep_until(Instant(self._app.clock.now() + _RENEWAL_CHECK_MS))
+            try:
+                if self._app.certificate.renew_if_due(self._app.clock.now()):
+                    self._app.http.take_certificate()
+                    log.info(
+                        "certificate.renewed",
+                        expires=self._app.certificate.current.certificate.not_valid_after_utc,
+                    )
+            except SetupError as error:
+                # A full disk, for example: the present one is good for a while, and the next round tries again.
+                log.warning("certificate.not_renewed", error=str(error))
+
+
+async def migrate_database(config: Config) -> str:
+    """Opens the database, which brings it to the schema of this version; returns that schema's name.
+
+    Raises SetupError.
+    """
+    directory = DataDirectory(Path(config.data_dir))
+    directory.make()
+    store = await Store.open(database_url(config, directory))
+    try:
+        async with store.reading() as connection:
+            return str(await connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+    finally:
+        await store.close()
