@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from ferryman_coordinator.store.store import Store
+from tests.support.databases import fresh_url, shared_postgres_url, store_url
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database."""
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("postgres_url")
-        return url
-    return f"sqlite+aiosqlite:///{tmp_path}/ferryman.db"
+__all__ = ["fresh_url", "shared_postgres_url", "store_url"]
 
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    """An open store on an empty database."""
+    """An open store without content."""
     store = await Store.open(store_url)
     yield store
     await store.close()

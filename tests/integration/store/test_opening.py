@@ -51,9 +51,9 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-async def test_migrations_make_the_schema_of_the_tables(store_url: str) -> None:
-    await (await Store.open(store_url)).close()
-    engine = create_async_engine(store_url)
+async def test_migrations_make_the_schema_of_the_tables(fresh_url: str) -> None:
+    await (await Store.open(fresh_url)).close()
+    engine = create_async_engine(fresh_url)
     async with engine.connect() as connection:
 
         def differences(sync: sa.Connection) -> list[object]:
@@ -76,19 +76,19 @@ async def test_what_was_stored_is_there_after_a_restart(store_url: str) -> None:
     await again.close()
 
 
-async def test_a_schema_from_a_newer_version_is_refused_with_the_way_out(store_url: str) -> None:
-    await (await Store.open(store_url)).close()
-    engine = create_async_engine(store_url)
+async def test_a_schema_from_a_newer_version_is_refused_with_the_way_out(fresh_url: str) -> None:
+    await (await Store.open(fresh_url)).close()
+    engine = create_async_engine(fresh_url)
     async with engine.begin() as connection:
         await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     await engine.dispose()
     with pytest.raises(
         SetupError, match=r"schema 9999, made by a newer Ferryman.* install that version again"
     ):
-        await Store.open(store_url)
+        await Store.open(fresh_url)
     # Nothing was changed, and nothing is still locked.
     with pytest.raises(SetupError, match="newer"):
-        await Store.open(store_url)
+        await Store.open(fresh_url)
 
 
 @pytest.mark.parametrize(
