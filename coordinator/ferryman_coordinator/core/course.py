@@ -1,4 +1,4 @@
-"""How one target goes along its path: its commands, its events, its timers (CP sections 11.2, 11.3, 12).
+"""How one target goes along its path: its lifecycle events and its timers (CP sections 11.2, 11.3, 12).
 
 Every method changes the target and adds to a Draft what is to be stored and sent; whether the target has ended is
 told by its status. Reports may come twice, late, or after others of the same command: what they prove is taken from
@@ -9,19 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ferryman_coordinator.core.commands import Commands
+from ferryman_coordinator.core.draft import Draft
 from ferryman_coordinator.core.invariant import InvariantBroken
 from ferryman_coordinator.core.lifecycle import Route, ignorable_failures
-from ferryman_coordinator.core.messages import (
-    CancelSegment,
-    Change,
-    Command,
-    Disposition,
-    EventChanged,
-    RunSegment,
-    TargetChanged,
-)
+from ferryman_coordinator.core.messages import Disposition
 from ferryman_coordinator.core.model import (
-    CommandId,
     CommandPhase,
     Diagnostics,
     EventRecord,
@@ -50,84 +43,16 @@ _LEFT_OUT = Diagnostics(
 )
 
 
-class Draft:
-    """What one call of the core asks for, while it is being put together."""
-
-    __slots__ = ("changes", "commands", "now")
-
-    def __init__(self, now: Instant) -> None:
-        self.now = now
-        self.changes: list[Change] = []
-        self.commands: list[Command] = []
-
-    def target(self, target: Target) -> None:
-        """Note a target as it is now (CP-248)."""
-        target.updated_at = self.now
-        self.changes.append(TargetChanged(record=target.record()))
-
-    def event(self, target: Target, record: EventRecord) -> None:
-        self.changes.append(EventChanged(instance_id=target.instance_id, record=record))
-
-
 class Course:
     """The rules of one deployment for each of its targets."""
 
     def __init__(self, spec: RolloutSpec) -> None:
-        self.route = Route(spec.path)
+        self._route = Route(spec.path)
         self._timers = spec.timers
         self._ignorable = frozenset(ignorable_failures(spec))
-        self._prefix = f"{spec.deployment_id}/"
+        self.commands = Commands(spec, self._route)
 
-    # Commands ---------------------------------------------------------------------------------------------------------
-
-    def command_id(self, target: Target) -> CommandId:
-        """Always the same for the same work, so that a repetition is recognised (D2)."""
-        return CommandId(f"{self._prefix}{target.instance_id}/{target.attempt}/{target.step}")
-
-    def is_current(self, target: Target, command_id: CommandId) -> bool:
-        """Whether a report is about the target's open command; False for a former, foreign or unreadable one.
-
-        Raises InvariantBroken for a command that the target has not been given yet.
-        """
-        if target.is_running and command_id == self.command_id(target):
-            return True
-        if target.status.is_terminal or not command_id.startswith(f"{self._prefix}{target.instance_id}/"):
-            return False
-        attempt, step = command_id.rsplit("/", 2)[1:]
-        if not (attempt.isdecimal() and step.isdecimal()):
-            return False
-        if target.is_running and (int(attempt), int(step)) < (target.attempt, target.step):
-            return False
-        raise InvariantBroken(f"{target.label} reports command {command_id}, which it was never given")
-
-    def outstanding(self, target: Target) -> tuple[Command, ...]:
-        """What its agent must be told now, again or for the first time.
-
-        Of a cancelled command only the cancellation: the agent may never have got the command itself, and must not
-        begin it then.
-        """
-        if target.phase is CommandPhase.NONE:
-            return ()
-        return (self._cancel_command(target) if target.is_cancelled else self._run_command(target),)
-
-    def _run_command(self, target: Target) -> RunSegment:
-        events = self.route.steps[target.step]
-        return RunSegment(
-            instance_id=target.instance_id,
-            command_id=self.command_id(target),
-            events=events,
-            ignorable_failures=tuple([name for name in events if name in self._ignorable]),
-        )
-
-    def _cancel_command(self, target: Target) -> CancelSegment:
-        reason = (
-            "the deployment has ended" if target.is_running else "the coordinator has given this instance up"
-        )
-        return CancelSegment(
-            instance_id=target.instance_id, command_id=self.command_id(target), reason=reason
-        )
-
-    # What the rollout decides -----------------------------------------------------------------------------------------
+    # What the deployment decides --------------------------------------------------------------------------------------
 
     def begin(self, target: Target, draft: Draft) -> None:
         """Its turn has come."""
@@ -150,7 +75,7 @@ class Course:
             # It was queued behind another command: from now on its agent only has to answer (CP-237).
             target.deadline = Instant(draft.now + self._timers.event_start_ms)
         draft.target(target)
-        draft.commands.append(self._cancel_command(target))
+        draft.commands.append(self.commands.cancel(target))
 
     def due(self, target: Target) -> Instant | None:
         """When `expire` is to be called unless something happens first.
@@ -205,7 +130,7 @@ class Course:
     def gone(self, target: Target, reason: str, draft: Draft) -> None:
         """It will not come back, whether its turn had come or not (CP-306)."""
         if target.status is TargetStatus.PENDING:
-            target.lifecycle_event = self.route.steps[0][0]
+            target.lifecycle_event = self._route.steps[0][0]
         message = f"instance {target.label} {reason}"
         self._fail(target, Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message=message), draft)
 
@@ -269,7 +194,7 @@ class Course:
         if not status.is_terminal:
             raise InvariantBroken(f"{target.label} reports that its command finished as {status}")
         if status is EventStatus.SUCCEEDED:
-            self._catch_up(target, len(self.route.steps[target.step]) - 1, draft)
+            self._catch_up(target, len(self._route.steps[target.step]) - 1, draft)
             self._succeed_unreported(target, draft)
             self._advance(target, draft)
         elif status is EventStatus.FAILED:
@@ -285,10 +210,10 @@ class Course:
 
     def _place(self, target: Target, name: str) -> int:
         """Where in the open command an event is."""
-        step, place = self.route.places.get(name, (-1, -1))
+        step, place = self._route.places.get(name, (-1, -1))
         if step != target.step:
             raise InvariantBroken(
-                f"{target.label} reports {name}, which is no part of command {self.command_id(target)}"
+                f"{target.label} reports {name}, which is no part of command {self.commands.id_of(target)}"
             )
         return place
 
@@ -297,12 +222,12 @@ class Course:
         target.phase = CommandPhase.OFFERED
         self._await(target, 0, draft)
         draft.target(target)
-        draft.commands.append(self._run_command(target))
+        draft.commands.append(self.commands.run(target))
 
     def _await(self, target: Target, place: int, draft: Draft) -> None:
         """The event at this place of the step is the next to start; its start timer runs from now."""
         target.place = place
-        target.lifecycle_event = self.route.steps[target.step][place]
+        target.lifecycle_event = self._route.steps[target.step][place]
         target.event_started_at = None
         target.failure = None
         target.deadline = Instant(draft.now + self._timers.event_start_ms)
@@ -347,7 +272,7 @@ class Course:
 
     def _advance(self, target: Target, draft: Draft) -> None:
         """The present event is over and does not stand in the way."""
-        steps = self.route.steps
+        steps = self._route.steps
         is_last_of_step = target.place + 1 == len(steps[target.step])
         if is_last_of_step and target.step + 1 == len(steps):
             self._end(target, TargetStatus.SUCCEEDED, draft)
@@ -381,10 +306,10 @@ class Course:
             target.is_cancelled = True
         self._end(target, TargetStatus.FAILED, draft, phase=left_with)
         if left_with is not CommandPhase.NONE:
-            draft.commands.append(self._cancel_command(target))
+            draft.commands.append(self.commands.cancel(target))
 
     def _skip_rest(self, target: Target, draft: Draft) -> None:
-        for name in self.route.rest(target.step, target.place):
+        for name in self._route.rest(target.step, target.place):
             self._skip_event(target, name, draft)
 
     def _skip_event(self, target: Target, name: str, draft: Draft) -> None:

@@ -120,14 +120,13 @@ def _groups(ended: Sequence[Target]) -> Iterable[str]:
     groups: dict[str, list[str]] = {}
     for target in ended[:_IDS_SHOWN]:
         failure = target.failure
-        kind = (
-            f"at {failure.lifecycle_event} with {failure.error_code}"
-            if failure
-            else "ended before their last event"
-        )
+        if failure is None:
+            kind = "Ended before their last event"
+        else:
+            kind = f"Failed at {failure.lifecycle_event} with {failure.error_code}"
         groups.setdefault(kind, []).append(target.instance_id)
     for kind, ids in groups.items():
-        yield f"Failed {kind}: {', '.join(ids)}."
+        yield f"{kind}: {', '.join(ids)}."
     if len(ended) > _IDS_SHOWN:
         yield f"Failed besides: {instances(len(ended) - _IDS_SHOWN)}."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from ferryman_coordinator.core.course import Course
 from ferryman_coordinator.core.deadlines import Deadlines
@@ -11,37 +11,33 @@ from ferryman_coordinator.core.invariant import InvariantBroken
 from ferryman_coordinator.core.model import (
     CommandPhase,
     DeploymentStatus,
-    InstanceId,
     RolloutRecord,
-    RolloutSpec,
     TargetStatus,
 )
+from ferryman_coordinator.core.planner import Planner
 from ferryman_coordinator.core.schedule import Schedule, Tally
 from ferryman_coordinator.core.target import Target
 
 
-def recount(
-    spec: RolloutSpec,
-    record: RolloutRecord,
-    schedule: Schedule,
-    course: Course,
-    deadlines: Deadlines,
-    running: Mapping[InstanceId, Target],
-    failed: Sequence[Target],
-) -> None:
+def recount(planner: Planner) -> None:
     """Raise InvariantBroken with every difference found."""
+    record, schedule = planner.record, planner.schedule
     wrong = [
         *_record_faults(record, schedule),
         *_tally_faults("the fleet", schedule.fleet, schedule.order),
         *_zone_faults(record, schedule),
-        *(fault for target in schedule.order for fault in _target_faults(target, course, deadlines)),
+        *(
+            fault
+            for target in schedule.order
+            for fault in _target_faults(target, planner.course, planner.deadlines)
+        ),
     ]
-    if set(running.values()) != {target for target in schedule.order if target.is_running}:
+    if list(planner.running.values()) != [target for target in schedule.order if target.is_running]:
         wrong.append("the targets in progress are not those that are kept as such")
-    if set(failed) != {target for target in schedule.order if target.status is TargetStatus.FAILED}:
+    if set(planner.failed) != {target for target in schedule.order if target.status is TargetStatus.FAILED}:
         wrong.append("the failed targets are not those that are kept as such")
     if wrong:
-        raise InvariantBroken(f"deployment {spec.deployment_id} does not add up", wrong)
+        raise InvariantBroken(f"deployment {planner.spec.deployment_id} does not add up", wrong)
 
 
 def _record_faults(record: RolloutRecord, schedule: Schedule) -> Iterable[str]:

@@ -164,6 +164,16 @@ def test_later_event_implies_that_the_earlier_ones_went_well(drive: Drive) -> No
     assert "was lost" in implied.diagnostics.message
 
 
+@pytest.mark.parametrize("status", [EventStatus.SUCCEEDED, EventStatus.FAILED])
+def test_later_end_implies_that_the_earlier_ones_went_well(drive: Drive, status: EventStatus) -> None:
+    drive.finish(ONE, "Install", status)
+
+    assert statuses(drive)[:4] == ["Succeeded"] * 3 + [status]
+    record = drive.event(ONE, "Install")
+    assert record is not None
+    assert record.started_at == record.ended_at == drive.now
+
+
 def test_end_of_the_command_implies_the_end_of_its_events(drive: Drive) -> None:
     drive.begin(ONE, "ApplicationStop")
     drive.segment(ONE)

@@ -124,6 +124,36 @@ def test_long_lists_and_texts_are_bounded() -> None:
     assert len(drive.message) < 2_500
 
 
+@pytest.mark.req("CP-284")
+def test_too_few_healthy_at_the_end() -> None:
+    """Instances that went away before their turn can leave too few even though the last target succeeded."""
+    drive = Drive(fleet_spec(count(2)), fleet(5))
+    first, second, third = drive.started
+    for one in drive.with_status(TargetStatus.PENDING):
+        drive.gone(one)
+    drive.fail(first)
+    drive.fail(second)
+    drive.succeed(third)
+
+    assert (drive.status, drive.code) == (DeploymentStatus.FAILED, "HEALTH_CONSTRAINTS")
+    assert (
+        "Too few instances are healthy at the end (counted N=5, minimum M=2, failed F=4, avail=1)"
+        in drive.message
+    )
+
+
+def test_ignored_failure_is_not_what_ended_a_stopped_target() -> None:
+    drive = Drive(fleet_spec(count(0), ignore_application_stop_failures=True), fleet(1))
+    one = drive.started[0]
+    drive.finish(one, "ApplicationStop", EventStatus.FAILED)
+    drive.stop()
+    drive.segment(one, EventStatus.SKIPPED)
+
+    assert drive.status is DeploymentStatus.STOPPED
+    assert "First failure" not in drive.message
+    assert f"Ended before their last event: {one}." in drive.message
+
+
 @pytest.mark.req("CP-239")
 def test_no_error_without_a_failure() -> None:
     drive = Drive(fleet_spec(count(0)), fleet(1))

@@ -11,11 +11,12 @@ from ferryman_coordinator.core.model import (
     DeploymentStatus,
     InstanceHealth,
     InstanceId,
+    MinimumHealthyHosts,
     RevisionHealth,
     TargetStatus,
     ZonalConfig,
 )
-from ferryman_coordinator.core.schedule import start_order
+from ferryman_coordinator.core.schedule import resolve_minimum, start_order
 from tests.support.rollouts import Drive, at_a_time, count, fleet, fleet_spec, member, percent
 
 UNHEALTHY, HEALTHY = InstanceHealth.UNHEALTHY, InstanceHealth.HEALTHY
@@ -78,11 +79,21 @@ def test_healthy_one_waits_until_it_can_be_spared() -> None:
     assert len(drive.started) == 3
 
 
-@pytest.mark.req("CP-287")
-def test_without_a_zonal_part_zones_do_not_matter() -> None:
-    drive = Drive(fleet_spec(count(0)), fleet(9, zones=("a", "b", "c")))
+@pytest.mark.req("CP-266", "CP-267", "CP-268")
+@pytest.mark.parametrize(
+    "minimum, counted, expected",
+    [(count(7), 10, 7), (count(7), 2, 7), (percent(50), 9, 5), (at_a_time(1), 10, 9), (at_a_time(3), 2, 0)],
+)
+def test_minimum_of_so_many(minimum: MinimumHealthyHosts, counted: int, expected: int) -> None:
+    assert resolve_minimum(minimum, counted) == expected
 
-    assert len(drive.in_progress) == 9
+
+@pytest.mark.req("CP-287", "CP-122")
+def test_without_a_zonal_part_zones_do_not_matter() -> None:
+    """Half at a time is half of the whole group."""
+    drive = Drive(fleet_spec(percent(50)), fleet(9, zones=("a", "b", "c")))
+
+    assert len(drive.in_progress) == 4
     assert drive.rollout.record.zones == ()
 
 
@@ -266,15 +277,23 @@ class TestOutdatedOnly:
 
     @pytest.mark.req("CP-302", "CP-291")
     def test_counts_in_each_zone_survive_a_restart(self) -> None:
-        members = [member(number, zone="ab"[number % 2], is_target=number < 4) for number in range(12)]
-        zonal = ZonalConfig(minimum_per_zone=count(4))
+        members = [member(number, zone="ab"[number % 2], is_target=number < 8) for number in range(12)]
+        zonal = ZonalConfig(minimum_per_zone=count(4), monitor_seconds=5)
         drive = Drive(fleet_spec(count(0), update_outdated_instances_only=True, zonal=zonal), members)
         assert drive.rollout.record.zone_counted == (6, 6)
-        assert len(drive.in_progress) == 2
+        while not drive.status.is_terminal:
+            assert len(drive.in_progress) <= 2, (
+                "4 of the 6 in a zone stay healthy, up-to-date ones among them"
+            )
+            drive.rollout = drive.kept.restore(drive.spec)
+            drive.rollout.check()
+            if drive.status is DeploymentStatus.BAKING:
+                drive.pass_time(5)
+            else:
+                drive.succeed(drive.in_progress[0])
 
-        restored = drive.kept.restore(drive.spec)
-        restored.check()
-        assert restored.wake_at == drive.rollout.wake_at
+        assert drive.rollout.record.zone == 1
+        assert len(drive.with_status(TargetStatus.SUCCEEDED)) == 8
 
 
 class TestAdmission:

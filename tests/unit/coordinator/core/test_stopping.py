@@ -106,7 +106,7 @@ def test_command_that_was_cancelled_before_it_began(drive: Drive) -> None:
     assert len(records) == 7
     drive.segment(second, EventStatus.SKIPPED)
     assert drive.status is DeploymentStatus.STOPPED
-    assert "ended before their last event" in drive.message
+    assert "Ended before their last event" in drive.message
 
 
 @pytest.mark.req("CP-236")

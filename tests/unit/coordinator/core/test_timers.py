@@ -242,6 +242,12 @@ class TestSilence:
         drive.after(299)
         assert drive.in_progress == [ONE]
 
+    def test_connection_that_was_never_missed(self, drive: Drive) -> None:
+        assert not drive.connected(ONE).changes
+        drive.silent(ONE)
+        assert drive.connected(ONE).changes
+        assert not drive.connected(ONE).changes
+
     def test_nobody_else_is_concerned(self) -> None:
         drive = Drive(fleet_spec(count(1)), fleet(3))
         (pending,) = drive.with_status(TargetStatus.PENDING)
