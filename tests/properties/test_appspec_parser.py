@@ -56,19 +56,21 @@ def check(source: bytes) -> None:
 
 
 @pytest.mark.req("V2-172", "AG-275", "V2-391")
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(source: bytes) -> None:
     check(source)
 
 
 @pytest.mark.req("V2-172", "V2-391")
+@settings(deadline=None)
 @given(lines)
 def test_any_lines(source: str) -> None:
     check(source.encode("utf-8", "surrogatepass"))
 
 
 @pytest.mark.req("V2-172", "V2-391")
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(keys, trees, max_size=6))
 def test_any_tree(tree: dict[str, object]) -> None:
     check(
@@ -77,6 +79,7 @@ def test_any_tree(tree: dict[str, object]) -> None:
 
 
 @pytest.mark.req("AG-277")
+@settings(deadline=None)
 @given(lines)
 def test_a_host_accepts_whatever_lint_accepts(source: str) -> None:
     data = source.encode("utf-8", "surrogatepass")
@@ -87,6 +90,7 @@ def test_a_host_accepts_whatever_lint_accepts(source: str) -> None:
 
 
 @pytest.mark.req("AG-347", "AG-348", "V2-168")
+@settings(deadline=None)
 @given(st.text("ab*.", max_size=12), st.text("ab.", max_size=12))
 def test_patterns_mean_what_the_regular_expression_means(pattern: str, name: str) -> None:
     expected = re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), name) is not None
@@ -94,6 +98,7 @@ def test_patterns_mean_what_the_regular_expression_means(pattern: str, name: str
 
 
 @pytest.mark.req("AG-V12", "V2-191", "AG-299", "AG-300")
+@settings(deadline=None)
 @given(st.text("a./", max_size=12))
 def test_a_path_inside_never_leaves(path: str) -> None:
     inside = inside_revision(path)
@@ -104,6 +109,7 @@ def test_a_path_inside_never_leaves(path: str) -> None:
 
 
 @pytest.mark.req("AG-306", "V2-192")
+@settings(deadline=None)
 @given(st.text("a./", max_size=12))
 def test_a_normal_destination_is_normal(path: str) -> None:
     normal = normal_destination(f"/{path}")

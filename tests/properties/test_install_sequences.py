@@ -22,7 +22,7 @@ from tests.support.bundles import description, put_archive
 FOREIGN = {"f1": b"foreign 1", "d/f2": b"foreign 2"}
 NAMES = ("a", "b", "d", "d/a", "d/e/x", "a/x", "a/y", "f1", "d/f2", "f1/below", "g/h")
 
-revisions = st.dictionaries(
+revisions: st.SearchStrategy[dict[str, bytes | str]] = st.dictionaries(
     st.sampled_from(NAMES), st.sampled_from([b"one", b"two", b"three!", "b", "d"]), max_size=6
 )
 behaviors = st.sampled_from(list(FileExistsBehavior))
@@ -105,7 +105,7 @@ def judge(
 @pytest.mark.req(
     "AG-165", "AG-166", "AG-167", "AG-286", "AG-320", "AG-321", "AG-327", "AG-335", "V2-195", "V2-196"
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(revisions.map(consistent), behaviors), min_size=1, max_size=4))
 def test_every_install_gives_what_was_asked_for_and_touches_nothing_else(
     steps: list[tuple[dict[str, bytes | str], FileExistsBehavior]],

@@ -1,7 +1,7 @@
 """Retention over generated groups: what must never go, and how many stay."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferryman_agent.core.retention import RevisionDir, expired
@@ -15,6 +15,7 @@ groups = st.dictionaries(names, st.tuples(st.integers(0, 9), st.integers(0, 100)
 
 
 @pytest.mark.req("AG-170", "AG-175", "V2-070", "V2-071")
+@settings(deadline=None)
 @given(groups, names, st.integers(1, 8), st.sets(names, max_size=4), st.none() | st.integers(0, 500))
 def test_never_the_current_one_nor_a_protected_one_and_the_oldest_first(
     group: list[RevisionDir], current: str, limit: int, protected: set[str], budget: int | None
@@ -34,6 +35,7 @@ def test_never_the_current_one_nor_a_protected_one_and_the_oldest_first(
 
 
 @pytest.mark.req("AG-170")
+@settings(deadline=None)
 @given(groups, names, st.integers(1, 8), st.sets(names, max_size=4))
 def test_doing_it_again_deletes_nothing_more(
     group: list[RevisionDir], current: str, limit: int, protected: set[str]

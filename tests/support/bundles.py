@@ -7,8 +7,9 @@ import io
 import os
 import stat
 import tarfile
+import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def make_tar(entries: Sequence[Item], compression: str = "") -> bytes:
 
 def make_zip(entries: Sequence[Item], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", method) as archive:
+        # Two entries of one name are meant.
+        warnings.simplefilter("ignore", UserWarning)
         for entry in entries:
             info = zipfile.ZipInfo("x", (2023, 11, 14, 22, 13, 20))
             info.filename = info.orig_filename = entry.name
@@ -89,7 +92,9 @@ def make_zip(entries: Sequence[Item], method: int = zipfile.ZIP_DEFLATED) -> byt
     return buffer.getvalue()
 
 
-MAKERS = {
+Maker = Callable[[Sequence[Item]], bytes]
+
+MAKERS: dict[str, tuple[Maker, BundleType]] = {
     "zip": (make_zip, BundleType.ZIP),
     "tar": (make_tar, BundleType.TAR),
     "tgz": (lambda entries: make_tar(entries, "gz"), BundleType.TGZ),

@@ -69,6 +69,7 @@ class EntryChecks:
         self._limits = limits
         self._kinds: dict[str, Kind] = {}
         self._links: dict[str, str] = {}
+        self._hard_links: dict[str, str] = {}
         self._count = 0
         self._steps = 0
         self.declared_bytes = 0
@@ -86,22 +87,16 @@ class EntryChecks:
                 raise refuse(entry.name, "has no name")
             return path
         self._check_place(entry, path)
-        if entry.kind is Kind.LINK:
+        if entry.kind is Kind.HARD_LINK:
+            self._hard_links[path] = self._earlier_file(entry)
+        elif entry.kind is Kind.LINK:
             self._check_target(entry, path)
             self._links[path] = entry.target
         return path
 
-    def hard_link_source(self, entry: ArchiveEntry) -> str:
-        """Returns the path of the file that a hard link names.
-
-        Raises BundleError unless an earlier entry is that file.
-        """
-        path = self._path(entry.target)
-        if self._kinds.get(path) is not Kind.FILE:
-            raise refuse(
-                entry.name, f"is a hard link to {shown(entry.target)}, which is no earlier file of the bundle"
-            )
-        return path
+    def hard_link_source(self, path: str) -> str:
+        """Returns the path of the file that an admitted hard link names."""
+        return self._hard_links[path]
 
     def check_links(self) -> None:
         """Follows through the others what links need it. Raises BundleError for one that leaves the archive on the way.
@@ -172,6 +167,13 @@ class EntryChecks:
             self._kinds[path] = kind
         elif not (known is Kind.DIRECTORY and kind is Kind.DIRECTORY):
             raise refuse(entry.name, f"is in the bundle twice (as {known} and as {kind})")
+
+    def _earlier_file(self, entry: ArchiveEntry) -> str:
+        source = self._path(entry.target)
+        if source == self._path(entry.name) or self._kinds.get(source) is not Kind.FILE:
+            named = shown(entry.target)
+            raise refuse(entry.name, f"is a hard link to {named}, which is no earlier file of the bundle")
+        return source
 
     def _check_target(self, entry: ArchiveEntry, path: str) -> None:
         if not entry.target or "\0" in entry.target:

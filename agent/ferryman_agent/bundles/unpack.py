@@ -120,7 +120,7 @@ class _Unpacking:
             folder, name = self.folders.parent(path, create=True)
             os.symlink(entry.target, name, dir_fd=folder)
         elif entry.kind is Kind.HARD_LINK:
-            self._copy(entry, checks.hard_link_source(entry), path)
+            self._copy(entry, checks.hard_link_source(path), path)
         else:
             self._file(entry, path, self.source.chunks(entry))
 

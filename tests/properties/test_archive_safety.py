@@ -1,0 +1,142 @@
+"""Hostile archives, generated: whatever is in them, nothing appears outside, and a failure leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferryman_agent.bundles.formats import Format, detect
+from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.sources import Source
+from ferryman_agent.bundles.tar_source import TarSource
+from ferryman_agent.bundles.unpack import unpack
+from ferryman_agent.bundles.zip_source import ZipSource
+from ferryman_agent.errors import BundleError
+from tests.support.bundles import MAKERS, Item, make_tar, tree
+
+LIMITS = BundleLimits(
+    max_entries=50, max_unpacked_bytes=100_000, max_depth=8, max_path_bytes=200, reject_hard_links=False,
+    disk_reserve_bytes=0,
+)  # fmt: skip
+
+parts = st.sampled_from(["a", "b", "c", "..", ".", "", "outside", "precious", "é", "\\", "C:"])
+names = st.lists(parts, min_size=1, max_size=4).map("/".join)
+entries = st.one_of(
+    st.builds(Item, name=names, content=st.binary(max_size=50)),
+    st.builds(Item, name=names, link=names | st.sampled_from(["/etc", "/", "..", "../outside/precious"])),
+    st.builds(Item, name=names.map(lambda name: f"{name}/")),
+)
+tar_entries = entries | st.builds(
+    Item, name=names, hard=names | st.sampled_from(["/etc/passwd", "../outside/precious"])
+)
+
+
+@contextmanager
+def world() -> Iterator[tuple[Path, Path]]:
+    """A folder with something precious in it, and the place to unpack to."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "outside").mkdir()
+        (root / "outside" / "precious").write_bytes(b"precious")
+        (root / "work").mkdir()
+        yield root, root / "work" / "archive"
+
+
+def try_to_unpack(data: bytes) -> bool:
+    """Unpacks if that is allowed; returns whether it was. Sees that nothing else in the world has changed."""
+    message = ""
+    with world() as (root, place):
+        bundle = root / "bundle"
+        bundle.write_bytes(data)
+        before = tree(root)
+        with bundle.open("rb") as file:
+            try:
+                found = detect(file.fileno(), len(data))
+                source: Source = ZipSource(file) if found is Format.ZIP else TarSource(file, found)
+                unpack(source, place, LIMITS, packed_bytes=len(data))
+                was_good = True
+            except BundleError as problem:
+                was_good, message = False, problem.message
+        assert message.isprintable(), message
+        after = {path: what for path, what in tree(root).items() if not path.startswith("work/archive")}
+        assert after == before
+        assert place.exists() is was_good
+        if was_good:
+            for path in place.rglob("*"):
+                real = os.path.realpath(path)
+                assert (
+                    real == str(place.resolve())
+                    or real.startswith(f"{place.resolve()}/")
+                    or not path.exists()
+                )
+        return was_good
+
+
+@pytest.mark.req("AG-256", "V2-102", "V2-103", "V2-104", "V2-105", "V2-106", "V2-107", "V2-114")
+@settings(max_examples=150, deadline=None)
+@given(st.lists(tar_entries, max_size=6), st.sampled_from(["", "gz"]))
+def test_tar(archive: list[Item], compression: str) -> None:
+    try_to_unpack(make_tar(archive, compression))
+
+
+@pytest.mark.req("AG-256", "V2-102", "V2-103", "V2-104", "V2-105", "V2-106", "V2-114")
+@settings(max_examples=100, deadline=None)
+@given(st.lists(entries, max_size=6))
+def test_zip(archive: list[Item]) -> None:
+    try_to_unpack(MAKERS["zip"][0](archive))
+
+
+@pytest.mark.req("V2-102", "AG-251", "V2-391")
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.builds(Item, name=names, content=st.binary(max_size=600)), min_size=1, max_size=4),
+    st.sampled_from(["zip", "tar", "tgz"]),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=6),
+    st.integers(0, 3_000),
+)
+def test_damage_anywhere(archive: list[Item], kind: str, flips: list[tuple[int, int]], cut: int) -> None:
+    data = bytearray(MAKERS[kind][0](archive))
+    for position, value in flips:
+        data[position % len(data)] = value
+    try_to_unpack(bytes(data[: max(1, len(data) - cut)]))
+
+
+@pytest.mark.req("V2-102", "V2-391")
+@settings(deadline=None)
+@given(
+    st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00"]),
+    st.binary(max_size=2_000),
+)
+def test_any_bytes(start: bytes, rest: bytes) -> None:
+    try_to_unpack(start + rest)
+
+
+def mended(header: bytearray) -> bytes:
+    """A tar header with the right check sum, so that the rest of it is believed."""
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.req("V2-102", "V2-391", "V2-104")
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(tar_entries, min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 511), st.binary(min_size=1, max_size=12)), min_size=1, max_size=5),
+    st.integers(0, 20),
+)
+def test_tar_headers_that_lie(archive: list[Item], changes: list[tuple[int, bytes]], block: int) -> None:
+    data = bytearray(make_tar(archive))
+    start = block * 512 % len(data)
+    header = data[start : start + 512]
+    for position, value in changes:
+        header[position : position + len(value)] = value
+    data[start : start + 512] = mended(header[:512].ljust(512, b"\0"))
+    try_to_unpack(bytes(data))
