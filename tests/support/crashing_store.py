@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+from typing import Any, Self
 
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.store import Store
@@ -48,19 +48,12 @@ class CrashingStore(Store):
 class HoldingStore(Store):
     """Lets no commit through while it is held."""
 
-    @classmethod
-    async def open(cls, url: str) -> Self:
-        store = await super().open(url)
-        assert isinstance(store, cls)
-        store.arrived = asyncio.Event()
-        store._through = asyncio.Event()
-        store._through.set()
-        return store
-
-    arrived: asyncio.Event
-    """A batch waits."""
-
-    _through: asyncio.Event
+    def __init__(self, *of_store: Any) -> None:
+        super().__init__(*of_store)
+        # A batch waits.
+        self.arrived = asyncio.Event()
+        self._through = asyncio.Event()
+        self._through.set()
 
     def hold(self) -> None:
         self.arrived.clear()
@@ -74,3 +67,9 @@ class HoldingStore(Store):
             self.arrived.set()
             await self._through.wait()
         await super().write(batch)
+
+
+def held(world_store: Store) -> HoldingStore:
+    """The store of a world that was opened with one."""
+    assert isinstance(world_store, HoldingStore)
+    return world_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +125,13 @@ class World:
 
     async def stop(self) -> list[BaseException]:
         """End the coordinator; the agents stay. Returns what its tasks ended with, if not by being cancelled."""
+        if not self._running:
+            return []
         self.disconnect()
         for task in self._running:
             task.cancel()
         ends = await asyncio.gather(*self._running, return_exceptions=True)
+        self._running = []
         await self.store.close()
         return [
             end
@@ -149,6 +152,18 @@ class World:
             if not live:
                 return
             await self.finished(live[0])
+
+    async def noted_silent(self, deployment_id: DeploymentId, name: str) -> None:
+        """Wait until that is stored of the target."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await self.targets(deployment_id))[name].record.silent_since is None:
+                pass
+
+    async def watched(self, deployment_id: DeploymentId, by: int) -> None:
+        """Wait until so many watchers are there, and have seen what there is to see."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.engine.feed.waiting(deployment_id) < by:
+                await self.sleepers()
 
     async def sleepers(self) -> None:
         """Give the tasks of the coordinator the turns that they need to fall asleep on the clock."""
@@ -265,29 +280,52 @@ class World:
         assert loaded is not None
         return {view.record.instance_id: view for view in views(loaded.spec, loaded.targets, loaded.events)}
 
+    async def busy(self, deployment_id: DeploymentId, at: str, count: int = 1) -> list[FakeAgent]:
+        """Wait until so many targets run and stand at a lifecycle event; their agents."""
+        await self.until(deployment_id, lambda counts: counts.get(TargetStatus.IN_PROGRESS) == count)
+        targets = await self.targets(deployment_id)
+        found = [
+            self.agents[name] for name in targets if targets[name].record.status is TargetStatus.IN_PROGRESS
+        ]
+        for agent in found:
+            await agent.stands_at(at)
+        return found
+
     async def until(
         self, deployment_id: DeploymentId, condition: Callable[[Mapping[TargetStatus, int]], bool]
     ) -> None:
         """Watch until the counts of the targets by status fulfil `condition`."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            async for _ in self.engine.feed.watch(deployment_id):
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS),
+            aclosing(self.engine.feed.watch(deployment_id)) as updates,
+        ):
+            async for _ in updates:
                 if condition((await self.deployment(deployment_id)).overview):
                     return
         raise AssertionError("the deployment ended before")
 
 
 @asynccontextmanager
-async def open_world(directory: Path, count: int, **options: Any) -> AsyncIterator[World]:
-    """A world with so many connected agents; `options` of World, or of its group."""
-    of_world = {name: options.pop(name) for name in ("clock", "settings", "seed") if name in options}
-    world = World(directory, **of_world)
-    await world.start()
-    await world.populate(count, **options)
-    world.connect()
+async def fresh_world(directory: Path, **options: Any) -> AsyncIterator[World]:
+    """A world that is not started yet; ended in the end, however often it was started."""
+    world = World(directory, **options)
     try:
         yield world
     finally:
         await world.end()
+
+
+@asynccontextmanager
+async def open_world(
+    directory: Path, count: int, *, store: type[Store] = Store, **options: Any
+) -> AsyncIterator[World]:
+    """A world with so many connected agents, on a store of that type; `options` of World, or of its group."""
+    of_world = {name: options.pop(name) for name in ("clock", "settings", "seed") if name in options}
+    async with fresh_world(directory, **of_world) as world:
+        await world.start(await store.open(world.url))
+        await world.populate(count, **options)
+        world.connect()
+        yield world
 
 
 def _group(application: Application, **values: Any) -> DeploymentGroup:

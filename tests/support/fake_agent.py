@@ -75,7 +75,7 @@ class Gate:
     """Hooks that stand still, each instance at its event `at`, until they are let through."""
 
     def __init__(self, at: str = "ApplicationStop", then: Script = succeed) -> None:
-        self._at = at
+        self.at = at
         self._then = then
         self._open = asyncio.Event()
 
@@ -84,7 +84,7 @@ class Gate:
         self._open.set()
 
     async def __call__(self, order: SegmentOrder, event: str) -> Diagnostics:
-        if event == self._at:
+        if event == self.at:
             await self._open.wait()
         return await self._then(order, event)
 
@@ -168,6 +168,10 @@ class FakeAgent:
             while not condition():
                 self._change.clear()
                 await self._change.wait()
+
+    async def stands_at(self, event: str) -> None:
+        """Wait until it is at this lifecycle event, with everything before that stored."""
+        await self.until(lambda: bool(self.ran) and self.ran[-1][1] == event and not self._outbox)
 
     def say(self, report: Report) -> None:
         """Put a report into the outbox."""

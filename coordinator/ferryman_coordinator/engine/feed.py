@@ -66,6 +66,11 @@ class Feed:
             )
             channel.publish([update])
 
+    def waiting(self, deployment_id: DeploymentId) -> int:
+        """How many watchers have seen all that there is."""
+        channel = self._channels.get(deployment_id)
+        return 0 if channel is None else channel.waiting
+
     def close(self, deployment_id: DeploymentId) -> None:
         """The deployment is gone with its application: its watchers end with NotFound."""
         channel = self._channels.get(deployment_id)
@@ -118,6 +123,7 @@ class _Channel:
     def __init__(self, deployment_id: DeploymentId, size: int) -> None:
         self.deployment_id = deployment_id
         self.watchers = 0
+        self.waiting = 0
         self.is_gone = False
         self.snapshot: Snapshot | None = None
         self.reading = asyncio.Lock()
@@ -202,7 +208,11 @@ class _Reader:
                 return updates
             if self._channel.is_gone:
                 raise _unknown(self._channel.deployment_id)
-            await bell.wait()
+            self._channel.waiting += 1
+            try:
+                await bell.wait()
+            finally:
+                self._channel.waiting -= 1
 
     def _from_ring(self) -> Sequence[Update]:
         if self._place is None:

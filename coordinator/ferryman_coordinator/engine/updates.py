@@ -45,7 +45,9 @@ class DeploymentUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetUpdate:
-    """The target's status has changed, or it is new; its lifecycle events come as updates of their own."""
+    """The target's status has changed, or it is new. Its lifecycle events come as updates of their own, but for a
+    Skipped one: all of its events are Skipped.
+    """
 
     sequence: int
     at: Instant

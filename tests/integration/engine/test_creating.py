@@ -140,18 +140,14 @@ class LostCommit(Store):
 
 
 async def test_a_creation_that_was_stored_after_all_is_started(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    store = await LostCommit.open(world.url)
-    assert isinstance(store, LostCommit)
-    await world.start(store)
-    await world.populate(1)
-    world.connect()
-    order = await world.order(request_key="once")
-    store.is_losing = True
-    with pytest.raises(StoreUnavailable):
-        await world.engine.create(order)
-    # What a client does then: it repeats its request.
-    deployment_id = await world.engine.create(order)
-    assert await stored(world) == {deployment_id}
-    assert (await world.finished(deployment_id)).overview == {TargetStatus.SUCCEEDED: 1}
-    await world.end()
+    async with open_world(tmp_path, 1, store=LostCommit) as world:
+        store = world.store
+        assert isinstance(store, LostCommit)
+        order = await world.order(request_key="once")
+        store.is_losing = True
+        with pytest.raises(StoreUnavailable):
+            await world.engine.create(order)
+        # What a client does then: it repeats its request.
+        deployment_id = await world.engine.create(order)
+        assert await stored(world) == {deployment_id}
+        assert (await world.finished(deployment_id)).overview == {TargetStatus.SUCCEEDED: 1}

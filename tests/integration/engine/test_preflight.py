@@ -18,7 +18,7 @@ from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.queries import deployments as queries
 from ferryman_coordinator.store.store import Store
 from tests.support.crashing_store import CrashingStore
-from tests.support.engine_world import World, open_world
+from tests.support.engine_world import World, fresh_world, open_world
 
 
 async def refused(world: World, config: str = "AllAtOnce", **options: Any) -> Deployment:
@@ -75,26 +75,25 @@ async def between_creation_and_start(
     directory: Path, meanwhile: Callable[[Batch], None] = lambda _batch: None
 ) -> AsyncIterator[tuple[World, DeploymentId]]:
     """The coordinator dies when a deployment is stored as Created; before the next one `meanwhile` is stored."""
-    world = World(directory)
-    store = await CrashingStore.open(world.url)
-    await world.start(store)
-    await world.populate(1)
-    store.die(1, is_after=True)
-    with pytest.raises(StoreUnavailable):
-        await world.deploy()
-    await world.crashed()
-    await world.stop()
-    between = await Store.open(world.url)
-    batch = Batch()
-    meanwhile(batch)
-    await between.write(batch)
-    async with between.reading() as connection:
-        (deployment_id,) = await queries.live(connection)
-    await between.close()
-    await world.start()
-    world.connect()
-    yield world, deployment_id
-    await world.end()
+    async with fresh_world(directory) as world:
+        store = await CrashingStore.open(world.url)
+        await world.start(store)
+        await world.populate(1)
+        store.die(1, is_after=True)
+        with pytest.raises(StoreUnavailable):
+            await world.deploy()
+        await world.crashed()
+        await world.stop()
+        between = await Store.open(world.url)
+        batch = Batch()
+        meanwhile(batch)
+        await between.write(batch)
+        async with between.reading() as connection:
+            (deployment_id,) = await queries.live(connection)
+        await between.close()
+        await world.start()
+        world.connect()
+        yield world, deployment_id
 
 
 @pytest.mark.req("CP-228", "CP-183")

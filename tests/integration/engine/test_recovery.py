@@ -20,8 +20,8 @@ from ferryman_coordinator.core.model import (
 )
 from tests.support.coordinator_records import bundle
 from tests.support.crashing_store import CrashingStore
-from tests.support.engine_world import World, open_world
-from tests.support.fake_agent import PATIENCE_SECONDS, Gate, Script, broken_revision, failing, succeed
+from tests.support.engine_world import World, fresh_world, open_world
+from tests.support.fake_agent import Gate, Script, broken_revision, failing, succeed
 
 ON_FAILURE = AutoRollback(enabled=True, events=frozenset({RollbackEvent.DEPLOYMENT_FAILURE}))
 MINUTE = 60_000
@@ -71,46 +71,44 @@ async def test_a_coordinator_that_dies_at_every_commit_comes_to_the_same_end(
         undisturbed = await calm.finished(deployment_id)
         expected = await results(calm, deployment_id)
 
-    world = World(tmp_path)
-    await world.start()
-    await world.populate(3)
-    world.play(script)
-    # Nobody is connected, so everything is still to come.
-    assert await world.deploy("HalfAtATime") == deployment_id
-    await world.stop()
-    lives = await live_on(world, at, is_after=is_after)
-    await world.start()
-    ended = await world.deployment(deployment_id)
-    assert lives > 5
-    assert ended.record.status is undisturbed.record.status
-    assert await results(world, deployment_id) == expected
-    assert max(Counter(world.ran).values()) == 1
-    await world.end()
+    async with fresh_world(tmp_path) as world:
+        await world.start()
+        await world.populate(3)
+        world.play(script)
+        # Nobody is connected, so everything is still to come.
+        assert await world.deploy("HalfAtATime") == deployment_id
+        await world.stop()
+        lives = await live_on(world, at, is_after=is_after)
+        await world.start()
+        ended = await world.deployment(deployment_id)
+        assert lives > 5
+        assert ended.record.status is undisturbed.record.status
+        assert await results(world, deployment_id) == expected
+        assert max(Counter(world.ran).values()) == 1
 
 
 @pytest.mark.req("CP-343", "CP-430", "CP-338")
 async def test_a_rollback_survives_every_death(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    await world.start()
-    await world.populate(2, auto_rollback=ON_FAILURE)
-    world.connect()
-    good = await world.deploy(revision=bundle("a"))
-    await world.finished(good)
-    world.disconnect()
+    async with fresh_world(tmp_path) as world:
+        await world.start()
+        await world.populate(2, auto_rollback=ON_FAILURE)
+        world.connect()
+        good = await world.deploy(revision=bundle("a"))
+        await world.finished(good)
+        world.disconnect()
 
-    world.play(broken_revision(bundle("b")))
-    broken_id = await world.deploy(revision=bundle("b"))
-    await world.stop()
-    await live_on(world, 1, is_after=True)
-    await world.start()
-    broken = await world.deployment(broken_id)
-    assert broken.record.status is DeploymentStatus.FAILED
-    assert broken.rollback_deployment_id is not None
-    rollback = await world.deployment(broken.rollback_deployment_id)
-    assert rollback.record.status is DeploymentStatus.SUCCEEDED
-    assert broken.record.rollback_message == "The rollback succeeded."
-    assert max(Counter(world.ran).values()) == 1
-    await world.end()
+        world.play(broken_revision(bundle("b")))
+        broken_id = await world.deploy(revision=bundle("b"))
+        await world.stop()
+        await live_on(world, 1, is_after=True)
+        await world.start()
+        broken = await world.deployment(broken_id)
+        assert broken.record.status is DeploymentStatus.FAILED
+        assert broken.rollback_deployment_id is not None
+        rollback = await world.deployment(broken.rollback_deployment_id)
+        assert rollback.record.status is DeploymentStatus.SUCCEEDED
+        assert broken.record.rollback_message == "The rollback succeeded."
+        assert max(Counter(world.ran).values()) == 1
 
 
 @pytest.mark.req("CP-263")
@@ -118,8 +116,7 @@ async def test_a_restart_neither_resets_nor_loses_an_events_deadline(tmp_path: P
     async with open_world(tmp_path, 1) as world:
         world.play(Gate("Install"))
         deployment_id = await world.deploy()
-        await world.agents["mi-0"].until(lambda: "Install" in [event for _, event in world.ran])
-        await world.agents["mi-0"].until(lambda: not world.agents["mi-0"].has_reports)
+        await world.busy(deployment_id, "Install")
         timers = world.settings.timers
         limit = timers.event_run_ms + timers.report_grace_ms
         world.clock.advance(limit - MINUTE)
@@ -162,14 +159,12 @@ async def test_an_instance_that_does_not_come_back_after_a_restart_fails_early(t
     async with open_world(tmp_path, 1) as world:
         world.play(Gate())
         deployment_id = await world.deploy()
-        await world.agents["mi-0"].until(lambda: bool(world.ran) and not world.agents["mi-0"].has_reports)
+        await world.busy(deployment_id, "ApplicationStop")
         await world.stop()
         await world.start()
         await world.sleepers()
         world.clock.advance(world.links.settings.silent_after_ms)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await world.targets(deployment_id))["mi-0"].record.silent_since is None:
-                pass
+        await world.noted_silent(deployment_id, "mi-0")
         world.clock.advance(world.settings.timers.reboot_grace_ms)
         ended = await world.finished(deployment_id)
         assert ended.record.error is not None
@@ -182,7 +177,7 @@ async def test_reports_that_arrive_before_everything_is_loaded_are_not_lost(tmp_
         gate = Gate()
         world.play(gate)
         deployment_id = await world.deploy()
-        await world.agents["mi-0"].until(lambda: bool(world.ran))
+        await world.busy(deployment_id, "ApplicationStop")
         await world.stop()
         gate.open()
         await world.agents["mi-0"].until(lambda: world.agents["mi-0"].is_done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,21 +20,18 @@ from ferryman_coordinator.core.model import (
 from ferryman_coordinator.errors import Conflict, NotFound
 from ferryman_coordinator.links.orders import CancelOrder
 from tests.support.coordinator_records import bundle
-from tests.support.crashing_store import HoldingStore
+from tests.support.crashing_store import HoldingStore, held
 from tests.support.engine_world import World, open_world
 from tests.support.fake_agent import Gate
 
 ON_REQUEST = AutoRollback(enabled=True, events=frozenset({RollbackEvent.DEPLOYMENT_STOP_ON_REQUEST}))
 
 
-async def running(world: World, gate: Gate, at_once: int, **options: object) -> DeploymentId:
+async def running(world: World, gate: Gate, at_once: int, **options: Any) -> DeploymentId:
     """A deployment with so many targets at the gate."""
     world.play(gate)
-    deployment_id = await world.deploy(**options)  # type: ignore[arg-type]  # options of an order
-    await world.until(deployment_id, lambda counts: counts.get(TargetStatus.IN_PROGRESS) == at_once)
-    for agent in world.agents.values():
-        if agent.ran:
-            await agent.until(lambda agent=agent: not agent.has_reports)  # type: ignore[misc]
+    deployment_id = await world.deploy(**options)
+    await world.busy(deployment_id, gate.at, at_once)
     return deployment_id
 
 
@@ -42,8 +40,7 @@ async def test_a_stop_ends_the_running_events_and_starts_nothing(tmp_path: Path)
     async with open_world(tmp_path, 6) as world:
         gate = Gate("Install")
         deployment_id = await running(world, gate, 1, config="OneAtATime")
-        (busy,) = (agent for agent in world.agents.values() if agent.ran)
-        await busy.until(lambda: busy.ran[-1][1] == "Install" and not busy.has_reports)
+        (busy,) = await world.busy(deployment_id, "Install")
         answer = await world.engine.stop(deployment_id, "ada")
         assert not answer.is_stopped
         assert "1 instance" in answer.message
@@ -89,26 +86,20 @@ async def test_who_cannot_be_stopped_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.req("CP-330")
 async def test_a_stop_that_comes_while_the_end_is_being_stored_is_refused(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    store = await HoldingStore.open(world.url)
-    await world.start(store)
-    await world.populate(1)
-    world.connect()
-    gate = Gate("ValidateService")
-    deployment_id = await running(world, gate, 1)
-    agent = world.agents["mi-0"]
-    await agent.until(lambda: agent.ran[-1][1] == "ValidateService" and not agent.has_reports)
-    store.hold()
-    gate.open()
-    await store.arrived.wait()
-    stop = asyncio.create_task(world.engine.stop(deployment_id, "ada"))
-    await asyncio.sleep(0)
-    store.release()
-    with pytest.raises(Conflict) as refused:
-        await stop
-    assert refused.value.reason == "DeploymentAlreadyCompletedException"
-    assert (await world.deployment(deployment_id)).record.status is DeploymentStatus.SUCCEEDED
-    await world.end()
+    async with open_world(tmp_path, 1, store=HoldingStore) as world:
+        store = held(world.store)
+        gate = Gate("ValidateService")
+        deployment_id = await running(world, gate, 1)
+        store.hold()
+        gate.open()
+        await store.arrived.wait()
+        stop = asyncio.create_task(world.engine.stop(deployment_id, "ada"))
+        await asyncio.sleep(0)
+        store.release()
+        with pytest.raises(Conflict) as refused:
+            await stop
+        assert refused.value.reason == "DeploymentAlreadyCompletedException"
+        assert (await world.deployment(deployment_id)).record.status is DeploymentStatus.SUCCEEDED
 
 
 @pytest.mark.req("CP-329", "CP-325", "T59")
