@@ -107,7 +107,7 @@ def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, 
             reading.take(key, environment[name], f"environment {name}", is_text=True)
     for flag, raw in flags.items():
         key = tuple(flag.split("."))
-        reading.take(key, raw, f"option for {flag}", is_text=True)
+        reading.take(key, raw, "command line", is_text=True)
     config = _assemble(Config, (), reading.values)
     reading.mistakes += _contradictions(config, reading.origins)
     if reading.mistakes:

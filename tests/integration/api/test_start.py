@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ferryman.v1 import agents_pb2
 from ferryman_coordinator.config import load
 from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.process import migrate_database
 from tests.support.coordinator import running_coordinator
+from tests.support.wire_agent import connected
 
 
 async def refusal(data_dir: Path, **settings: str) -> str:
@@ -111,3 +113,16 @@ async def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
         database__password_file=str(tmp_path / "none"),
     )
     assert message == f"there is no file {tmp_path}/none, which database.password_file names"
+
+
+async def test_a_coordinator_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    settings = {"database.url": postgres_url}
+    async with running_coordinator(tmp_path / "data", settings) as first:
+        agent = await first.enrol("web-1")
+    async with running_coordinator(tmp_path / "data", settings | {"listen.agents": agent.address}) as second:
+        assert second.admin_token == first.admin_token
+        async with connected(agent) as stream:
+            assert (await stream.hello()).instance_id == agent.instance_id
+            await stream.say(goodbye=agents_pb2.Goodbye())
+            await stream.ended()
+    assert not (tmp_path / "data" / "ferryman.db").exists()

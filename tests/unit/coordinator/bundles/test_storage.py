@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from ferryman_coordinator.core.model import BundleType
 from ferryman_coordinator.errors import Invalid, LimitExceeded
 from ferryman_coordinator.store.store import Store
 from tests.support.clock import START, ManualClock
+from tests.support.components import require_root
 
 CONTENT = bytes(range(256)) * 10_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -156,8 +156,7 @@ async def test_a_bundle_whose_file_was_lost_is_unknown_and_can_be_sent_again(sto
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
+    require_root()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True
     )
