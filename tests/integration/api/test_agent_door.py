@@ -213,6 +213,9 @@ async def test_a_deployment_from_order_to_end(coordinator: RunningCoordinator) -
         description = segment.deployment
         assert (description.application_name, description.deployment_group_name) == ("shop", "web")
         assert (description.deployment_creator, description.deployment_type) == ("user", "IN_PLACE")
+        assert description.deployment_id == deployment_id
+        assert description.deployment_group_id
+        assert description.file_exists_behavior == types_pb2.FILE_EXISTS_BEHAVIOR_DISALLOW
         assert description.revision == location
         assert description.download_url.startswith(f"/bundles/{location.bundle.sha256}?expires=")
         logs = deployments_stub(channel).FollowLogs(

@@ -86,7 +86,7 @@ def test_every_call_is_tried() -> None:
     assert tried > OPEN | OF_AGENTS
 
 
-@pytest.mark.req("PF-230", "CP-433")
+@pytest.mark.req("CP-433")
 @pytest.mark.parametrize(
     "metadata,reason",
     [
@@ -261,7 +261,7 @@ def handshake(coordinator: RunningCoordinator, port: int, version: ssl.TLSVersio
         return str(secured.version())
 
 
-@pytest.mark.req("CP-441", "PF-271")
+@pytest.mark.req("CP-441")
 async def test_tls_is_new_enough_and_has_forward_secrecy(coordinator: RunningCoordinator) -> None:
     port = coordinator.ready.grpc.port
     assert await asyncio.to_thread(handshake, coordinator, port, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"

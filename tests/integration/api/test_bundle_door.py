@@ -112,7 +112,6 @@ async def test_uploads_of_one_bundle_at_the_same_time(coordinator: RunningCoordi
         ),
     ],
 )
-@pytest.mark.req("PF-280")
 async def test_a_wrong_upload_is_refused_and_leaves_nothing(
     coordinator: RunningCoordinator, requests: object, code: grpc.StatusCode, reason: str
 ) -> None:

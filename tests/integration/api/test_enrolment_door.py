@@ -171,7 +171,6 @@ async def renewed(agent: EnrolledAgent) -> agents_pb2.RenewCertificateResponse:
         return await agents_stub(channel).RenewCertificate(request, timeout=10)
 
 
-@pytest.mark.req("PF-242", "PF-274")
 async def test_an_agent_renews_its_certificate_by_itself(coordinator: RunningCoordinator) -> None:
     agent = await coordinator.enrol("web-1")
     made = make_request()

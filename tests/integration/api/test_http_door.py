@@ -241,7 +241,7 @@ async def test_a_port_that_is_taken_is_named(door: Door, tmp_path: Path) -> None
         second.listen(door.address)
 
 
-@pytest.mark.req("PF-271", "CP-441")
+@pytest.mark.req("CP-441")
 async def test_other_machines_get_https_with_our_certificate(tmp_path: Path) -> None:
     now = Instant(1_700_000_000_000)
     authority = Authority.open(tmp_path, now, 20 * 365 * 86_400_000)

@@ -289,7 +289,6 @@ def options(**fields: Any) -> deployments_pb2.DeploymentOptions:
     return deployments_pb2.DeploymentOptions(**given)
 
 
-@pytest.mark.req("CP-422")
 async def test_a_plan_says_who_when_and_why_and_starts_nothing(desk: Desk) -> None:
     await make_group(desk)
     for number in range(3):

@@ -142,7 +142,6 @@ async def test_reports_keep_their_order_and_are_acknowledged_together() -> None:
     await wire.running
 
 
-@pytest.mark.req("CP-426")
 async def test_what_cannot_be_stored_is_not_acknowledged_and_ends_the_stream() -> None:
     wire = Wire()
     wire.report(1)
@@ -271,7 +270,6 @@ async def test_a_link_that_the_coordinator_closes_ends_the_stream() -> None:
         await wire.running
 
 
-@pytest.mark.req("PF-273")
 async def test_a_stream_does_not_outlive_its_certificate() -> None:
     wire = Wire(expires_at=START + 10_000)
     wire.say(heartbeat=pb.Heartbeat())

@@ -75,7 +75,6 @@ def test_it_finds_the_app_spec_between_other_files(tmp_path: Path, pack: Packer)
 
 
 @PACKERS
-@pytest.mark.req("AG-253", "AG-254")
 def test_a_single_top_folder_is_the_root(tmp_path: Path, pack: Packer) -> None:
     files = {
         "web-1/": b"",
@@ -109,7 +108,6 @@ def test_names_longer_than_a_tar_header_are_read_whole(tmp_path: Path) -> None:
     "pack,kind",
     [(as_zip, BundleType.ZIP), (as_tar, BundleType.TAR), (as_gnu, BundleType.TAR), (as_tgz, BundleType.TGZ)],
 )
-@pytest.mark.req("AG-250")
 def test_the_kind_is_found_by_content(tmp_path: Path, pack: Packer, kind: BundleType) -> None:
     path = pack(tmp_path / "named.anything", {"appspec.yml": APP})
     assert detect_type(path) is kind
@@ -124,7 +122,6 @@ def test_the_kind_is_found_by_content(tmp_path: Path, pack: Packer, kind: Bundle
         (b"just text", "it has 9 bytes and begins with b'just text'"),
     ],
 )
-@pytest.mark.req("AG-251")
 def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes, hint: str) -> None:
     path = tmp_path / "a"
     path.write_bytes(content)
@@ -144,7 +141,6 @@ def test_an_archive_that_is_cut_short_is_refused(tmp_path: Path, pack: Packer) -
 
 @PACKERS
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd"])
-@pytest.mark.req("AG-256")
 def test_an_entry_that_leaves_the_directory_is_refused_by_name(
     tmp_path: Path, pack: Packer, name: str
 ) -> None:
@@ -154,7 +150,6 @@ def test_an_entry_that_leaves_the_directory_is_refused_by_name(
     assert repr(name) in str(caught.value)
 
 
-@pytest.mark.req("AG-257")
 def test_a_device_is_refused_by_name(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a", "w") as archive:
         member = tarfile.TarInfo("dev/null")

@@ -127,7 +127,6 @@ async def test_an_app_spec_of_ten_megabytes_is_refused(register: Register) -> No
 @pytest.mark.parametrize(
     "source", [b"\xff\xfe\x00", b"a: [", b"", b"- 1\n", b"!!python/object/apply:os.system ['id']"]
 )
-@pytest.mark.req("AG-275")
 async def test_nonsense_is_refused(register: Register, source: bytes) -> None:
     assert "appspec.yml has" in await refusal(register, web(source))
 

@@ -85,7 +85,6 @@ async def test_several_uploads_of_one_bundle_get_along(storage: BundleStorage, t
         ("../../../etc/passwd", 1, b"x", "InvalidDigest", "is no SHA-256"),
     ],
 )
-@pytest.mark.req("PF-280")
 async def test_a_wrong_bundle_is_refused_and_nothing_is_left(
     storage: BundleStorage, tmp_path: Path, sha256: str, size: int, content: bytes, reason: str, message: str
 ) -> None:
