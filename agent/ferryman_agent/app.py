@@ -17,7 +17,7 @@ from ferryman_agent import __version__
 from ferryman_agent.clock import Clock, SystemClock
 from ferryman_agent.config import Config
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
-from ferryman_agent.errors import JournalError
+from ferryman_agent.errors import AgentError
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.hooks.ending import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
@@ -27,13 +27,14 @@ from ferryman_agent.host.instance import InstanceLock
 from ferryman_agent.host.renewal import Renewal
 from ferryman_agent.host.shutdown import is_host_going_down
 from ferryman_agent.log import set_up as log_set_up
+from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.downloads import Downloads
 from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.installs import Installs
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.link import Link
 from ferryman_agent.runtime.live_lines import LiveLines
-from ferryman_agent.runtime.loop import Answer, CommandLoop
+from ferryman_agent.runtime.loop import CommandLoop
 from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
@@ -237,10 +238,22 @@ def run(config: Config, warnings: tuple[str, ...] = ()) -> None:
     try:
         with InstanceLock(config.pid_path):
             asyncio.run(_main(config, clock, warnings))
-    except* JournalError as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as group:
+        fatal = _expected(group)
+        if fatal is None:
+            raise
+        log.critical("agent.failed", error=str(fatal))
+        raise fatal from None
     finally:
         handler.close()
+
+
+def _expected(error: Exception) -> AgentError | None:
+    """The error of ours that ended the agent; None when there was any other as well."""
+    if isinstance(error, ExceptionGroup):
+        found = [_expected(each) for each in error.exceptions]
+        return None if None in found else found[0]
+    return error if isinstance(error, AgentError) else None
 
 
 async def _main(config: Config, clock: Clock, warnings: tuple[str, ...]) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Protocol
 
 import structlog
@@ -34,6 +32,7 @@ from ferryman_agent.core.messages import (
     Segment,
 )
 from ferryman_agent.errors import JournalError
+from ferryman_agent.runtime.commands import Answer, Disposition, LiveCommand
 from ferryman_agent.runtime.journal import Command, Journal
 from ferryman_agent.runtime.live_lines import LiveLines
 from ferryman_agent.runtime.watch import EventWatch
@@ -51,46 +50,6 @@ class EventWork(Protocol):
 
     async def finish(self, segment: Segment) -> None:
         """Returns when nothing of the segment touches the machine any more."""
-
-
-class Disposition(Enum):
-    """What became of a command that arrived."""
-
-    STARTED = "started"
-    QUEUED = "queued"
-    KNOWN = "known"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    command_id: CommandId
-    disposition: Disposition
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class LiveCommand:
-    """A command that has not ended."""
-
-    run: SegmentRun
-    is_announced: bool
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    is_running: bool = False
-
-    @property
-    def group(self) -> GroupId:
-        return self.run.segment.deployment.deployment_group_id
-
-    @property
-    def command_id(self) -> CommandId:
-        return self.run.segment.command_id
-
-    def refresh_url(self, segment: Segment) -> None:
-        """Takes the bundle's address from a repeated command: the old one may have expired while it waited."""
-        own = self.run.segment
-        revision = replace(own.deployment.revision, url=segment.deployment.revision.url)
-        self.run.segment = replace(own, deployment=replace(own.deployment, revision=revision))
 
 
 class CommandLoop:
@@ -257,10 +216,11 @@ class CommandLoop:
         self._queues.setdefault(live.group, deque()).append(live)
 
     def _leave(self, live: LiveCommand) -> None:
-        queue = self._queues[live.group]
+        queue = self._queues.pop(live.group)
         queue.remove(live)
-        if not queue:
-            del self._queues[live.group]
+        if queue:
+            # Behind the groups that have waited for a place while this one had one.
+            self._queues[live.group] = queue
         del self._live[live.command_id]
         self._lines.finish(live.command_id)
 

@@ -32,8 +32,8 @@ from ferryman_agent.core.messages import (
 )
 from ferryman_agent.hooks.contract import OutputLine, Stream
 from ferryman_agent.host.facts import Facts
+from ferryman_agent.runtime.commands import Answer, Disposition
 from ferryman_agent.runtime.live_lines import Lines
-from ferryman_agent.runtime.loop import Answer, Disposition
 from ferryman_agent.runtime.outbox import Report
 
 _BUNDLE_TYPES = {

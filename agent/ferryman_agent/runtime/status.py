@@ -16,8 +16,8 @@ import structlog
 
 from ferryman_agent.clock import Clock
 from ferryman_agent.core.messages import Instant
+from ferryman_agent.runtime.commands import LiveCommand
 from ferryman_agent.runtime.link import LinkStatus
-from ferryman_agent.runtime.loop import LiveCommand
 from ferryman_agent.runtime.records import LastResult
 
 COALESCE_SECONDS = 0.2

@@ -20,10 +20,10 @@ from ferryman_agent.clock import Clock, ends_within, is_set_within
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
 from ferryman_agent.errors import JournalError
 from ferryman_agent.runtime import mapping
+from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.live_lines import LiveLines
-from ferryman_agent.runtime.loop import Answer
 
 WELCOME_SECONDS = 30.0
 WRITE_SECONDS = 60.0

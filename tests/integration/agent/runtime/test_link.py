@@ -19,11 +19,11 @@ from ferryman_agent.hooks.contract import OutputLine, Stream
 from ferryman_agent.host import facts
 from ferryman_agent.host.enrolment import EnrolOrder, enrol, parse_address
 from ferryman_agent.host.identity import Identity
+from ferryman_agent.runtime.commands import Answer, Disposition
 from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.link import Link, LinkState
 from ferryman_agent.runtime.live_lines import LiveLines
-from ferryman_agent.runtime.loop import Answer, Disposition
 from tests.support.agent_clock import ManualAgentClock
 from tests.support.fake_coordinator import FakeCoordinator, run_segment
 from tests.support.segments import a_segment
