@@ -52,20 +52,25 @@ class HoldingStore(Store):
         super().__init__(*of_store)
         # A batch waits.
         self.arrived = asyncio.Event()
-        self._through = asyncio.Event()
-        self._through.set()
+        self._let_through: int | None = None
+        self._released = asyncio.Event()
 
-    def hold(self) -> None:
+    def hold(self, after: int = 0) -> None:
+        """So many commits go through, then none."""
         self.arrived.clear()
-        self._through.clear()
+        self._released.clear()
+        self._let_through = after
 
     def release(self) -> None:
-        self._through.set()
+        self._let_through = None
+        self._released.set()
 
     async def write(self, batch: Batch) -> None:
-        if not self._through.is_set():
+        if self._let_through == 0:
             self.arrived.set()
-            await self._through.wait()
+            await self._released.wait()
+        elif self._let_through is not None:
+            self._let_through -= 1
         await super().write(batch)
 
 
