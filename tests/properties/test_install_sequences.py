@@ -90,7 +90,8 @@ def judge(
     for name, content in files.items():
         if any(name.startswith(f"{other}/") for other in foreign):
             return None
-        is_directory = any(other.startswith(f"{name}/") for other in foreign)
+        # The folder of somebody else's file stays somebody else's when the file is gone.
+        is_directory = any(other.startswith(f"{name}/") for other in FOREIGN)
         if not is_directory and name not in foreign:
             ours[name] = content
         elif behavior is FileExistsBehavior.RETAIN:
