@@ -1,8 +1,9 @@
 """What one decision round wants stored, and how many such batches become few statements.
 
 `arrange` merges: within a stretch of plain writes, rows of one table stay in their order, rows of equal shape become
-one executemany, a later row of the same key replaces an earlier one, and parents come before children. What depends
-on what is stored already (guards, conditional updates, deletes) keeps its place and ends a stretch.
+one executemany, a later row of the same key replaces an earlier one where only the key is unique, and parents come
+before children. What depends on what is stored already (guards, conditional updates, deletes) keeps its place and
+ends a stretch.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class _Growing:
         self._place: dict[tuple[Any, ...], int] = {}
 
     def add(self, row: Row) -> None:
-        if row.identity is None:
+        if row.identity is None or self.shape.table in _UNIQUE_BESIDES_KEY:
             self.rows.append(row.values)
             return
         place = self._place.setdefault(row.identity, len(self.rows))
@@ -193,6 +194,14 @@ class _Growing:
 
 _RANK = {table: rank for rank, table in enumerate(metadata.sorted_tables)}
 """Parents before children."""
+
+_UNIQUE_BESIDES_KEY = frozenset(
+    table
+    for table in metadata.sorted_tables
+    if any(index.unique for index in table.indexes)
+    or any(isinstance(constraint, sa.UniqueConstraint) for constraint in table.constraints)
+)
+"""Here a row that a later one replaces may have stood in the way of a third one: all of them are written."""
 
 
 def _equal(table: sa.Table, key: Mapping[str, Any]) -> Iterator[Condition]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ferryman_coordinator.errors import ConstraintBroken, NotMatched
@@ -116,6 +116,15 @@ def _outcome(verdict: Verdict) -> str:
 
 
 @settings(max_examples=300)
+@example(
+    [
+        # A name that is taken for a moment only: the first batch must be refused all the same.
+        batch_of(
+            [("put", (applications, application("a", "0"))), ("put", (applications, application("b", "0")))]
+        ),
+        batch_of([("put", (applications, application("a", "1")))]),
+    ]
+)
 @given(st.lists(st.lists(WRITES, min_size=1, max_size=5).map(batch_of), min_size=2, max_size=8))
 def test_a_group_is_as_good_as_one_after_another(batches: list[Batch]) -> None:
     assert stored([batches]) == stored([[batch] for batch in batches])
