@@ -148,20 +148,34 @@ class Client:
         known = await self.call(self.bundles.FindBundle, bundles_pb2.FindBundleRequest(sha256=bundle.sha256))
         if known.is_known:
             return known.bundle
+        call = self.bundles.UploadBundle()
         try:
-            response = await self.bundles.UploadBundle(_upload_parts(bundle))
+            await _send(call, bundle)
+            response = await call
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.address) from error
+        finally:
+            call.cancel()
         return response.bundle
 
 
-async def _upload_parts(bundle: Bundle) -> AsyncIterator[bundles_pb2.UploadBundleRequest]:
+async def _send(
+    call: grpc.aio.StreamUnaryCall[bundles_pb2.UploadBundleRequest, bundles_pb2.UploadBundleResponse],
+    bundle: Bundle,
+) -> None:
     header = bundles_pb2.UploadHeader(
         sha256=bundle.sha256, size_bytes=bundle.size_bytes, bundle_type=bundle.bundle_type
     )
-    yield bundles_pb2.UploadBundleRequest(header=header)
-    async for content in _chunks(bundle.path):
-        yield bundles_pb2.UploadBundleRequest(content=content)
+    try:
+        await call.write(bundles_pb2.UploadBundleRequest(header=header))
+        # Comes when the coordinator wants the content: one that refuses is not sent it in vain.
+        await call.initial_metadata()
+        async for content in _chunks(bundle.path):
+            await call.write(bundles_pb2.UploadBundleRequest(content=content))
+        await call.done_writing()
+    except asyncio.InvalidStateError:
+        # The coordinator has answered already: the caller reads why.
+        return
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:
