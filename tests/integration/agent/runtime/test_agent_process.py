@@ -454,3 +454,30 @@ async def test_a_deregistered_agent_says_so_and_does_not_knock_all_the_time(
     assert "enroll again" in printed
     assert agent.log().count("link.down") == 1, agent.log()
     assert coordinator.attempts == 1
+
+
+class TestConfigurationOfEnroll:
+    async def test_it_writes_the_file_that_is_named_and_only_when_there_is_none(
+        self, coordinator: FakeCoordinator, tmp_path: Path
+    ) -> None:
+        agent = AgentHome(tmp_path / "agent")
+        config = tmp_path / "elsewhere" / "agent.yml"
+        code, printed = await agent.enroll(coordinator, "--config", str(config))
+        assert code == 0
+        assert str(config) in printed
+        assert coordinator.address in config.read_text()
+        # Everything of it is found again without the variable.
+        del agent.environ["FERRYMAN_AGENT_HOME"]
+        code, printed = await agent.run("status", "--config", str(config))
+        assert code == 3
+        assert "(i-1)" in printed
+        config.write_text(config.read_text() + "log: {verbose: true}\n")
+        before = config.read_text()
+        code, _ = await agent.enroll(coordinator, "--config", str(config), "--force")
+        assert code == 0
+        assert config.read_text() == before
+        # The coordinator is known from the file now.
+        code, printed = await agent.run(
+            "enroll", "--token", coordinator.token, "--config", str(config), "--force"
+        )
+        assert code == 0, printed
