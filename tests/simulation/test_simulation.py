@@ -11,7 +11,7 @@ from tests.simulation.network import CALM, ROUGH
 from tests.support.rollouts import at_a_time, count, percent
 
 
-@pytest.mark.req("CP-426", "CP-430", "T79", "CP-425")
+@pytest.mark.req("CP-426", "CP-430", "T79")
 @pytest.mark.parametrize("seed", range(2))
 def test_thousand_instances_in_rough_weather(seed: int) -> None:
     """Lost, repeated, late messages; agents, hosts and the coordinator die; still everything adds up."""

@@ -60,6 +60,6 @@ class Commands:
         attempt, step = command_id.rsplit("/", 2)[1:]
         if not (attempt.isdecimal() and step.isdecimal()):
             return False
-        if target.is_running and (int(attempt), int(step)) < (target.attempt, target.step):
+        if (int(attempt), int(step)) < (target.attempt, target.step):
             return False
         raise InvariantBroken(f"{target.label} reports command {command_id}, which it was never given")

@@ -203,6 +203,26 @@ def test_agent_that_skips_without_being_told_fails_the_target(drive: Drive) -> N
     assert "without being told" in drive.message
 
 
+def test_command_that_is_broken_off_in_an_event_fails_the_event(drive: Drive) -> None:
+    drive.begin(ONE, "ApplicationStop")
+    drive.segment(ONE, EventStatus.SKIPPED)
+
+    assert statuses(drive) == ["Failed"] + ["Skipped"] * 6
+
+
+def test_event_that_is_said_to_be_skipped(drive: Drive) -> None:
+    drive.finish(ONE, "ApplicationStop", EventStatus.SKIPPED, OK)
+
+    record = drive.event(ONE, "ApplicationStop")
+    assert record is not None
+    assert record.diagnostics is not None
+    assert (record.status, record.diagnostics.error_code) == (
+        EventStatus.FAILED,
+        LifecycleErrorCode.UNKNOWN_ERROR,
+    )
+    assert "without being told" in drive.message
+
+
 def test_event_that_its_agent_broke_off_has_failed(drive: Drive) -> None:
     """Skipped is said of events that have not begun; the agent's own reason is kept."""
     drive.begin(ONE, "ApplicationStop")

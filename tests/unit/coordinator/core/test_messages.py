@@ -142,10 +142,13 @@ def test_too_few_healthy_at_the_end() -> None:
     )
 
 
-def test_ignored_failure_is_not_what_ended_a_stopped_target() -> None:
+@pytest.mark.parametrize("restarts", [False, True])
+def test_ignored_failure_is_not_what_ended_a_stopped_target(restarts: bool) -> None:
     drive = Drive(fleet_spec(count(0), ignore_application_stop_failures=True), fleet(1))
     one = drive.started[0]
     drive.finish(one, "ApplicationStop", EventStatus.FAILED)
+    if restarts:
+        drive.rollout = drive.kept.restore(drive.spec)
     drive.stop()
     drive.segment(one, EventStatus.SKIPPED)
 

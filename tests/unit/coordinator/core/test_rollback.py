@@ -56,7 +56,7 @@ def stopped(word: bool | None, settings: AutoRollback) -> Drive:
     return drive
 
 
-@pytest.mark.req("CP-334", "CP-336", "CP-340", "T60")
+@pytest.mark.req("CP-334", "CP-336", "CP-340")
 def test_failure_is_rolled_back_to_the_last_good_revision() -> None:
     drive = failed()
 
@@ -87,7 +87,7 @@ def test_first_deployment_has_nothing_to_go_back_to() -> None:
     assert "no successful deployment to go back to" in drive.rollout.record.rollback_message
 
 
-@pytest.mark.req("CP-334", "CP-335", "T63")
+@pytest.mark.req("CP-334")
 @pytest.mark.parametrize(
     "settings", [AutoRollback(), AutoRollback(enabled=False, events=frozenset(RollbackEvent)), ON_STOP]
 )
@@ -154,7 +154,7 @@ def test_success_is_not_rolled_back() -> None:
     assert drive.rollout.record.rollback_message == ""
 
 
-@pytest.mark.req("CP-299", "CP-305", "CP-333", "CP-339", "CP-340", "CP-341", "CP-345", "T50")
+@pytest.mark.req("CP-299", "CP-333", "CP-339", "CP-340", "CP-341", "CP-345", "T50")
 def test_snapshot_of_the_rollback() -> None:
     drive = failed(zonal=ZonalConfig(monitor_seconds=60), update_outdated_instances_only=True)
 
@@ -177,7 +177,6 @@ def test_snapshot_of_the_rollback() -> None:
     assert len(again.started) == 3, "all zones at once, under the minimum of 1 alone"
 
 
-@pytest.mark.req("CP-338")
 def test_messages_follow_the_progress() -> None:
     drive = Drive(fleet_spec(count(0), creator=Creator.ROLLBACK), fleet(1))
     assert drive.rollout.record.rollback_message == "The rollback is in progress."

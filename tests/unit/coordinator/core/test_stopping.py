@@ -213,6 +213,12 @@ class TestRepeatedStop:
         assert (outcome.changes, outcome.commands) == ((), ())
         assert drive.rollout.record.stop == StopRecord(by="alice", auto_rollback=True)
 
+    def test_first_one_who_asked_is_recorded(self, drive: Drive) -> None:
+        drive.stop(by="alice")
+        drive.stop(by="bob", auto_rollback=True)
+
+        assert drive.rollout.record.stop == StopRecord(by="alice", auto_rollback=True)
+
     @pytest.mark.parametrize("words", [[None, True], [True, False], [False, True], [True, False, None]])
     def test_last_word_on_the_rollback_wins(self, words: list[bool | None]) -> None:
         drive = Drive(fleet_spec(count(4), last_good=GOOD), fleet(6))

@@ -305,6 +305,14 @@ class TestRunCap:
 
         assert (drive.status, drive.code) == (DeploymentStatus.FAILED, "HEALTH_CONSTRAINTS")
 
+    def test_has_nothing_left_to_do_after_a_stop(self) -> None:
+        drive = Drive(fleet_spec(count(0), timers=Timers(run_cap_ms=60_000)), fleet(1))
+        drive.begin(ONE, "ApplicationStop")
+        drive.stop()
+
+        assert drive.rollout.wake_at == drive.now + 3_615_000
+        assert drive.kept.restore(drive.spec).wake_at == drive.rollout.wake_at
+
 
 class TestTick:
     def test_nothing_due_changes_nothing(self, drive: Drive) -> None:
@@ -324,6 +332,17 @@ class TestTick:
         record = drive.event(ONE, "ApplicationStop")
         assert record is not None
         assert (record.started_at, record.ended_at) == (later, later)
+
+    @pytest.mark.req("CP-233")
+    def test_clock_that_was_put_back_while_the_coordinator_was_down(self, drive: Drive) -> None:
+        drive.after(100)
+        drive.begin(ONE, "ApplicationStop")
+        later = drive.now
+        drive.now = Instant(drive.now - 50_000)
+        drive.rollout = drive.kept.restore(drive.spec)
+        drive.finish(ONE, "ApplicationStop")
+
+        assert drive.target(ONE).updated_at == later
 
     def test_several_due_at_once(self) -> None:
         drive = Drive(fleet_spec(count(0)), fleet(5))
