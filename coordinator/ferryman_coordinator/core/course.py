@@ -30,17 +30,17 @@ from ferryman_coordinator.core.transitions import TARGET
 LOG_TAIL_BYTES = 4096
 """CP-257."""
 
+
+def _unknown(message: str) -> Diagnostics:
+    return Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message=message)
+
+
 _IMPLIED = Diagnostics(
     error_code=LifecycleErrorCode.SUCCESS,
     message="its own report was lost; the agent's next one proves the success",
 )
-_UNNAMED = Diagnostics(
-    error_code=LifecycleErrorCode.UNKNOWN_ERROR,
-    message="the agent reported that the command failed, but not at which event",
-)
-_LEFT_OUT = Diagnostics(
-    error_code=LifecycleErrorCode.UNKNOWN_ERROR, message="the agent left the event out without being told to"
-)
+_UNNAMED = _unknown("the agent reported that the command failed, but not at which event")
+_LEFT_OUT = _unknown("the agent left the event out without being told to")
 
 
 class Course:
@@ -91,27 +91,22 @@ class Course:
 
     def expire(self, target: Target, draft: Draft) -> None:
         """It is due: its present event fails it, and its agent is told not to go on (CP-260, CP-262, CP-393)."""
-        agent, event = f"the agent of {target.label}", target.lifecycle_event
+        agent, event, timers = f"the agent of {target.label}", target.lifecycle_event, self._timers
         is_running = target.event_started_at is not None
         code = LifecycleErrorCode.UNKNOWN_ERROR
         if target.silent_since is not None and target.phase is not CommandPhase.OFFERED:
             silence = (draft.now - target.silent_since) // 1000
-            message = (
-                f"{agent} has been silent for {silence} s {'during' if is_running else 'before'} {event}"
-            )
-        elif not is_running:
-            limit = self._timers.event_start_ms // 1000
+            message = f"{agent} has been silent for {silence} s, {'in' if is_running else 'before'} {event}"
+        elif is_running:
+            code = LifecycleErrorCode.SCRIPT_TIMED_OUT
+            message = f"{event} did not end within {timers.event_run_ms // 1000} s, the limit for an event"
+        else:
+            limit = timers.event_start_ms // 1000
             message = (
                 f"{agent} did not begin {event} within {limit} s: does it run, and reach the coordinator?"
             )
-        else:
-            code = LifecycleErrorCode.SCRIPT_TIMED_OUT
-            message = (
-                f"{event} did not end within {self._timers.event_run_ms // 1000} s, the limit for an event"
-            )
         target.failed_by_silence = code is LifecycleErrorCode.UNKNOWN_ERROR
-        phase = target.phase
-        self._fail(target, Diagnostics(error_code=code, message=message), draft, left_with=phase)
+        self._fail(target, Diagnostics(error_code=code, message=message), draft, tells_agent=True)
 
     # What the instance does -------------------------------------------------------------------------------------------
 
@@ -131,8 +126,7 @@ class Course:
         """It will not come back, whether its turn had come or not (CP-306)."""
         if target.status is TargetStatus.PENDING:
             target.lifecycle_event = self._route.steps[0][0]
-        message = f"instance {target.label} {reason}"
-        self._fail(target, Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message=message), draft)
+        self._fail(target, _unknown(f"instance {target.label} {reason}"), draft)
 
     def acked(self, target: Target, disposition: Disposition, reason: str, draft: Draft) -> None:
         """The agent has the command, or refuses it.
@@ -140,10 +134,8 @@ class Course:
         KNOWN says nothing new: what came of the command is, or will be, in the agent's reports.
         """
         if disposition is Disposition.REFUSED:
-            message = f"the agent of {target.label} refused the command: {reason or 'it gave no reason'}"
-            self._fail(
-                target, Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message=message), draft
-            )
+            why = reason or "it gave no reason"
+            self._fail(target, _unknown(f"the agent of {target.label} refused the command: {why}"), draft)
         elif disposition is Disposition.STARTED:
             self.command_started(target, draft)
         elif disposition is Disposition.QUEUED and target.phase is CommandPhase.OFFERED:
@@ -245,8 +237,9 @@ class Course:
     def _finish_event(
         self, target: Target, status: EventStatus, diagnostics: Diagnostics, draft: Draft
     ) -> None:
+        shown = _presentable(status, diagnostics)
         if status is EventStatus.FAILED:
-            target.failure = Failure.of(target.lifecycle_event, diagnostics)
+            target.failure = Failure.of(target.lifecycle_event, shown)
         draft.event(
             target,
             EventRecord(
@@ -254,7 +247,7 @@ class Course:
                 status=status,
                 started_at=target.event_started_at,
                 ended_at=draft.now,
-                diagnostics=_presentable(status, diagnostics),
+                diagnostics=shown,
             ),
         )
 
@@ -286,27 +279,23 @@ class Course:
             draft.target(target)
 
     def _fail(
-        self,
-        target: Target,
-        diagnostics: Diagnostics,
-        draft: Draft,
-        *,
-        left_with: CommandPhase = CommandPhase.NONE,
+        self, target: Target, diagnostics: Diagnostics, draft: Draft, *, tells_agent: bool = False
     ) -> None:
         """The present event fails the target; but one that a cancelled target waited for is only skipped.
 
-        `left_with`: the phase of a command that the agent may still be at, and has to be told to leave.
+        `tells_agent`: it may still be at the command, and has to be told to leave it.
         """
         if target.is_cancelled and target.event_started_at is None:
             self._skip_event(target, target.lifecycle_event, draft)
         else:
             self._finish_event(target, EventStatus.FAILED, diagnostics, draft)
         self._skip_rest(target, draft)
-        if left_with is not CommandPhase.NONE:
+        if tells_agent:
             target.is_cancelled = True
-        self._end(target, TargetStatus.FAILED, draft, phase=left_with)
-        if left_with is not CommandPhase.NONE:
+            self._end(target, TargetStatus.FAILED, draft, phase=target.phase)
             draft.commands.append(self.commands.cancel(target))
+        else:
+            self._end(target, TargetStatus.FAILED, draft)
 
     def _skip_rest(self, target: Target, draft: Draft) -> None:
         for name in self._route.rest(target.step, target.place):
@@ -330,13 +319,14 @@ class Course:
 
 
 def _presentable(status: EventStatus, diagnostics: Diagnostics) -> Diagnostics:
-    """Diagnostics as they are shown: bounded, and of a success nothing but that (CP-257, CP-258)."""
+    """Diagnostics as they are shown: bounded, and saying Success exactly for a success (CP-257, CP-258)."""
+    is_success = diagnostics.error_code is LifecycleErrorCode.SUCCESS
     if status is EventStatus.SUCCEEDED:
-        if diagnostics.error_code is LifecycleErrorCode.SUCCESS and not (
-            diagnostics.script_name or diagnostics.log_tail
-        ):
+        if is_success and not diagnostics.script_name and not diagnostics.log_tail:
             return diagnostics
         return replace(diagnostics, error_code=LifecycleErrorCode.SUCCESS, script_name="", log_tail="")
+    if is_success:
+        diagnostics = replace(diagnostics, error_code=LifecycleErrorCode.UNKNOWN_ERROR)
     tail = diagnostics.log_tail.encode()
     if len(tail) <= LOG_TAIL_BYTES:
         return diagnostics

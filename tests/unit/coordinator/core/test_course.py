@@ -415,6 +415,16 @@ def test_log_tail_is_bounded(drive: Drive) -> None:
     assert record.diagnostics.log_tail.endswith("äthe end")
 
 
+def test_failure_never_says_success(drive: Drive) -> None:
+    drive.finish(ONE, "ApplicationStop", EventStatus.FAILED, OK)
+
+    record = drive.event(ONE, "ApplicationStop")
+    assert record is not None
+    assert record.diagnostics is not None
+    assert record.diagnostics.error_code is LifecycleErrorCode.UNKNOWN_ERROR
+    assert "at ApplicationStop, UnknownError" in drive.message
+
+
 @pytest.mark.req("CP-258")
 def test_success_carries_nothing_but_that(drive: Drive) -> None:
     chatty = Diagnostics(

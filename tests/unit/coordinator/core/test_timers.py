@@ -184,7 +184,7 @@ class TestSilence:
 
         assert failed_at(drive, "ApplicationStart") is LifecycleErrorCode.UNKNOWN_ERROR
         assert drive.target(ONE).failed_by_silence
-        assert "has been silent for 300 s during ApplicationStart" in drive.message
+        assert "has been silent for 300 s, in ApplicationStart" in drive.message
         assert drive.code == "AGENT_ISSUE"
 
     @pytest.mark.req("CP-262")
@@ -226,7 +226,7 @@ class TestSilence:
         drive.after(10)
 
         assert failed_at(drive, "DownloadBundle") is LifecycleErrorCode.UNKNOWN_ERROR
-        assert "silent for 10 s before DownloadBundle" in drive.message
+        assert "silent for 10 s, before DownloadBundle" in drive.message
 
     def test_queued_command_of_a_lost_agent_does_not_wait_for_ever(self, drive: Drive) -> None:
         drive.ack(ONE, Disposition.QUEUED)
