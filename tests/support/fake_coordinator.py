@@ -58,6 +58,7 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
         self.enrolments: list[pb.EnrolRequest] = []
         self.token_uses = 100
         self.renewals = 0
+        self.versions: dict[str, str] = {}
         self.sessions: list[Session] = []
         self.attempts = 0
         self.reports: dict[int, pb.Report] = {}
@@ -118,6 +119,7 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
     async def Enrol(  # noqa: N802 - the name in the .proto
         self, request: pb.EnrolRequest, context: Any
     ) -> pb.EnrolResponse:
+        self._note_version("Enrol", context)
         self.enrolments.append(request)
         if not request.join_token.endswith(f"-{SECRET}"):
             await _refuse(
@@ -142,6 +144,7 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
     async def RenewCertificate(  # noqa: N802 - the name in the .proto
         self, request: pb.RenewCertificateRequest, context: Any
     ) -> pb.RenewCertificateResponse:
+        self._note_version("RenewCertificate", context)
         await self.may_renew.wait()
         await self._maybe_refuse(context)
         self.renewals += 1
@@ -158,6 +161,7 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
         self, requests: AsyncIterator[pb.ConnectRequest], context: Any
     ) -> AsyncIterator[pb.ConnectResponse]:
         self.attempts += 1
+        self._note_version("Connect", context)
         await self._tell()
         first = await anext(aiter(requests))
         # Not before it has read: grpc.aio hides the status of a call that ends while a message is being written.
@@ -215,6 +219,9 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
         """Everything up to `number` is stored."""
         self.acknowledged = max(self.acknowledged, number)
         (session or self.session).send(report_ack=pb.ReportAck(number=number))
+
+    def _note_version(self, call: str, context: Any) -> None:
+        self.versions[call] = dict(context.invocation_metadata())["ferryman-agent-version"]
 
     async def _maybe_refuse(self, context: Any) -> None:
         if self.refusal is not None:

@@ -118,12 +118,10 @@ class Bundles(Section, frozen=True, kw_only=True):
     ] = 5
     max_extracted_size: Annotated[
         ByteSize | None,
-        Meta(
-            description="What an archive may grow to when it is unpacked. Default: what the disk has room for."
-        ),
+        _span("What an archive may grow to when it is unpacked. Default: 64GiB.", "1MiB", "64TiB"),
     ] = None
     min_free_disk: Annotated[
-        ByteSize, Meta(description="A bundle is refused when less than this would be left on the disk.")
+        ByteSize, _span("A bundle is refused when less than this would be left on the disk.", "0", "64TiB")
     ] = ByteSize(100 * _MIB)
 
 

@@ -24,7 +24,7 @@ from ferryman.v1 import agents_pb2_grpc, types_pb2
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import certificates
-from ferryman_agent.host.identity import Identity
+from ferryman_agent.host.identity import AGENT_METADATA, Identity
 
 CONNECT_SECONDS = 10.0
 ENROL_SECONDS = 30.0
@@ -101,7 +101,7 @@ async def enrol(order: EnrolOrder, now: Instant) -> Identity:
     async with open_channel(order.address, ca_certificates=ca_pem) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
         try:
-            answer = await stub.Enrol(request, timeout=ENROL_SECONDS)
+            answer = await stub.Enrol(request, timeout=ENROL_SECONDS, metadata=AGENT_METADATA)
         except grpc.aio.AioRpcError as error:
             raise IdentityError(_refused(order.address, error)) from error
     return Identity(

@@ -11,8 +11,12 @@ import stat
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ferryman_agent import __version__
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
+
+AGENT_METADATA = (("ferryman-agent-version", __version__),)
+"""Goes with every call (AG-032), so that a coordinator can refuse a version before it reads a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

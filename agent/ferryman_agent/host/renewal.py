@@ -17,7 +17,7 @@ from ferryman_agent.clock import Clock
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import certificates, identity
-from ferryman_agent.host.identity import Identity
+from ferryman_agent.host.identity import AGENT_METADATA, Identity
 
 CALL_SECONDS = 30.0
 LONGEST_NAP_SECONDS = 3600.0
@@ -84,7 +84,7 @@ async def _renew(current: Identity, now: Instant) -> Identity:
     ) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
         try:
-            answer = await stub.RenewCertificate(request, timeout=CALL_SECONDS)
+            answer = await stub.RenewCertificate(request, timeout=CALL_SECONDS, metadata=AGENT_METADATA)
         except grpc.aio.AioRpcError as error:
             raise IdentityError(
                 f"the coordinator at {current.address} gives no fresh certificate: "

@@ -21,12 +21,11 @@ from ferryman.channel import open_channel
 from ferryman.faults import decode_fault
 from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
-from ferryman_agent import __version__
 from ferryman_agent.clock import Clock, is_set_within
 from ferryman_agent.core.messages import CommandId, DeploymentId, Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host.facts import Facts
-from ferryman_agent.host.identity import Identity
+from ferryman_agent.host.identity import AGENT_METADATA, Identity
 from ferryman_agent.runtime import mapping
 from ferryman_agent.runtime.backoff import Backoff, Ending
 from ferryman_agent.runtime.heartbeat import Heartbeat
@@ -184,8 +183,7 @@ class Link:
 
     async def _talk(self, channel: grpc.aio.Channel, identity: Identity) -> None:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
-        # The version goes with every call (AG-032), so that a coordinator can refuse it before it reads a message.
-        call = stub.Connect(metadata=(("ferryman-agent-version", __version__),))
+        call = stub.Connect(metadata=AGENT_METADATA)
         stream = Stream(
             call,
             host=identity.host,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -11,6 +12,7 @@ from ferryman_agent.clock import Clock
 from ferryman_agent.core.facts import SegmentFinished
 from ferryman_agent.core.machine import SegmentRun
 from ferryman_agent.core.messages import EventStatus
+from ferryman_agent.errors import JournalError
 from ferryman_agent.hooks.contract import ProcessMark
 from ferryman_agent.runtime.journal import Command, Journal
 
@@ -26,7 +28,7 @@ async def recover(journal: Journal, clock: Clock, end_leftovers: EndLeftovers) -
     """Returns the runs to go on with, those begun first.
 
     One command that cannot be recovered does not keep the others, or the agent, from starting (AG-138, V2-010).
-    Raises JournalError.
+    Raises JournalError when the disk cannot even be flushed.
     """
     for damage in journal.damage:
         log.warning("journal.damaged", damage=damage)
@@ -35,11 +37,15 @@ async def recover(journal: Journal, clock: Clock, end_leftovers: EndLeftovers) -
         *(_end_processes(command, journal, end_leftovers) for command in journal.commands.values())
     )
     runs: list[SegmentRun] = []
-    for command in list(journal.commands.values()):
-        if command.end is None:
+    for command in [each for each in journal.commands.values() if each.end is None]:
+        try:
             run = _recover_one(command, journal, clock)
-            if run is not None:
-                runs.append(run)
+        except JournalError as error:
+            # It stays as it is, is neither run nor reported, and the next start tries again.
+            log.error("command.not_recovered", command_id=command.command_id, error=str(error))
+            continue
+        if run is not None:
+            runs.append(run)
     await journal.sync()
     return sorted(runs, key=lambda run: not run.is_begun)
 
@@ -53,7 +59,9 @@ async def _end_processes(command: Command, journal: Journal, end_leftovers: EndL
             continue
         if was_running:
             log.warning("process.ended", command_id=command.command_id, pid=process.pid)
-        journal.process_gone(command.command_id, process)
+        # If that cannot be written down, the next start looks for it in vain.
+        with contextlib.suppress(JournalError):
+            journal.process_gone(command.command_id, process)
 
 
 def _recover_one(command: Command, journal: Journal, clock: Clock) -> SegmentRun | None:

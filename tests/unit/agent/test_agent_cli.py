@@ -116,7 +116,14 @@ class TestStatus:
         assert "web-1 (i-1)" in printed
         assert "valid until" in printed
 
-    @pytest.mark.req("AG-542")
+    @pytest.mark.req("V2-292")
+    def test_what_cannot_be_told_is_4(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (home / "pid" / "codedeploy-agent.pid.lock").mkdir(parents=True)
+        for name in ("status", "stop"):
+            code, _, told = outcome(capsys, name)
+            assert code == 4
+            assert "cannot tell whether the agent runs" in told
+
     def test_json_has_stable_names(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         save_identity(home)
         code, printed, _ = outcome(capsys, "status", "--json")
@@ -173,7 +180,8 @@ class TestStatus:
         text = found.as_text()
         for part in (
             "ferryman-agent 9 is running", ", ending", "not connected: it is away; last connected",
-            "web: d-1 AfterInstall, 5 s", "queued        web: d-2 waits for its turn", "web: d-0 Succeeded", "4 not acknowledged",
+            "web: d-1 AfterInstall, 5 s", "queued        web: d-2 waits for its turn", "web: d-0 Succeeded",
+            "4 not acknowledged",
         ):  # fmt: skip
             assert part in text
         assert [each["deployment_id"] for each in found.running_commands or ()] == ["d-1"]

@@ -75,7 +75,7 @@ async def test_another_ca_behind_the_address_gets_no_token(coordinator: FakeCoor
     assert coordinator.enrolments == []
 
 
-@pytest.mark.req("AG-092", "V2-347")
+@pytest.mark.req("AG-092")
 async def test_a_ca_file_that_did_not_sign_the_server_is_refused(coordinator: FakeCoordinator) -> None:
     with pytest.raises(IdentityError, match="cannot be verified"):
         await enrol(an_order(coordinator, ca_pem=SmallCa().pem), NOW)

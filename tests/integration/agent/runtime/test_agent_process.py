@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import signal
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -56,7 +58,7 @@ def story(agent: AgentHome) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.mark.req("AG-099", "AG-119", "AG-190", "V2-042", "V2-046")
+@pytest.mark.req("AG-119", "AG-190", "V2-042", "V2-046")
 async def test_a_segment_from_command_to_end(coordinator: FakeCoordinator, agent: AgentHome) -> None:
     agent.place({"AfterInstall": noting(agent, "echo said"), "ApplicationStart": noting(agent)})
     await agent.start()
@@ -115,7 +117,7 @@ async def test_a_command_that_comes_again_is_answered_and_not_run_again(
     assert story(agent) == ["d-1 BeforeInstall"]
 
 
-@pytest.mark.req("V2-001", "V2-002", "V2-008", "V2-137", "AG-133", "AG-137", "AG-T71")
+@pytest.mark.req("V2-001", "V2-002", "V2-008", "AG-133", "AG-137")
 async def test_killed_inside_a_hook(coordinator: FakeCoordinator, agent: AgentHome) -> None:
     waits = gate(agent)
     child = agent.home / "child"
@@ -209,7 +211,7 @@ async def test_a_coordinator_that_is_away_interrupts_nothing(
     assert coordinator.report_copies == before
 
 
-@pytest.mark.req("AG-122", "AG-124", "V2-045", "AG-T77")
+@pytest.mark.req("AG-122", "AG-124", "V2-045")
 async def test_commands_of_one_group_wait_for_each_other_and_other_groups_do_not(
     coordinator: FakeCoordinator, agent: AgentHome
 ) -> None:
@@ -298,7 +300,7 @@ class TestCancel:
         assert story(agent) == ["d-1 BeforeInstall"], "the second attempt alone"
 
 
-@pytest.mark.req("AG-087", "AG-110", "AG-117", "V2-040", "AG-T76")
+@pytest.mark.req("AG-087", "AG-110", "AG-117", "V2-040")
 async def test_commands_that_cannot_be_run_fail_at_once_and_make_no_directory(
     coordinator: FakeCoordinator, agent: AgentHome
 ) -> None:
@@ -320,7 +322,7 @@ async def test_commands_that_cannot_be_run_fail_at_once_and_make_no_directory(
 
 
 class TestStop:
-    @pytest.mark.req("AG-140", "V2-293", "AG-T72", "AG-016", "AG-017", "V2-292", "AG-542")
+    @pytest.mark.req("AG-140", "V2-293", "AG-T72", "AG-016", "AG-017")
     async def test_refused_inside_an_event_and_by_wait_after_it(
         self, coordinator: FakeCoordinator, agent: AgentHome
     ) -> None:
@@ -357,7 +359,7 @@ class TestStop:
         assert await coordinator.finished("d-1/i-1/1/0") == "SUCCEEDED"
         assert story(agent) == ["d-1 AfterInstall"]
 
-    @pytest.mark.req("AG-140", "AG-T72", "AG-026")
+    @pytest.mark.req("AG-140", "AG-T72")
     async def test_by_force_it_ends_the_script_and_tells_so(
         self, coordinator: FakeCoordinator, agent: AgentHome
     ) -> None:
@@ -371,6 +373,19 @@ class TestStop:
         assert not is_alive(script)
         assert coordinator.story()[-2:] == ["FAILED BeforeInstall", "end FAILED"]
         assert await agent.ended() == 0
+
+    @pytest.mark.req("AG-026")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
+    async def test_each_signal_ends_it_with_a_goodbye(
+        self, coordinator: FakeCoordinator, agent: AgentHome, number: signal.Signals
+    ) -> None:
+        await agent.start()
+        session = await coordinator.connected()
+        await agent.until(lambda: agent.status()["link"]["state"] == "connected")
+        os.kill(agent.pid, number)
+        assert await agent.ended() == 0
+        assert session.goodbye is not None
+        assert not (agent.home / "pid" / "codedeploy-agent.pid").exists()
 
     @pytest.mark.req("V2-290", "AG-020")
     async def test_a_second_one_says_who_is_there(

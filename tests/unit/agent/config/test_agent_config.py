@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +77,7 @@ def test_the_original_s_keys_mean_the_same_with_and_without_colons() -> None:
     assert config_of(OWN).hooks.kill_grace == 500
 
 
-@pytest.mark.req("AG-061", "AG-065", "V2-384")
+@pytest.mark.req("AG-061", "AG-065")
 def test_all_mistakes_are_named_at_once_each_with_its_place() -> None:
     said = mistakes_in(
         "root_dir: 5\nmax_revisions: 0\nverbose: yes please\nhooks: 3\nprogram_name: ../x\nlog_dir: rel\n"
@@ -197,3 +198,21 @@ def test_values_are_shown_as_they_are_written() -> None:
     for size in ("", "x", "1.5GiB", -1, True, None):
         with pytest.raises(ValueError, match="size"):
             ByteSize.parse(size)
+
+
+@pytest.mark.req("V2-384")
+def test_every_number_has_two_bounds_and_keeps_to_them() -> None:
+    for key, field in source.leaves():
+        if not any(kind in str(field.type) for kind in ("int", "Duration", "ByteSize")):
+            continue
+        metas = [meta for meta in get_args(field.type)[1:] if isinstance(meta, msgspec.Meta)]
+        assert any(meta.extra or (meta.ge is not None and meta.le is not None) for meta in metas), key
+    for text in (
+        "bundles: {max_revisions: 1001}",
+        "commands: {max_concurrent: 0}",
+        "hooks: {kill_grace: 11m}",
+        "hooks: {output_cap: 1KiB}",
+        "bundles: {min_free_disk: 65TiB}",
+        "bundles: {max_extracted_size: 1KiB}",
+    ):
+        assert "cannot use" in mistakes_in(text)

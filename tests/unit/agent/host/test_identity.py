@@ -45,7 +45,7 @@ def an_identity(**changes: object) -> Identity:
 
 
 class TestFile:
-    @pytest.mark.req("V2-282", "V2-284")
+    @pytest.mark.req("V2-282")
     def test_it_is_private_and_replaced_as_a_whole(self, tmp_path: Path) -> None:
         path = tmp_path / "state" / "identity.json"
         identity.save(an_identity(), path)
@@ -162,7 +162,7 @@ def test_facts_of_this_host() -> None:
 
 
 class TestHardening:
-    @pytest.mark.req("V2-298", "V2-287", "AG-088")
+    @pytest.mark.req("AG-088")
     def test_no_core_dumps_of_its_own_and_no_foreign_credentials(self) -> None:
         program = (
             "import ctypes, os, resource\nfrom ferryman_agent.host.hardening import harden\n"
@@ -178,7 +178,6 @@ class TestHardening:
         )
         assert done.stdout.split() == ["0", str(0o022), "True", "False"], "hooks keep the limit that they had"
 
-    @pytest.mark.req("V2-301")
     def test_it_tells_the_service_manager(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:

@@ -245,7 +245,6 @@ def test_a_journal_of_a_newer_agent_is_refused(path: Path, opened: Opened) -> No
         opened()
 
 
-@pytest.mark.req("V2-284")
 def test_its_files_are_private(opened: Opened, path: Path) -> None:
     journal = opened()
     journal.compact()

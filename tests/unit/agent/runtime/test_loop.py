@@ -15,6 +15,7 @@ from ferryman_agent.core.messages import CommandId, DeploymentId, EventStatus
 from ferryman_agent.errors import JournalError
 from ferryman_agent.hooks.contract import OutputLine, ProcessMark, Stream
 from ferryman_agent.runtime.commands import Disposition
+from ferryman_agent.runtime.journal_file import JournalFile
 from ferryman_agent.runtime.recovery import STALE_MS
 from tests.support.agent_bench import BAD, OK, LoopBench
 from tests.support.segments import a_segment
@@ -60,7 +61,7 @@ async def test_a_command_is_on_disk_before_it_is_answered(
     )
 
 
-@pytest.mark.req("AG-121", "V2-032", "V2-045", "AG-122", "AG-124")
+@pytest.mark.req("AG-121", "V2-045", "AG-122", "AG-124", "AG-T77")
 async def test_at_most_sixteen_groups_and_one_command_of_each(bench: LoopBench) -> None:
     segments = [a_segment(f"d-{n}", f"g-{n}", events=("ApplicationStop",)) for n in range(20)]
     second = a_segment("d-x", "g-0", events=("ApplicationStop",))
@@ -191,7 +192,7 @@ class TestCancel:
 
 
 class TestDrain:
-    @pytest.mark.req("AG-139", "AG-142", "V2-037", "AG-049")
+    @pytest.mark.req("AG-139", "AG-142", "V2-037")
     async def test_the_running_event_ends_and_the_rest_waits_for_the_next_process(
         self, bench: LoopBench
     ) -> None:
@@ -226,7 +227,7 @@ class TestDrain:
 
 
 class TestRestart:
-    @pytest.mark.req("V2-004", "V2-007", "V2-008", "AG-134", "AG-137")
+    @pytest.mark.req("V2-007", "V2-008", "AG-134", "AG-137")
     async def test_every_interrupted_command_is_reported_after_its_processes_are_gone(
         self, bench: LoopBench
     ) -> None:
@@ -288,7 +289,7 @@ class TestRestart:
         assert bench.story(old.command_id) == ["start ApplicationStop"]
         assert bench.story(fresh.command_id)[-1] == "end Failed"
 
-    @pytest.mark.req("V2-006", "V2-010", "AG-138")
+    @pytest.mark.req("V2-010", "AG-138")
     async def test_a_command_whose_record_is_lost_is_failed_and_never_run(self, bench: LoopBench) -> None:
         lost, other = a_segment("d-1", "g-1"), a_segment("d-2", "g-2")
         await take(bench, lost, other)
@@ -302,6 +303,29 @@ class TestRestart:
         assert bench.story(other.command_id)[-1] == "end Failed"
         assert await take(bench, lost) == [Disposition.KNOWN]
         assert bench.work.performed == []
+
+    @pytest.mark.req("V2-006", "AG-138")
+    async def test_a_full_disk_does_not_keep_the_agent_from_starting(
+        self, bench: LoopBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        segment = a_segment()
+        await take(bench, segment)
+        await bench.work.started(STOP)
+        bench.work.watches[STOP].script_started("stop.sh", MARK)
+        await bench.crash()
+
+        def full(*_: object) -> None:
+            raise JournalError("cannot write the journal: No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(JournalFile, "append", full)
+            await bench.start()
+            assert bench.ended_processes == [MARK]
+            assert bench.work.performed == []
+            assert await take(bench, segment) == [Disposition.KNOWN]
+        # The next start does what this one could not.
+        await bench.restart()
+        assert bench.story()[-2:] == ["Failed ApplicationStop", "end Failed"]
 
     async def test_facts_that_contradict_each_other_fail_the_command_for_good(self, bench: LoopBench) -> None:
         segment = a_segment()

@@ -85,7 +85,7 @@ async def test_a_coordinator_that_takes_nothing_for_a_minute_is_left(bench: Benc
         await asyncio.wait_for(running, 20)
 
 
-@pytest.mark.req("AG-457", "AG-460")
+@pytest.mark.req("AG-460")
 async def test_answers_go_before_reports_and_both_before_output(bench: Bench) -> None:
     for _ in range(50):
         bench.lines.put(

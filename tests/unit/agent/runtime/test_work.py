@@ -119,7 +119,7 @@ async def test_an_event_without_scripts_touches_nothing(bench: Bench) -> None:
     assert bench.runs == []
 
 
-@pytest.mark.req("AG-201", "AG-405", "V2-254")
+@pytest.mark.req("AG-201")
 async def test_hooks_get_what_they_need(bench: Bench) -> None:
     bench.place("d-0")
     bench.layout.set_last_successful("g-1", bench.layout.deployment("g-1", "d-0").path)
@@ -232,7 +232,7 @@ async def test_what_hooks_leave_to_be_ended_holds_the_group_too(bench: Bench) ->
     await asyncio.wait_for(finishing, 20)
 
 
-@pytest.mark.req("AG-155", "AG-T76")
+@pytest.mark.req("AG-155")
 async def test_a_name_that_cannot_be_a_directory_fails_the_event(bench: Bench) -> None:
     for group in ("deployment-logs", "../x"):
         ended = await bench.perform("DownloadBundle", a_segment(group=group))
