@@ -47,6 +47,8 @@ def take_archive(path: Path) -> Bundle:
     for ending, bundle_type in _TYPES_BY_ENDING.items():
         if path.name.lower().endswith(ending):
             return _measured(path, bundle_type)
+    if not path.exists():
+        raise BundleProblem(f"there is no {path}: name a directory with an AppSpec file, or an archive")
     raise BundleProblem(f"{path} is no bundle by its name: use .zip, .tar, .tgz or .tar.gz, or a directory")
 
 

@@ -77,7 +77,7 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
         return
     render.print_details(
         (
-            ("Name", render.plain_text(found.name)),
+            ("Name", found.name),
             ("Id", found.application_id),
             ("Created", iso_time(found.created_at)),
         )

@@ -18,6 +18,9 @@ app = typer.Typer(
     no_args_is_help=True, help="Deployment configurations: how fast, and what counts as success."
 )
 
+# What the wire has room for. The coordinator has limits of its own, which are lower.
+_MOST = 2**32 - 1
+
 NameArgument = Annotated[str, typer.Argument(help="Name of the deployment configuration.")]
 
 
@@ -77,7 +80,7 @@ def list_(as_json: JsonOption = False) -> None:
         return
     rows = (
         (
-            render.plain_text(item.name),
+            item.name,
             enum_word(types_pb2.ComputePlatform.DESCRIPTOR, item.compute_platform) or "-",
             _rule_text(item),
             "yes" if item.HasField("zonal") else "no",
@@ -98,7 +101,7 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
         return
     zonal = found.zonal
     rows = [
-        ("Name", render.plain_text(found.name)),
+        ("Name", found.name),
         ("Id", found.deployment_config_id),
         ("Platform", enum_word(types_pb2.ComputePlatform.DESCRIPTOR, found.compute_platform) or ""),
         ("Rule", _rule_text(found)),
@@ -138,7 +141,7 @@ def parse_minimum(text: str) -> inventory_pb2.MinimumHealthyHosts:
         if match[2]
         else inventory_pb2.MINIMUM_HEALTHY_HOSTS_TYPE_HOST_COUNT
     )
-    return inventory_pb2.MinimumHealthyHosts(type=kind, value=int(match[1]))
+    return inventory_pb2.MinimumHealthyHosts(type=kind, value=_within(int(match[1]), text))
 
 
 def parse_duration(text: str) -> int:
@@ -146,7 +149,13 @@ def parse_duration(text: str) -> int:
     match = re.fullmatch(r"(\d+)\s*([smhd]?)", text.strip())
     if match is None:
         fail(f"'{text}' is no duration: write 90s, 10m, 2h or 1d", EXIT_USAGE)
-    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+    return _within(int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]], text)
+
+
+def _within(number: int, text: str) -> int:
+    if abs(number) > _MOST:
+        fail(f"'{text}' is too much: at most {_MOST} are possible", EXIT_USAGE)
+    return number
 
 
 def _rule_text(config: inventory_pb2.DeploymentConfig) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ferryman.v1 import deployments_pb2, inventory_pb2, types_pb2
 from ferryman_client.bundle import Bundle
@@ -52,7 +53,7 @@ def deploy(
     plan: Annotated[bool, typer.Option("--plan", help="Say what would happen; change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Stop waiting after so many seconds.")
+        float | None, typer.Option("--timeout", min=0, help="Stop waiting after so many seconds.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -150,12 +151,12 @@ def _print_plan(plan: deployments_pb2.PlanDeploymentResponse) -> None:
     rows = (
         (
             str(target.wave),
-            render.plain_text(target.instance_name),
+            target.instance_name,
             target.zone or "-",
             enum_word(types_pb2.InstanceHealth.DESCRIPTOR, target.instance_health) or "-",
             enum_word(types_pb2.RevisionHealth.DESCRIPTOR, target.revision_health) or "-",
-            "connected" if target.is_connected else "[red]silent[/]",
-            render.plain_text(target.reason),
+            "connected" if target.is_connected else Text("silent", "red"),
+            target.reason,
         )
         for target in plan.targets
     )

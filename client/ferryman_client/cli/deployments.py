@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ferryman.v1 import deployments_pb2, types_pb2
 from ferryman_client.cli import render
@@ -121,7 +122,7 @@ def show(
 def watch(
     deployment_id: IdArgument,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Stop watching after so many seconds.")
+        float | None, typer.Option("--timeout", min=0, help="Stop watching after so many seconds.")
     ] = None,
 ) -> None:
     """Follow a deployment to its end; exits 0, 1 or 3 as it Succeeded, Failed or was Stopped."""
@@ -154,7 +155,7 @@ def logs(
     target: Annotated[str, typer.Option("--target", help="Only this instance.")] = "",
     follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what hooks print now.")] = False,
 ) -> None:
-    """Print the ends of the logs of failed hooks; with -f, what hooks print from now on."""
+    """Print why events failed and the ends of their logs; with -f, what hooks print from now on."""
     if follow_:
         ask(lambda client: _follow_logs(client, deployment_id, target))
     else:
@@ -169,10 +170,8 @@ async def _follow_logs(client: Client, deployment_id: str, target: str) -> None:
             render.note(
                 f"{name}: {line.dropped_before} lines left out; they are in the instance's scripts.log"
             )
-        render.out.print(
-            f"[dim]{iso_time(line.at)} {render.plain_text(name)}[/] "
-            f"{'[red]' if line.is_stderr else ''}{render.plain_text(line.text)}{'[/]' if line.is_stderr else ''}"
-        )
+        text = (line.text, "red" if line.is_stderr else "")
+        render.out.print(Text.assemble((f"{iso_time(line.at)} {name}", "dim"), " ", text))
 
 
 async def _print_tails(client: Client, deployment_id: str, target: str) -> None:
@@ -185,16 +184,21 @@ async def _print_tails(client: Client, deployment_id: str, target: str) -> None:
             if target in ("", item.instance_id, item.instance_name):
                 shown += _print_target_tails(item)
     if not shown:
-        render.note("no hook of this deployment has left a log; -f shows what hooks print now")
+        render.note("no event of this deployment failed or left a log; -f shows what hooks print now")
 
 
 def _print_target_tails(target: deployments_pb2.Target) -> int:
-    events = [event for event in target.lifecycle_events if event.diagnostics.log_tail]
+    events = [event for event in target.lifecycle_events if event.diagnostics.log_tail or _failed(event)]
     for event in events:
-        render.out.print(f"[bold]{render.plain_text(target.instance_name)} {event.name}[/]")
-        for line in event.diagnostics.log_tail.splitlines():
+        render.out.print(Text(f"{target.instance_name} {event.name}", "bold"))
+        # What failed before a script ran has no log, only a reason.
+        for line in (event.diagnostics.log_tail or event.diagnostics.message).splitlines():
             render.say(f"  {line}")
     return len(events)
+
+
+def _failed(event: deployments_pb2.LifecycleEvent) -> bool:
+    return event.status == types_pb2.LIFECYCLE_EVENT_STATUS_FAILED
 
 
 def _status_number(word: str) -> types_pb2.DeploymentStatus.ValueType:
@@ -205,7 +209,7 @@ def _status_number(word: str) -> types_pb2.DeploymentStatus.ValueType:
     return types_pb2.DeploymentStatus.ValueType(number)
 
 
-def _row(item: deployments_pb2.Deployment) -> tuple[str, ...]:
+def _row(item: deployments_pb2.Deployment) -> tuple[render.Cell, ...]:
     overview = item.overview
     total = sum(
         (overview.pending, overview.in_progress, overview.succeeded, overview.failed, overview.skipped)
@@ -213,25 +217,25 @@ def _row(item: deployments_pb2.Deployment) -> tuple[str, ...]:
     done = f"{overview.succeeded}/{total}" + (f", {overview.failed} failed" if overview.failed else "")
     return (
         item.deployment_id,
-        render.plain_text(item.application_name),
-        render.plain_text(item.deployment_group_name),
+        item.application_name,
+        item.deployment_group_name,
         revision_label(item.revision),
         item.creator,
         render.status(deployment_status(item.status)),
         done,
         iso_time(item.created_at),
-        render.plain_text(item.description or "-"),
+        item.description or "-",
     )
 
 
-def _details(item: deployments_pb2.Deployment) -> list[tuple[str, str]]:
+def _details(item: deployments_pb2.Deployment) -> list[tuple[str, render.Cell]]:
     limits = (
         f"{item.counted_instances} instances, {item.minimum_healthy} stay healthy, {item.concurrency} at once"
     )
     return [
         ("Deployment", item.deployment_id),
-        ("Application", render.plain_text(item.application_name)),
-        ("Group", render.plain_text(item.deployment_group_name)),
+        ("Application", item.application_name),
+        ("Group", item.deployment_group_name),
         ("Status", render.status(deployment_status(item.status))),
         ("Revision", revision_label(item.revision)),
         (
@@ -242,25 +246,25 @@ def _details(item: deployments_pb2.Deployment) -> list[tuple[str, str]]:
         ("Limits", limits if item.counted_instances else ""),
         ("Rollback on", rollback_text(item.auto_rollback)),
         ("Created by", item.creator),
-        ("Description", render.plain_text(item.description)),
+        ("Description", item.description),
         ("Created", iso_time(item.created_at)),
         ("Started", iso_time(item.started_at) if item.HasField("started_at") else ""),
         ("Completed", iso_time(item.completed_at) if item.HasField("completed_at") else ""),
-        ("Stopped by", render.plain_text(item.stopped_by)),
+        ("Stopped by", item.stopped_by),
         ("Rollback of", item.rollback.rollback_triggering_deployment_id),
     ]
 
 
-def _target_row(target: deployments_pb2.Target) -> tuple[str, ...]:
+def _target_row(target: deployments_pb2.Target) -> tuple[render.Cell, ...]:
     last = next(
         (event for event in reversed(target.lifecycle_events) if event.HasField("started_at")),
         deployments_pb2.LifecycleEvent(),
     )
     return (
-        render.plain_text(target.instance_name),
+        target.instance_name,
         target.zone or "-",
         render.status(target_status(target.status)),
-        f"{last.name} {render.status(event_status(last.status))}" if last.name else "-",
+        Text.assemble(last.name, " ", render.status(event_status(last.status))) if last.name else "-",
         iso_time(target.last_updated_at) if target.last_updated_at else "-",
     )
 
@@ -273,7 +277,7 @@ def _show_target(deployment_id: str, instance: str, *, as_json: bool) -> None:
         return
     render.print_details(
         (
-            ("Instance", render.plain_text(target.instance_name)),
+            ("Instance", target.instance_name),
             ("Id", target.instance_id),
             ("Status", render.status(target_status(target.status))),
         )
@@ -285,7 +289,7 @@ def _show_target(deployment_id: str, instance: str, *, as_json: bool) -> None:
             render.status(event_status(event.status)),
             _duration(event),
             error_code(event.diagnostics.error_code) if event.HasField("diagnostics") else "-",
-            render.plain_text(event.diagnostics.message or "-"),
+            event.diagnostics.message or "-",
         )
         for event in target.lifecycle_events
     )

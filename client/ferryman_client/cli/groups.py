@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ferryman.v1 import inventory_pb2
 from ferryman_client.cli import render
 from ferryman_client.cli.groupfile import read_group_file
 from ferryman_client.cli.instances import print_instances
 from ferryman_client.cli.pages import every_page
-from ferryman_client.cli.render import plain_text, status
+from ferryman_client.cli.render import Cell, status
 from ferryman_client.cli.selections import auto_rollback, selection
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail
 from ferryman_client.cli.words import deployment_status, revision_label
@@ -181,7 +182,7 @@ def delete(
     render.say(f"deployment group {name} of {application} deleted")
 
 
-def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, str]]:
+def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, Cell]]:
     from ferryman_client.cli.words import (
         deployment_status,
         iso_time,
@@ -190,12 +191,12 @@ def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, str]]:
         selection_text,
     )
 
-    rows = [
-        ("Name", plain_text(group.name)),
-        ("Application", plain_text(group.application_name)),
+    rows: list[tuple[str, Cell]] = [
+        ("Name", group.name),
+        ("Application", group.application_name),
         ("Id", group.deployment_group_id),
-        ("Configuration", plain_text(group.deployment_config_name)),
-        ("Instances", plain_text(selection_text(group.selection))),
+        ("Configuration", group.deployment_config_name),
+        ("Instances", selection_text(group.selection)),
         ("Rollback on", rollback_text(group.auto_rollback)),
         ("Revision", revision_label(group.target_revision)),
     ]
@@ -205,6 +206,7 @@ def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, str]]:
     ):
         if last.deployment_id:
             when = iso_time(last.ended_at or last.created_at)
-            rows.append((label, f"{last.deployment_id}  {status(deployment_status(last.status))}  {when}"))
+            ended = status(deployment_status(last.status))
+            rows.append((label, Text.assemble(last.deployment_id, "  ", ended, "  ", when)))
     rows.append(("Created", iso_time(group.created_at)))
     return rows

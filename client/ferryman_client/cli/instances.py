@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ferryman.v1 import inventory_pb2, types_pb2
 from ferryman_client.cli import render
 from ferryman_client.cli.pages import every_page
-from ferryman_client.cli.render import plain_text
 from ferryman_client.cli.selections import tag_filter
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail, parse_tag
 from ferryman_client.cli.words import enum_word, iso_time, revision_label, tags_text
@@ -110,9 +110,9 @@ def print_instances(found: Sequence[inventory_pb2.Instance], *, as_json: bool, e
         return
     rows = (
         (
-            render.plain_text(item.name),
-            "[green]connected[/]" if item.is_connected else "[red]silent[/]",
-            render.plain_text(tags_text(item.tags)),
+            item.name,
+            Text("connected", "green") if item.is_connected else Text("silent", "red"),
+            tags_text(item.tags),
             item.zone or "-",
             item.facts.agent_version or "-",
             iso_time(item.last_seen_at) if item.last_seen_at else "never",
@@ -122,26 +122,25 @@ def print_instances(found: Sequence[inventory_pb2.Instance], *, as_json: bool, e
     render.print_table(("NAME", "AGENT", "TAGS", "ZONE", "VERSION", "LAST SEEN"), rows, empty=empty)
 
 
-def _details(item: inventory_pb2.Instance) -> list[tuple[str, str]]:
+def _details(item: inventory_pb2.Instance) -> list[tuple[str, render.Cell]]:
     facts = item.facts
     kind = enum_word(item.DESCRIPTOR.fields_by_name["kind"].enum_type, item.kind)
-    connected = "[green]yes[/]" if item.is_connected else "[red]no[/]"
-    if item.last_seen_at:
-        connected += f", last seen {iso_time(item.last_seen_at)}"
+    seen = f", last seen {iso_time(item.last_seen_at)}" if item.last_seen_at else ""
+    connected = Text.assemble(("yes", "green") if item.is_connected else ("no", "red"), seen)
     disk = f"{facts.disk_free_bytes / 2**30:.1f} of {facts.disk_total_bytes / 2**30:.1f} GiB free"
     return [
-        ("Name", plain_text(item.name)),
+        ("Name", item.name),
         ("Id", item.instance_id),
-        ("ARN", plain_text(item.arn)),
+        ("ARN", item.arn),
         ("Kind", kind or ""),
-        ("Tags", plain_text(tags_text(item.tags))),
-        ("Zone", plain_text(item.zone)),
+        ("Tags", tags_text(item.tags)),
+        ("Zone", item.zone),
         ("Connected", connected),
         ("Registered", iso_time(item.registered_at)),
         ("Deregistered", iso_time(item.deregistered_at) if item.deregistered_at else ""),
         ("Certificate until", iso_time(item.certificate_expires_at) if item.certificate_expires_at else ""),
-        ("Host", plain_text(" ".join(filter(None, (facts.host_name, *facts.addresses))))),
-        ("System", plain_text(" ".join(filter(None, (facts.os, facts.os_version, facts.architecture))))),
+        ("Host", " ".join(filter(None, (facts.host_name, *facts.addresses)))),
+        ("System", " ".join(filter(None, (facts.os, facts.os_version, facts.architecture)))),
         ("Agent", facts.agent_version),
         ("Disk", disk if facts.disk_total_bytes else ""),
     ]
@@ -149,8 +148,8 @@ def _details(item: inventory_pb2.Instance) -> list[tuple[str, str]]:
 
 def _health_row(health: inventory_pb2.InstanceDeploymentHealth) -> tuple[str, ...]:
     return (
-        plain_text(health.application_name),
-        plain_text(health.deployment_group_name),
+        health.application_name,
+        health.deployment_group_name,
         enum_word(types_pb2.InstanceHealth.DESCRIPTOR, health.instance_health) or "-",
         enum_word(types_pb2.RevisionHealth.DESCRIPTOR, health.revision_health) or "-",
         revision_label(health.installed_revision),

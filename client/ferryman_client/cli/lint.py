@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ferryman.appspec import AppSpec, EntryKind, Finding, check_against, inside_revision, parse
 from ferryman_client.cli import render
@@ -84,7 +85,7 @@ def print_findings(file: Path, findings: list[Finding]) -> None:
     """Prints findings one a line, as compilers do."""
     for finding in findings:
         style = "red" if finding.is_error else "yellow"
-        render.err.print(f"[{style}]{render.plain_text(finding.describe(str(file)))}[/]")
+        render.err.print(Text(finding.describe(str(file)), style))
 
 
 def listing(directory: Path) -> dict[str, EntryKind]:

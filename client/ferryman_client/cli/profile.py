@@ -77,10 +77,10 @@ def list_(as_json: JsonOption = False) -> None:
     rows = (
         (
             "*" if name == content.current else "",
-            render.plain_text(name),
-            render.plain_text(profile.coordinator),
-            render.plain_text(profile.ca_file),
-            render.plain_text(profile.token_file),
+            name,
+            profile.coordinator,
+            profile.ca_file,
+            profile.token_file,
         )
         for name, profile in sorted(content.profiles.items())
     )

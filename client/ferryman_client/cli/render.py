@@ -1,4 +1,7 @@
-"""Prints tables, details, JSON and errors; the only module that prints, but for the live view in `watch.py`."""
+"""Prints tables, details, JSON and errors; the only module that prints, but for the live view in `watch.py`.
+
+A `str` is shown as it is; what has a colour is a `Text`. Nothing is read as markup: a name may look like it.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from ferryman_client.cli.terminal import PlainConsole, json_safe
 from ferryman_client.cli.words import plain
+
+Cell = str | Text
 
 # Into a file or a pipe lines are as long as they need to be.
 _UNLIMITED = 10_000
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _UNLIMITED)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = PlainConsole(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else _UNLIMITED,
+)
+err = PlainConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 _STATUS_STYLES = {
     "Succeeded": "green",
@@ -31,10 +42,9 @@ _STATUS_STYLES = {
 }
 
 
-def status(word: str) -> str:
+def status(word: str) -> Text:
     """Returns a status word with its colour."""
-    style = _STATUS_STYLES.get(word)
-    return f"[{style}]{word}[/]" if style else word
+    return Text(word, _STATUS_STYLES.get(word, ""))
 
 
 def print_json(value: Message | Sequence[Message] | dict[str, Any]) -> None:
@@ -45,50 +55,45 @@ def print_json(value: Message | Sequence[Message] | dict[str, Any]) -> None:
         shown = value
     else:
         shown = [plain(message) for message in value]
-    sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_safe(json.dumps(shown, indent=2, ensure_ascii=False)) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """Prints rows under their columns; `empty` says what it means that there are none. Cells may hold markup."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
+    """Prints rows under their columns; `empty` says what it means that there are none."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     if table.row_count:
         out.print(table)
     else:
         err.print(empty)
 
 
-def print_details(rows: Iterable[tuple[str, str]]) -> None:
-    """Prints labelled values, one a line; empty values are left out. Values may hold markup."""
+def print_details(rows: Iterable[tuple[str, Cell]]) -> None:
+    """Prints labelled values, one a line; empty values are left out."""
     for label, value in rows:
         if value:
-            out.print(f"[bold]{label + ':':<22}[/] {value}")
+            out.print(Text.assemble((f"{label + ':':<22}", "bold"), " ", value))
 
 
 def say(text: str) -> None:
     """Prints one plain line of the answer."""
-    out.print(escape(text))
+    out.print(text)
 
 
 def note(text: str) -> None:
     """Prints a remark on standard error, so that it does not get into a pipe."""
-    err.print(escape(text))
+    err.print(text)
 
 
 def warn(texts: Iterable[str]) -> None:
     """Prints warnings on standard error."""
     for text in texts:
-        err.print(f"[yellow]warning:[/] {escape(text)}")
+        err.print(Text.assemble(("warning:", "yellow"), " ", text))
 
 
 def print_error(text: str) -> None:
     """Prints why the command did not do what it should."""
-    err.print(f"[bold red]error:[/] {escape(text)}")
-
-
-def plain_text(text: str) -> str:
-    """Returns text as markup that shows it as it is."""
-    return escape(text)
+    err.print(Text.assemble(("error:", "bold red"), " ", text))

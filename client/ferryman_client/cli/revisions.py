@@ -56,8 +56,8 @@ def list_(
             revision_label(item.location),
             iso_time(item.registered_at),
             iso_time(item.last_used_at) if item.HasField("last_used_at") else "never",
-            render.plain_text(", ".join(item.deployment_groups) or "-"),
-            render.plain_text(item.description or "-"),
+            ", ".join(item.deployment_groups) or "-",
+            item.description or "-",
         )
         for item in found
     )
@@ -83,12 +83,12 @@ def show(
             ("Revision", revision_label(found.location)),
             ("SHA-256", bundle.sha256 or found.location.url.sha256),
             ("Size", f"{bundle.size_bytes} bytes" if bundle.size_bytes else ""),
-            ("URL", render.plain_text(found.location.url.url)),
-            ("Description", render.plain_text(found.description)),
+            ("URL", found.location.url.url),
+            ("Description", found.description),
             ("Registered", iso_time(found.registered_at)),
             ("First used", iso_time(found.first_used_at) if found.HasField("first_used_at") else ""),
             ("Last used", iso_time(found.last_used_at) if found.HasField("last_used_at") else ""),
-            ("On groups", render.plain_text(", ".join(found.deployment_groups))),
+            ("On groups", ", ".join(found.deployment_groups)),
         )
     )
 

@@ -21,7 +21,8 @@ app = typer.Typer(no_args_is_help=True, help="Join tokens: who may enrol an inst
 def create(
     join: Annotated[bool, typer.Option("--join", help="A token that enrols instances.")] = False,
     uses: Annotated[
-        int, typer.Option("--uses", min=0, help="How many instances; 0 for as many as come.")
+        int,
+        typer.Option("--uses", min=0, max=2**32 - 1, help="How many instances; 0 for as many as come."),
     ] = 1,
     ttl: Annotated[str, typer.Option("--ttl", help="How long it can be used: 30m, 1h, 7d.")] = "1h",
     instance_name: Annotated[str, typer.Option("--instance-name", help="Name of the one instance.")] = "",
@@ -33,10 +34,13 @@ def create(
     """Create a token. It is shown once, now."""
     if not join:
         fail("say what the token is for: --join", EXIT_USAGE)
+    seconds = parse_duration(ttl)
+    if not seconds:
+        fail(f"a token with --ttl {ttl} could never be used: give a duration such as 30m", EXIT_USAGE)
     request = tokens_pb2.CreateJoinTokenRequest(
         uses=uses,
         unlimited_uses=uses == 0,
-        ttl_seconds=parse_duration(ttl),
+        ttl_seconds=seconds,
         instance_name=instance_name,
         tags=[parse_tag(text) for text in tag or ()],
     )
@@ -69,8 +73,8 @@ def list_(as_json: JsonOption = False) -> None:
             f"{item.uses_left} of {item.uses}" if item.uses else "unlimited",
             iso_time(item.expires_at),
             iso_time(item.revoked_at) if item.HasField("revoked_at") else "-",
-            render.plain_text(item.instance_name or "-"),
-            render.plain_text(tags_text(item.tags) or "-"),
+            item.instance_name or "-",
+            tags_text(item.tags) or "-",
         )
         for item in found
     )

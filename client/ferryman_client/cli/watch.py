@@ -121,7 +121,7 @@ def _headline(deployment: deployments_pb2.Deployment) -> RenderableType:
         f"  {deployment.application_name}/{deployment.deployment_group_name}",
         f"  {revision_label(deployment.revision)}  {deployment.deployment_config_name}  ",
     )
-    text.append_text(Text.from_markup(render.status(deployment_status(deployment.status))))
+    text.append_text(render.status(deployment_status(deployment.status)))
     return text
 
 
@@ -158,7 +158,7 @@ def _target_row(progress: TargetProgress, now: float) -> tuple[RenderableType, .
         doing.append(f"{failed.name}: {failed.diagnostics.message}", style="red")
     return (
         Text(target.instance_name),
-        Text.from_markup(render.status(target_status(target.status))),
+        render.status(target_status(target.status)),
         marks,
         doing,
     )
@@ -184,7 +184,7 @@ def print_summary(progress: Progress) -> None:
     counts = progress.counts()
     words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
     status = render.status(deployment_status(deployment.status))
-    render.out.print(f"{deployment.deployment_id} {status}: {words or 'no targets'}")
+    render.out.print(Text.assemble(deployment.deployment_id, " ", status, f": {words or 'no targets'}"))
     failed = [
         target
         for target in progress.targets.values()
@@ -195,7 +195,7 @@ def print_summary(progress: Progress) -> None:
     if len(failed) > _SHOWN_FAILURES:
         render.say(f"… and {len(failed) - _SHOWN_FAILURES} more failed")
     if deployment.HasField("error"):
-        render.out.print(f"[bold]{deployment.error.code}[/]: {render.plain_text(deployment.error.message)}")
+        render.out.print(Text.assemble((deployment.error.code, "bold"), ": ", deployment.error.message))
     for message in deployment.status_messages:
         render.say(message)
     if deployment.rollback.rollback_message:
@@ -206,14 +206,13 @@ def print_summary(progress: Progress) -> None:
 
 def _print_failure(progress: TargetProgress) -> None:
     event = progress.failed_event
+    name = (progress.target.instance_name, "red")
     if event is None:
-        render.out.print(f"  [red]{render.plain_text(progress.target.instance_name)}[/] failed")
+        render.out.print(Text.assemble("  ", name, " failed"))
         return
     diagnostics = event.diagnostics
     where = " ".join(filter(None, (event.name, diagnostics.script_name)))
-    render.out.print(
-        f"  [red]{render.plain_text(progress.target.instance_name)}[/] {render.plain_text(where)}: "
-        f"{error_code(diagnostics.error_code)}, {render.plain_text(diagnostics.message)}"
-    )
+    why = f" {where}: {error_code(diagnostics.error_code)}, {diagnostics.message}"
+    render.out.print(Text.assemble("  ", name, why))
     for line in diagnostics.log_tail.splitlines()[-12:]:
-        render.out.print(f"    [dim]{render.plain_text(line)}[/]")
+        render.out.print(Text(f"    {line}", "dim"))

@@ -44,6 +44,16 @@ def test_what_is_no_number_ends_with_wrong_usage(text: str, capsys: pytest.Captu
         assert f"'{text}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["9" * 30, "9" * 10 + "%", "9" * 30 + "d"])
+def test_more_than_the_wire_has_room_for_is_wrong_usage(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        (parse_duration if text.endswith("d") else parse_minimum)(text)
+    assert ended.value.exit_code == 2
+    assert f"'{text}' is too much" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text, kind, key, value",
     [

@@ -10,6 +10,7 @@ from rich.console import Console
 from ferryman.v1 import deployments_pb2, types_pb2
 from ferryman_client.cli import render
 from ferryman_client.cli.progress import Progress
+from ferryman_client.cli.terminal import PlainConsole
 from ferryman_client.cli.watch import live_view, print_summary
 
 NOW = 1_000_000.0
@@ -126,7 +127,7 @@ def test_summary_tells_what_failed_and_shows_the_end_of_its_log(
     progress.deployment.error.code = "HEALTH_CONSTRAINTS"
     progress.deployment.error.message = "too many failed"
     progress.deployment.rollback.rollback_deployment_id = "d-ROLLBACK1"
-    shown = Console(file=io.StringIO(), width=200, highlight=False)
+    shown = PlainConsole(file=io.StringIO(), width=200, highlight=False, markup=False)
     monkeypatch.setattr(render, "out", shown)
     print_summary(progress)
     written = shown.file
