@@ -30,6 +30,7 @@ _STEP = 1024 * 1024
 _RATIO_LIMIT = 200
 _RATIO_SLACK = 256 * 1024 * 1024
 _BACK = 1024
+_TARGET_LIMIT = 4096
 
 _DOCUMENT_NAMES = frozenset({"appspec.yml", "appspec.yaml"})
 _BROKEN = (
@@ -151,6 +152,8 @@ def _read_zip(path: Path, contents: Contents) -> None:
                 else EntryKind.FILE
             )
             name = _note(contents, info.filename, kind)
+            if kind is EntryKind.LINK:
+                _check_target(info.filename, _zip_target(archive, info))
             if kind is EntryKind.FILE and contents.may_be_app_spec(name):
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     # The others cannot be unpacked in bounded steps.
@@ -167,6 +170,8 @@ def _read_tar(file: _Bounded, contents: Contents) -> None:
             # Otherwise it keeps every header.
             archive.members.clear()
             name = _note(contents, member.name, _tar_kind(member))
+            if member.issym():
+                _check_target(member.name, member.linkname)
             if member.isreg() and contents.may_be_app_spec(name):
                 file.seek(member.offset_data)
                 contents.documents[name] = file.read(min(member.size, DOCUMENT_LIMIT + 1))
@@ -180,13 +185,37 @@ def _tar_kind(member: tarfile.TarInfo) -> EntryKind:
     return EntryKind.LINK if member.issym() or member.islnk() else EntryKind.SPECIAL
 
 
+def _zip_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """What a link names. Agents refuse those that this does not understand."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+        return ""
+    with archive.open(info) as file:
+        return file.read(_TARGET_LIMIT).decode("utf-8", "surrogateescape")
+
+
+def _check_target(raw: str, target: str) -> None:
+    """Refuses a symbolic link that leaves the archive as it is written. Agents follow links through links as well."""
+    depth = len([part for part in raw.split("/") if part not in ("", ".")]) - 1
+    lowest = 0
+    for part in target.split("/"):
+        depth += 0 if part in ("", ".") else -1 if part == ".." else 1
+        lowest = min(lowest, depth)
+    if target.startswith("/") or lowest < 0:
+        raise ArchiveProblem(
+            f"entry {_shown(raw)} is a symbolic link that leaves the target directory: {_shown(target)}"
+        )
+
+
+def _shown(raw: str) -> str:
+    return repr(raw[:200].encode("utf-8", "backslashreplace").decode())
+
+
 def _note(contents: Contents, raw: str, kind: EntryKind) -> str:
     """Adds an entry; returns its name. Refuses what no unpacker may write (AG-256, AG-257)."""
-    shown = raw[:200].encode("utf-8", "backslashreplace").decode()
     if raw.startswith("/") or ".." in raw.split("/"):
-        raise ArchiveProblem(f"entry {shown!r} leaves the target directory")
+        raise ArchiveProblem(f"entry {_shown(raw)} leaves the target directory")
     if kind is EntryKind.SPECIAL:
-        raise ArchiveProblem(f"entry {shown!r} is a device, pipe or socket")
+        raise ArchiveProblem(f"entry {_shown(raw)} is a device, pipe or socket")
     if len(contents.entries) >= ENTRY_LIMIT:
         raise ArchiveProblem(f"has more than {ENTRY_LIMIT} entries")
     name = "/".join(part for part in raw.split("/") if part not in ("", "."))

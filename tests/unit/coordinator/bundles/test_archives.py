@@ -20,6 +20,7 @@ from ferryman_coordinator.bundles.archives import (
     read_contents,
 )
 from ferryman_coordinator.core.model import BundleType
+from tests.support.bundles import MAKERS, Item
 
 Files = dict[str, bytes]
 
@@ -256,7 +257,34 @@ def test_many_folders_with_an_app_spec_each_take_no_memory(tmp_path: Path) -> No
     assert read_contents(path).documents == {}
 
 
-def test_links_are_left_to_the_agents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["zip", "tgz"])
+@pytest.mark.parametrize(
+    "name, target", [("l", "/etc/passwd"), ("d/l", "../../x"), ("d/l", "e/../../../x"), ("l", "..")]
+)
+@pytest.mark.req("AG-256")
+def test_a_link_that_leaves_the_directory_is_refused_by_name(
+    tmp_path: Path, kind: str, name: str, target: str
+) -> None:
+    maker, _ = MAKERS[kind]
+    entries = [Item(name="appspec.yml", content=APP), Item(name=name, link=target)]
+    (tmp_path / "a").write_bytes(maker(entries))
+    with pytest.raises(ArchiveProblem, match="symbolic link that leaves the target directory") as caught:
+        read_contents(tmp_path / "a")
+    assert repr(name) in str(caught.value)
+    assert repr(target) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tgz"])
+@pytest.mark.parametrize("target", ["../appspec.yml", "e/../f", "./f", "f"])
+def test_a_link_that_stays_inside_is_no_matter(tmp_path: Path, kind: str, target: str) -> None:
+    maker, _ = MAKERS[kind]
+    (tmp_path / "a").write_bytes(
+        maker([Item(name="appspec.yml", content=APP), Item(name="d/l", link=target)])
+    )
+    assert read_contents(tmp_path / "a").at_root()["d/l"] is EntryKind.LINK
+
+
+def test_where_other_links_lead_is_left_to_the_agents(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a", "w") as archive:
         member = tarfile.TarInfo("current")
         member.type, member.linkname = tarfile.SYMTYPE, "releases/1"
