@@ -35,6 +35,7 @@ _RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DENIED = frozenset({401, 403, 407})
 _MISSING = frozenset({404, 410})
 _READ_BUFFER = 512 * 1024
+_BATCH = 4 * MIB
 _ERROR_BODY = 2048
 _LONGEST_PAUSE = 300.0
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -265,7 +266,7 @@ class _Download:
                 received += len(chunk)
                 self._check_limit(received)
                 self.on_progress(received, self.total)
-                if waiting_bytes >= MIB:
+                if waiting_bytes >= _BATCH:
                     # The next piece comes in while this one is hashed and written.
                     if writing is not None:
                         await writing
