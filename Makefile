@@ -77,11 +77,9 @@ test-integration: protos ## Tests with real databases, real gRPC, real processes
 test-e2e: protos ## Whole deployments with a coordinator and agents as processes
 	$(PYTEST) -q tests/e2e $(ARGS)
 
-ifneq ($(wildcard tests/simulation/__main__.py),)
 .PHONY: simulate
 simulate: protos ## The rollout core against 100,000 pretend instances: events/s and memory
 	$(PY) -m tests.simulation $(ARGS)
-endif
 
 .PHONY: bench
 bench: protos ## Measure against the budgets (ARGS="core.* --json FILE --quick --list")
@@ -92,6 +90,11 @@ conformance: protos ## Which requirements of docs/spec have a passing test (runs
 	@# Failing tests are part of the report; a run that could not take place is not.
 	@$(if $(USE),,$(PYTEST) -q --req-results $(RESULTS) || [ $$? -eq 1 ])
 	@$(PY) -m tests.support.conformance $(or $(USE),$(RESULTS)) $(ARGS)
+
+.PHONY: docs
+docs: protos ## Write the generated pages: settings, sample files, state diagrams
+	$(PY) -m ferryman_coordinator.config.reference docs/operating
+	$(PY) docs/draw_states.py
 
 # ---- see it ----
 
