@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,18 @@ _GRACE_S = 10.0
 """How long calls that run may take to their end when the coordinator ends."""
 _DRAIN_S = 2.0
 """How long agents have to hear that they shall come back later."""
+
+
+_COLLECT_AFTER = (50_000, 20, 50)
+"""Python's default of 700 objects has a busy coordinator look for cycles a thousand times a second: a third of its
+processor time with 1,000 agents reporting at once. Cycles are rare here; what there is still goes."""
+
+
+def _calm_collector() -> None:
+    """Leaves out what lives as long as the process, and looks for cycles more rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 class Coordinator:
@@ -64,6 +77,7 @@ class Coordinator:
                 await self._app.grpc.start()
                 http = tasks.create_task(self._app.http.run())
                 await self._app.grpc.is_ready()
+                _calm_collector()
                 self._app.is_ready = True
                 announce(ready)
                 log.info(
