@@ -62,9 +62,8 @@ class _TryAgain(Exception):
 def shown_url(url: str) -> str:
     """Returns an address without user, password, query and fragment."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    # Not `parts.port`: it raises when the port is none.
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def fetch(
@@ -103,7 +102,13 @@ async def fetch(
 
 
 def _check_transport(url: str, sha256: str | None) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        # A port that is none shows only when it is asked for.
+        _ = parts.port
+    except ValueError as problem:
+        message = f"cannot fetch the bundle: its address cannot be read: {problem}"
+        raise BundleError("BUNDLE_URL", message) from problem
     if parts.scheme not in ("http", "https"):
         message = f"cannot fetch {shown_url(url)}: bundles come by https, http or file"
         raise BundleError("BUNDLE_URL", message)
@@ -304,7 +309,7 @@ class _Download:
         raise BundleError("BUNDLE_HTTP", f"cannot fetch {place}: the server answered {said}")
 
     def _gave_up(self, why: str, code: str) -> BundleError:
-        seen = "; ".join(self.tried[-8:]) or "no answer"
+        seen = "; ".join(dict.fromkeys(self.tried[-8:])) or "no answer"
         message = f"cannot fetch {shown_url(self.url)}: {why} ({seen})"
         return BundleError(code, message, is_retryable=True)
 

@@ -16,13 +16,15 @@ SHOWN_CONFLICTS = 50
 SHOWN_MISTAKES = 20
 
 
-def describe_refusal(refused: PlanRefused, layout: Layout, group_id: GroupId) -> InstallError:
+def describe_refusal(
+    refused: PlanRefused, appspec_name: str, layout: Layout, group_id: GroupId
+) -> InstallError:
     """Returns one error for everything that speaks against the plan."""
     parts = []
     code = ""
     if refused.findings:
         code = refused.findings[0].code
-        lines = [finding.describe("appspec") for finding in refused.findings[:SHOWN_MISTAKES]]
+        lines = [finding.describe(appspec_name) for finding in refused.findings[:SHOWN_MISTAKES]]
         more = len(refused.findings) - len(lines)
         parts.append("; ".join(lines) + (f"; and {more} more" if more > 0 else ""))
     if refused.conflicts:
@@ -38,9 +40,10 @@ def _conflicts(conflicts: tuple[Conflict, ...], owners: Mapping[str, str]) -> st
     ]
     more = len(conflicts) - len(shown)
     rest = f"; and {more} more" if more > 0 else ""
+    count = "a file exists" if len(conflicts) == 1 else f"{len(conflicts)} files exist"
     return (
-        f"{len(conflicts)} files exist already that this deployment group did not install: {'; '.join(shown)}{rest}. "
-        "Remove them, or set file_exists_behavior to OVERWRITE or RETAIN"
+        f"{count} already that this deployment group did not install: {'; '.join(shown)}{rest}. "
+        "Remove what is in the way, or set file_exists_behavior to OVERWRITE or RETAIN"
     )
 
 

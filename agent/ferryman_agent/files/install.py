@@ -117,13 +117,13 @@ class _Install:
 
     def _install(self, folders: Folders, host: Folders) -> InstallReport:
         archive = Archive(folders, Digests.load(self._directory.archive_digests))
-        appspec, remarks = self._appspec(archive)
+        name, appspec, remarks = self._appspec(archive)
         siblings = Siblings(self._group)
         journal = self._recovered(host, siblings)
         view = self._look(appspec, archive, journal)
         plan = make_plan(view.situation)
         if isinstance(plan, PlanRefused):
-            raise describe_refusal(plan, self._layout, self._group)
+            raise describe_refusal(plan, name, self._layout, self._group)
         require_room(plan)
         self._begin(plan)
         application = self._apply(plan, archive, host, siblings, journal)
@@ -170,7 +170,8 @@ class _Install:
             self._layout.set_last_successful(self._group, self._directory.path)
         return removed, problems
 
-    def _appspec(self, archive: Archive) -> tuple[AppSpec, list[str]]:
+    def _appspec(self, archive: Archive) -> tuple[str, AppSpec, list[str]]:
+        """Its name, what it says, and warnings."""
         wanted = self._deployment.app_spec_file_name
         files = {path for path, fact in archive.facts.items() if fact.kind is EntryKind.FILE}
         found = load_appspec(archive.folders, files, wanted)
@@ -181,7 +182,7 @@ class _Install:
             message = f"The deployment failed because its AppSpec file cannot be used: {found.mistakes}"
             raise InstallError(found.parsed.errors[0].code, message)
         appspec = below(self._settings.install_root, found.parsed.appspec)
-        return appspec, [finding.describe(found.name) for finding in found.parsed.warnings]
+        return found.name, appspec, [finding.describe(found.name) for finding in found.parsed.warnings]
 
     def _look(self, appspec: AppSpec, archive: Archive, journal: Journal) -> _View:
         targets, findings = wanted_targets(appspec, archive.facts)

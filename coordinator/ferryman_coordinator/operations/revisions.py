@@ -184,9 +184,11 @@ def _url_problem(location: UrlLocation) -> str:
     if not url.isprintable() or " " in url:
         return "holds a space or a character that cannot be printed: write it as %20 or the like"
     try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        return "cannot be read"
+        parts = urlsplit(url)
+        # A port that is none shows only when it is asked for.
+        host, _ = parts.hostname, parts.port
+    except ValueError as problem:
+        return f"cannot be read: {problem}"
     return "" if host or url.startswith("file://") else "names no host"
 
 

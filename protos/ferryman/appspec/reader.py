@@ -73,7 +73,7 @@ def read(source: bytes, findings: Findings) -> Node | None:
 
 def _decode(source: bytes, findings: Findings) -> str | None:
     if len(source) > SIZE_LIMIT:
-        message = f"the file has {len(source)} bytes; an AppSpec file may have {SIZE_LIMIT}"
+        message = f"the file has more than {SIZE_LIMIT} bytes, the most that an AppSpec file may have"
         findings.error("APPSPEC_TOO_LARGE", Place(), message)
         return None
     if source.startswith((b"\xff\xfe", b"\xfe\xff")):

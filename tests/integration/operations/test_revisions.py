@@ -99,6 +99,8 @@ async def test_warnings_come_from_the_bundle_and_from_a_missing_digest(web: Desk
                 ("https:///x.zip", "names no host"),
                 ("https://", "names no host"),
                 ("https://[::1/x.zip", "cannot be read"),
+                ("https://example.org:99999/x.zip", "cannot be read: Port out of range"),
+                ("https://example.org:http/x.zip", "cannot be read: Port"),
                 ("https://example.org/a b.zip", "space"),
                 ("https://example.org/a\n.zip", "cannot be printed"),
                 ("https://example.org/" + "x" * 2048, "at most 2048"),

@@ -208,7 +208,7 @@ async def test_a_transfer_that_is_always_cut_short_fails(server: Server, fetcher
     error = await fetcher.refused(server.url())
     assert error.detail_code == "BUNDLE_UNREACHABLE"
     assert "4 attempts failed" in error.message
-    assert "ended early" in error.message
+    assert error.message.count("ended early") == 1
     assert len(server.seen) == 4
 
 
@@ -328,13 +328,12 @@ async def test_credentials_and_queries_are_never_shown() -> None:
     assert shown_url("https://me:pw@host:8443/a?X-Amz-Signature=1#f") == "https://host:8443/a"
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "gopher://x", "/relative", "http://[bad/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://host/x", "gopher://x", "/relative", "http://[bad/x", "https://host:99999/x", "https://host:x/x"],
+)
 async def test_other_addresses_are_refused(fetcher: Fetcher, url: str) -> None:
-    if url.startswith("http://["):
-        with pytest.raises((BundleError, ValueError)):
-            await fetcher(url)
-    else:
-        assert (await fetcher.refused(url)).detail_code == "BUNDLE_URL"
+    assert (await fetcher.refused(url)).detail_code == "BUNDLE_URL"
 
 
 async def test_plain_http_from_elsewhere_needs_a_digest(fetcher: Fetcher) -> None:

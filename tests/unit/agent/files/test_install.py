@@ -349,6 +349,7 @@ async def test_a_mistake_is_named_and_the_host_untouched(host: Host, appspec: st
     error = await host.refused({"a": b"1", "d/a": b"2", "link": "/etc"}, appspec)
     assert error.detail_code == code
     assert error.message.startswith("The deployment failed because")
+    assert "appspec.yml:" in error.message
 
 
 @pytest.mark.req("AG-314", "V2-113")
@@ -368,6 +369,17 @@ async def test_without_an_appspec_the_message_says_where_it_was_looked_for(host:
     assert error.detail_code == "APPSPEC_MISSING"
     assert str(archive / "appspec.yml") in error.message
     assert "deep/appspec.yml" in error.message
+
+
+@pytest.mark.req("AG-264")
+async def test_an_appspec_that_is_a_link_is_no_appspec(host: Host) -> None:
+    def move(archive: Path) -> None:
+        (archive / "appspec.yml").rename(archive / "real.yml")
+        (archive / "appspec.yml").symlink_to("real.yml")
+
+    error = await host.refused({}, prepare=move)
+    assert error.detail_code == "APPSPEC_MISSING"
+    assert "no plain file" in error.message
 
 
 async def test_without_an_archive_there_is_a_clear_message(host: Host) -> None:
