@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from ferryman.v1 import deployments_pb2, types_pb2
+from ferryman.v1 import deployments_pb2, inventory_pb2, types_pb2
 from ferryman_client.errors import ConflictError
-from tests.support.fleet import HOOK_EVENTS, Fleet
+from tests.support.fleet import HOOK_EVENTS, SEGMENT, Fleet
 
 pytestmark = pytest.mark.timeout(180)
 
 SUCCEEDED = types_pb2.DEPLOYMENT_STATUS_SUCCEEDED
 FAILED = types_pb2.DEPLOYMENT_STATUS_FAILED
 STOPPED = types_pb2.DEPLOYMENT_STATUS_STOPPED
+DONE = types_pb2.LIFECYCLE_EVENT_STATUS_SUCCEEDED
 FAIL_ON_AGENT_3 = 'case "$FERRYMAN_INSTALL_ROOT" in */agent-3/*) echo "agent 3 says no" >&2; exit 9;; esac'
 
 
@@ -127,3 +130,62 @@ def test_second_deployment_of_a_group_is_refused_by_name(fleet: Fleet) -> None:
     assert refused.value.reason == "DeploymentLimitExceededException"
     assert "all" in str(refused.value)
     assert fleet.wait(first).deployment.status == SUCCEEDED
+
+
+@pytest.mark.req("CP-253", "CP-254", "CP-255")
+def test_each_event_runs_the_scripts_of_the_revision_that_it_belongs_to(fleet: Fleet) -> None:
+    agent = fleet.agents[0]
+    fleet.create_group("scripts", tag=f"me={agent.name}")
+    says = 'echo "$LIFECYCLE_EVENT of {}" >> "${{FERRYMAN_INSTALL_ROOT%/}}/said"'
+    said = agent.install_root / "said"
+    everything = set(SEGMENT)
+
+    def deploy(name: str, events: Sequence[str]) -> list[str]:
+        """Returns what the scripts said, once all seven events have succeeded."""
+        said.unlink(missing_ok=True)
+        revision = fleet.push(dict.fromkeys(events, says.format(name)), {"scripts": name}, events)
+        (target,) = fleet.run(revision, group="scripts").targets.values()
+        assert {event.name for event in target.events.values() if event.status == DONE} == everything
+        return said.read_text().splitlines() if said.exists() else []
+
+    behind_the_stop = HOOK_EVENTS[1:]
+    # There is nothing to stop yet, though the new revision would know how.
+    assert deploy("one", HOOK_EVENTS) == [f"{event} of one" for event in behind_the_stop]
+    expected = ["ApplicationStop of one", *(f"{event} of two" for event in behind_the_stop)]
+    assert deploy("two", HOOK_EVENTS) == expected
+    # What failed has never been started, so it is not what has to be stopped.
+    broken = fleet.push(dict.fromkeys(HOOK_EVENTS, f"{says.format('broken')}; exit 1"))
+    assert fleet.run(broken, group="scripts").deployment.status == FAILED
+    # A revision without scripts: only what stops the one before runs.
+    assert deploy("three", ()) == ["ApplicationStop of two"]
+    assert deploy("four", ("ApplicationStart",)) == ["ApplicationStart of four"]
+
+
+@pytest.mark.req("CP-059", "CP-320", "CP-054")
+def test_what_leaves_a_group_keeps_what_it_has(fleet: Fleet) -> None:
+    stays, leaves = fleet.agents[8], fleet.agents[9]
+    mark = types_pb2.Tag(key="ring", value="leaving")
+
+    def tag(name: str, **change: list[types_pb2.Tag]) -> None:
+        request = inventory_pb2.TagInstanceRequest(instance=name, **change)
+        fleet.ask(lambda client: client.call(client.inventory.TagInstance, request))
+
+    for agent in (stays, leaves):
+        tag(agent.name, add=[mark])
+    fleet.create_group("leaving", tag="ring=leaving")
+    first = fleet.run(fleet.push(files={"ring": "first"}), group="leaving").deployment
+    assert (first.status, first.overview.succeeded) == (SUCCEEDED, 2)
+    before = leaves.story()
+    tag(leaves.name, remove=[mark])
+    second = fleet.run(
+        fleet.push(files={"ring": "second"}), group="leaving", config="CodeDeployDefault.OneAtATime"
+    ).deployment
+    assert (second.status, second.counted_instances, second.overview.succeeded) == (SUCCEEDED, 1, 1)
+    assert (stays.install_root / "srv/app/ring").read_text() == "second"
+    assert (leaves.install_root / "srv/app/ring").read_text() == "first"
+    assert leaves.story() == before
+    request = inventory_pb2.GetInstanceRequest(instance=leaves.name)
+    found = fleet.ask(lambda client: client.call(client.inventory.GetInstance, request)).instance
+    (kept,) = (one for one in found.health if one.deployment_group_name == "leaving")
+    assert kept.last_deployment_id == first.deployment_id
+    assert kept.installed_revision == first.revision

@@ -255,15 +255,20 @@ class Fleet:
         self.ask(lambda client: client.call(client.inventory.CreateDeploymentGroup, request))
 
     def push(
-        self, hooks: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None
+        self,
+        hooks: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
+        events: Sequence[str] = HOOK_EVENTS,
     ) -> types_pb2.RevisionLocation:
-        """Registers a revision whose hooks note that they ran and then do what `hooks` says for their event.
+        """Registers a revision with a hook for each of `events`, which notes that it ran and then does what `hooks`
+        says for its event.
 
         `files` (name -> content) are installed to /srv/app.
         """
         self._bundles += 1
         source = self.home / f"source-{self._bundles}"
-        write_bundle(source, hooks or {}, files if files is not None else {"version": str(self._bundles)})
+        content = files if files is not None else {"version": str(self._bundles)}
+        write_bundle(source, hooks or {}, content, events)
         bundle = build_bundle(source, self.home / f"bundle-{self._bundles}.tgz")
         shutil.rmtree(source)
         return self.ask(lambda client: client.push("app", bundle)).location
@@ -343,13 +348,15 @@ class Fleet:
         return "\n".join(f"--- {file}\n{_tail(file)}" for file in files if file.exists())
 
 
-def write_bundle(source: Path, hooks: Mapping[str, str], files: Mapping[str, str]) -> None:
+def write_bundle(
+    source: Path, hooks: Mapping[str, str], files: Mapping[str, str], events: Sequence[str] = HOOK_EVENTS
+) -> None:
     """Writes the directory of a bundle: a noting hook for each event, with `hooks` as what it does next."""
     (source / "hooks").mkdir(parents=True)
     (source / "files").mkdir()
     for name, content in files.items():
         (source / "files" / name).write_text(content)
-    for event in HOOK_EVENTS:
+    for event in events:
         script = source / "hooks" / event
         script.write_text(_HOOK_HEAD + hooks.get(event, "") + "\n")
         script.chmod(0o755)
@@ -357,7 +364,7 @@ def write_bundle(source: Path, hooks: Mapping[str, str], files: Mapping[str, str
         "version": 0.0,
         "os": "linux",
         "files": [{"source": "files", "destination": "/srv/app"}],
-        "hooks": {event: [{"location": f"hooks/{event}", "timeout": 60}] for event in HOOK_EVENTS},
+        "hooks": {event: [{"location": f"hooks/{event}", "timeout": 60}] for event in events},
     }
     (source / "appspec.yml").write_text(yaml.safe_dump(appspec, sort_keys=False))
 
