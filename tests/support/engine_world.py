@@ -24,6 +24,7 @@ from ferryman_coordinator.core.model import (
     AutoRollback,
     CommandId,
     DeploymentId,
+    EventRecord,
     GroupId,
     InstanceId,
     Instant,
@@ -35,7 +36,7 @@ from ferryman_coordinator.core.tags import Selection, TagFilter
 from ferryman_coordinator.engine.creation import CreateOrder
 from ferryman_coordinator.engine.engine import Engine, Report
 from ferryman_coordinator.engine.settings import EngineSettings
-from ferryman_coordinator.engine.updates import TargetView, views
+from ferryman_coordinator.engine.updates import TargetView, view
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.links.link import Link
 from ferryman_coordinator.links.orders import Order, PrefetchOrder
@@ -110,11 +111,13 @@ class World:
 
     # The coordinator --------------------------------------------------------------------------------------------------
 
-    async def start(self, store: Store | None = None) -> None:
-        """Return when everything that is stored is live again."""
+    async def start(self, store: Store | None = None, *, early: Sequence[str] = ()) -> None:
+        """Return when everything that is stored is live again; the agents `early` connect before that."""
         self.store = store or await Store.open(self.url)
         self.links = Links(self.clock, StoredSeen(self.store))
         self.engine = Engine(self.store, self.links, self.clock, self.ids, self.urls, self.settings)
+        for name in early:
+            self.connect(name)
         self._running = [
             asyncio.create_task(self.engine.run(), name="engine"),
             asyncio.create_task(self.links.run(), name="links"),
@@ -127,7 +130,8 @@ class World:
         """End the coordinator; the agents stay. Returns what its tasks ended with, if not by being cancelled."""
         if not self._running:
             return []
-        self.disconnect()
+        for agent in self.agents.values():
+            agent.disconnect()
         for task in self._running:
             task.cancel()
         ends = await asyncio.gather(*self._running, return_exceptions=True)
@@ -278,7 +282,10 @@ class World:
         async with self.store.reading() as connection:
             loaded = await queries.load_rollout(connection, deployment_id)
         assert loaded is not None
-        return {view.record.instance_id: view for view in views(loaded.spec, loaded.targets, loaded.events)}
+        events: dict[InstanceId, list[EventRecord]] = {}
+        for instance_id, event in loaded.events:
+            events.setdefault(instance_id, []).append(event)
+        return {record.instance_id: view(loaded.spec, record, events) for record in loaded.targets}
 
     async def busy(self, deployment_id: DeploymentId, at: str, count: int = 1) -> list[FakeAgent]:
         """Wait until so many targets run and stand at a lifecycle event; their agents."""

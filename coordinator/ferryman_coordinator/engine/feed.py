@@ -16,10 +16,21 @@ from dataclasses import dataclass
 
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.model import DeploymentId, InstanceId, Instant
-from ferryman_coordinator.engine.updates import ScriptUpdate, Snapshot, Update, is_final, update_of, views
+from ferryman_coordinator.engine.updates import (
+    ScriptUpdate,
+    Snapshot,
+    TargetView,
+    Update,
+    is_final,
+    update_of,
+    view,
+)
 from ferryman_coordinator.errors import NotFound
 from ferryman_coordinator.store.queries import deployments as queries
 from ferryman_coordinator.store.store import Store
+
+_PIECE = 250
+"""Targets of a snapshot that are read between two turns of the loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,16 +265,29 @@ class _Reader:
         return (snapshot,)
 
     async def _read_snapshot(self) -> Snapshot:
+        """As of one moment; read in pieces, so that a large deployment does not hold up everything else."""
+        deployment_id = self._channel.deployment_id
+        targets: list[TargetView] = []
         async with self._store.reading() as connection:
-            deployment = await queries.get(connection, self._channel.deployment_id)
-            loaded = await queries.load_rollout(connection, self._channel.deployment_id)
-        if deployment is None or loaded is None:
-            raise _unknown(self._channel.deployment_id)
+            sequence = await queries.last_sequence(connection, deployment_id)
+            deployment = await queries.get(connection, deployment_id)
+            if deployment is None:
+                raise _unknown(deployment_id)
+            while True:
+                behind = targets[-1].record.ordinal if targets else -1
+                piece = await queries.targets_of(connection, deployment_id, after=behind, limit=_PIECE)
+                ids = [record.instance_id for record in piece]
+                events = await queries.events_of(connection, deployment_id, ids)
+                targets += [view(deployment.spec, record, events) for record in piece]
+                if len(piece) < _PIECE:
+                    break
+                await asyncio.sleep(0)
+        record = deployment.record
         return Snapshot(
-            sequence=loaded.sequence,
-            at=deployment.record.completed_at or deployment.record.started_at or deployment.record.created_at,
+            sequence=sequence,
+            at=record.completed_at or record.started_at or record.created_at,
             deployment=deployment,
-            targets=views(loaded.spec, loaded.targets, loaded.events),
+            targets=tuple(targets),
         )
 
     def _passed(self, updates: Sequence[Update]) -> None:

@@ -93,18 +93,8 @@ def update_of(stored: StoredChange, deployment: Deployment) -> Update:
             return EventUpdate(sequence=sequence, at=at, instance_id=instance_id, event=event)
 
 
-def views(
-    spec: RolloutSpec, records: Iterable[TargetRecord], events: Iterable[tuple[InstanceId, EventRecord]]
-) -> tuple[TargetView, ...]:
-    """Targets with their events, those that are not stored filled in."""
-    stored: dict[InstanceId, list[EventRecord]] = {}
-    for instance_id, event in events:
-        stored.setdefault(instance_id, []).append(event)
-    return tuple(view(spec, record, stored) for record in records)
-
-
 def view(
     spec: RolloutSpec, record: TargetRecord, stored: Mapping[InstanceId, Iterable[EventRecord]]
 ) -> TargetView:
-    """One target with its events."""
+    """One target with its events, those that are not stored filled in."""
     return TargetView(record=record, events=complete(spec.path, record, stored.get(record.instance_id, ())))

@@ -130,6 +130,27 @@ async def test_what_an_agent_has_open_of_an_ended_deployment_is_cancelled(tmp_pa
         assert [event for _, event in lost.ran][-1] == "Install"
 
 
+async def test_agents_that_are_faster_than_the_recovery_are_told_all_the_same(tmp_path: Path) -> None:
+    async with open_world(tmp_path, 2, settings=NO_PREFETCH) as world:
+        gate = Gate()
+        world.play(gate)
+        deployment_id = await world.deploy()
+        await world.busy(deployment_id, "ApplicationStop", 2)
+        ended, live = world.agents["mi-0"], world.agents["mi-1"]
+        await world.engine.instance_gone(ended.instance_id, "was terminated", may_finish=False)
+        await world.stop()
+        await world.start(early=["mi-0", "mi-1"])
+        await ended.until(lambda: any(isinstance(order, CancelOrder) for order in ended.orders))
+        await live.until(lambda: len(live.orders) == 2)
+        # An agent reports at once, and again when it is not heard.
+        world.connect()
+        gate.open()
+        assert (await world.finished(deployment_id)).overview == {
+            TargetStatus.SUCCEEDED: 1,
+            TargetStatus.FAILED: 1,
+        }
+
+
 async def test_an_open_command_that_was_never_given_is_cancelled(tmp_path: Path) -> None:
     """A command of a live deployment that its target is not at: an agent restored from an old backup."""
     async with open_world(tmp_path, 1, settings=NO_PREFETCH) as world:
