@@ -121,7 +121,9 @@ class Journal:
         if contents.broken:
             self.damage.append(f"{len(contents.broken)} broken lines were set aside")
         if self.damage or self._file.has_grown:
-            self.compact()
+            # On a full disk it goes on as it is: a cut line is cut off already, others are set aside again.
+            with contextlib.suppress(JournalError):
+                self.compact()
 
     def receive(self, segment: Segment, *, is_announced: bool) -> Command:
         """Takes a new command in. `is_announced`: its acknowledgement says that it starts at once."""

@@ -23,6 +23,7 @@ from ferryman_agent.errors import JournalError
 from ferryman_agent.hooks.contract import ProcessMark
 from ferryman_agent.runtime import journal_file
 from ferryman_agent.runtime.journal import KEEP_FINISHED_MS, Journal
+from ferryman_agent.runtime.journal_file import JournalFile
 from ferryman_agent.runtime.records import Format, to_line
 from tests.support.agent_clock import ManualAgentClock
 from tests.support.segments import a_segment
@@ -115,6 +116,22 @@ def test_a_cut_last_line_is_dropped_and_what_follows_is_whole(opened: Opened, pa
     found.note(segment.command_id, [FINISHED])
     assert [fact for _, _, fact in opened().commands[segment.command_id].facts] == [STARTED, FINISHED]
     assert not path.with_name("journal.quarantine").exists()
+
+
+def test_a_cut_last_line_is_cut_off_even_when_the_file_cannot_be_written_anew(
+    opened: Opened, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = a_segment()
+    opened().receive(segment, is_announced=True)
+    path.write_bytes(path.read_bytes() + b"1234abcd {")
+
+    def full(*_: object) -> None:
+        raise JournalError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, "rewrite", full)
+        opened().note(segment.command_id, [STARTED])
+    assert waiting(opened()) == [(1, "EventStarted")]
 
 
 @pytest.mark.req("V2-010")

@@ -54,7 +54,7 @@ def chosen(
     return found.archive.parent.name if found.archive else None, [each.location for each in found.scripts]
 
 
-@pytest.mark.req("AG-192", "AG-205", "V2-042", "AG-118")
+@pytest.mark.req("AG-192", "AG-205", "V2-042", "AG-118", "CP-253")
 @pytest.mark.parametrize(
     "event", ["ApplicationStop", "BeforeBlockTraffic", "BeforeInstall", "ValidateService"]
 )

@@ -107,6 +107,30 @@ async def test_answers_go_before_reports_and_both_before_output(bench: Bench) ->
     assert set(bench.call.written[3:]) <= {"log_lines", "heartbeat"}
 
 
+async def test_a_report_is_sent_only_once_it_is_on_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash of the machine would give its number to another fact."""
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def sync() -> None:
+        asked.set()
+        await gate.wait()
+
+    monkeypatch.setattr(bench.journal, "sync", sync)
+    bench.journal.note(a_segment().command_id, [EventStarted(lifecycle_event="Install")])
+    bench.call.may_write.set()
+    running = asyncio.create_task(bench.stream.run())
+    await asyncio.wait_for(asked.wait(), 20)
+    await asyncio.sleep(0)
+    assert bench.call.written == []
+    gate.set()
+    await bench.clock.until_sleeping(15)
+    assert bench.call.written == ["report", "heartbeat"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_without_a_welcome_it_is_over(bench: Bench) -> None:
     bench.call.may_write.set()
     greeting = asyncio.create_task(bench.stream.greet(pb.ConnectRequest(hello=pb.Hello())))

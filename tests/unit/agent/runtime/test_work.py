@@ -74,12 +74,13 @@ class Bench:
         )
         return await self.worker.perform(segment, Perform(lifecycle_event=event, work=work_of(event)), watch)
 
-    def place(self, deployment: str = "d-1") -> None:
+    def place(self, deployment: str = "d-1", *events: str) -> None:
+        """Puts an archive there, with a script for BeforeInstall and these events."""
         archive = self.layout.create_deployment("g-1", deployment).archive
         archive.mkdir()
+        hooks = "".join(f"  {event}:\n    - location: s.sh\n" for event in ("BeforeInstall", *events))
         (archive / "appspec.yml").write_text(
-            "version: 0.0\nos: linux\nfiles:\n  - {source: x, destination: /srv/app}\n"
-            "hooks:\n  BeforeInstall:\n    - location: s.sh\n"
+            f"version: 0.0\nos: linux\nfiles:\n  - {{source: x, destination: /srv/app}}\nhooks:\n{hooks}"
         )
 
 
@@ -116,6 +117,26 @@ async def test_an_event_without_scripts_touches_nothing(bench: Bench) -> None:
     assert ended.diagnostics.is_success
     assert not (bench.layout.root / "g-1").exists()
     assert bench.layout.ongoing_deployments() == frozenset()
+    assert bench.runs == []
+
+
+@pytest.mark.req("AG-190", "CP-255")
+async def test_an_event_that_the_revision_has_no_scripts_for_succeeds_at_once(bench: Bench) -> None:
+    bench.place()
+    ended = await bench.perform("ValidateService")
+    assert ended.diagnostics.is_success
+    assert ended.diagnostics.duration_ms == 0
+    assert bench.runs == []
+    await bench.perform("BeforeInstall")
+    assert len(bench.runs) == 1
+
+
+@pytest.mark.req("CP-252")
+@pytest.mark.parametrize("event, work", [("DownloadBundle", "download"), ("Install", "install")])
+async def test_scripts_for_the_agents_own_events_are_not_run(bench: Bench, event: str, work: str) -> None:
+    bench.place("d-1", event)
+    assert (await bench.perform(event)).diagnostics.is_success
+    assert bench.called == [work]
     assert bench.runs == []
 
 
