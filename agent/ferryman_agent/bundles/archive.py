@@ -103,11 +103,13 @@ def _top_folder(archive: Path) -> str:
 
 def _check_appspec(directory: DeploymentDir, top: str, files: Collection[str], wanted: str) -> list[str]:
     """Returns warnings; raises BundleError when the archive has no AppSpec file that a host can use."""
-    with Folders.below(directory.archive_temp / top) as archive:
+    unpacked = directory.archive_temp / top
+    with Folders.below(unpacked) as archive:
         found = load_appspec(archive, files, wanted)
     if found is None:
         similar = [f"{top}/{path}" if top else path for path in similar_names(files)]
-        raise BundleError("APPSPEC_MISSING", missing_appspec(directory.archive, wanted, similar))
+        message = missing_appspec(directory.archive, wanted, similar, unpacked=unpacked)
+        raise BundleError("APPSPEC_MISSING", message)
     if found.parsed.errors:
         message = f"the AppSpec file cannot be used: {found.mistakes}"
         raise BundleError(found.parsed.errors[0].code, message)

@@ -42,10 +42,15 @@ def load_appspec(archive: Folders, files: Collection[str], wanted: str) -> AppSp
     return AppSpecFile(name, parse(source, strict=False, host_os=HOST_OS))
 
 
-def missing_appspec(archive: Path, wanted: str, similar: Collection[str]) -> str:
-    """Returns what to say where there is none: what was expected, where, and what looks like one (AG-255, AG-264)."""
+def missing_appspec(
+    archive: Path, wanted: str, similar: Collection[str], *, unpacked: Path | None = None
+) -> str:
+    """Returns what to say where there is none: what was expected, where, and what looks like one (AG-255, AG-264).
+
+    `unpacked` is where the content lies when it is not in `archive` yet.
+    """
     hint = f"; there is one at {', '.join(similar)}, but it must be at the root" if similar else ""
-    if os.path.lexists(archive / wanted):
+    if os.path.lexists((unpacked or archive) / wanted):
         hint = "; what is there is no plain file, which it must be"
     return (
         f"the revision has no AppSpec file: expected {wanted} in {archive}, that is {archive / wanted}{hint}"

@@ -137,6 +137,13 @@ async def test_nothing_is_lifted_without_an_appspec_in_it_or_with_a_neighbour(ag
     await agent.refused(agent.offer(make_tar(items(neighbour), "gz"), "d-2"), "APPSPEC_MISSING")
 
 
+@pytest.mark.req("AG-264")
+async def test_an_appspec_that_is_a_link_is_no_appspec(agent: Agent) -> None:
+    entries = [Item(name="real.yml", content=APPSPEC), Item(name="appspec.yml", link="real.yml")]
+    error = await agent.refused(agent.offer(make_tar(entries, "gz")), "APPSPEC_MISSING")
+    assert "no plain file" in error.message
+
+
 @pytest.mark.req("AG-255", "AG-264", "AG-T03", "V2-073", "AG-213")
 async def test_only_one_level_is_lifted_and_the_message_says_where_the_appspec_is(agent: Agent) -> None:
     data = make_tar(items({"a/b/appspec.yml": APPSPEC}), "gz")
