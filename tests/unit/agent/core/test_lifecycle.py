@@ -41,7 +41,7 @@ ORIGINS = [
 ]
 
 
-@pytest.mark.req("AG-195", "AG-196", "AG-197", "AG-200", "V2-254")
+@pytest.mark.req("AG-195", "AG-196", "AG-197", "AG-200", "V2-254", "CP-254")
 @pytest.mark.parametrize("event,normally,in_rollback", ORIGINS)
 def test_whose_scripts_an_event_runs(event: str, normally: Origin, in_rollback: Origin) -> None:
     plain = a_deployment()

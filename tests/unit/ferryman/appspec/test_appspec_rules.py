@@ -282,8 +282,10 @@ def test_windows_has_no_runas(key: str) -> None:
     [
         ("afterInstall", "'AfterInstall'"),
         ("Foo", "no lifecycle event"),
-        ("DownloadBundle", "no scripts"),
-        ("Install", "no scripts"),
+        pytest.param("DownloadBundle", "no scripts", marks=pytest.mark.req("CP-252")),
+        pytest.param("Install", "no scripts", marks=pytest.mark.req("CP-252")),
+        pytest.param("BlockTraffic", "no scripts", marks=pytest.mark.req("CP-252")),
+        pytest.param("AllowTraffic", "no scripts", marks=pytest.mark.req("CP-252")),
     ],
 )
 def test_unknown_events_are_named_with_the_nearest(name: str, hint: str) -> None:
