@@ -27,7 +27,7 @@ from ferryman_coordinator.links.registry import Links
 
 log = structlog.get_logger(__name__)
 
-_ACKNOWLEDGE_MS = 50
+_ACKNOWLEDGE_MS = 250
 _ERROR = 1024
 _WAITING = 256
 """Reports that may wait to be stored before no more are read; then the agent waits, its outbox keeps them."""
