@@ -8,6 +8,9 @@ from ferryman_coordinator.core.messages import CancelSegment, Command, RunSegmen
 from ferryman_coordinator.core.model import CommandId, CommandPhase, RolloutSpec
 from ferryman_coordinator.core.target import Target
 
+_MOST_DIGITS = 9
+"""Of an attempt or a step. An agent could send thousands, which Python refuses to read as a number."""
+
 
 class Commands:
     """Everything is derived from where a target stands; nothing is kept beside it (D2)."""
@@ -58,8 +61,12 @@ class Commands:
         if target.status.is_terminal or not command_id.startswith(f"{self._prefix}{target.instance_id}/"):
             return False
         attempt, step = command_id.rsplit("/", 2)[1:]
-        if not (attempt.isdecimal() and step.isdecimal()):
+        if not (_is_number(attempt) and _is_number(step)):
             return False
         if (int(attempt), int(step)) < (target.attempt, target.step):
             return False
         raise InvariantBroken(f"{target.label} reports command {command_id}, which it was never given")
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _MOST_DIGITS and text.isascii() and text.isdecimal()

@@ -339,6 +339,16 @@ class TestContradictions:
                 )
             )
 
+    @pytest.mark.parametrize("number", ["9" * 5_000, "9" * 19, "٣", "²"])
+    def test_numbers_that_no_command_has_do_not_end_the_deployment(self, drive: Drive, number: str) -> None:
+        """Python itself refuses to read a number of more than 4,300 digits."""
+        before = drive.target(ONE)
+        for command in (f"d-TESTFLEET/mi-0/{number}/0", f"d-TESTFLEET/mi-0/1/{number}"):
+            drive.handle(
+                CommandAcked(instance_id=ONE, command_id=CommandId(command), disposition=Disposition.STARTED)
+            )
+        assert drive.target(ONE) == before
+
     def test_foreign_and_unreadable_commands_are_none_of_its_business(self, drive: Drive) -> None:
         for whose, command in (
             ("mi-9", "d-TESTFLEET/mi-9/1/0"),
