@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -309,7 +310,9 @@ class _Download:
         raise BundleError("BUNDLE_HTTP", f"cannot fetch {place}: the server answered {said}")
 
     def _gave_up(self, why: str, code: str) -> BundleError:
-        seen = "; ".join(dict.fromkeys(self.tried[-8:])) or "no answer"
+        runs = [(what, len(list(run))) for what, run in groupby(self.tried)]
+        said = [what if times == 1 else f"{what} ({times} times)" for what, times in runs[-8:]]
+        seen = "; ".join(said) or "no answer"
         message = f"cannot fetch {shown_url(self.url)}: {why} ({seen})"
         return BundleError(code, message, is_retryable=True)
 
