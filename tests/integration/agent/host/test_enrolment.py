@@ -121,9 +121,11 @@ async def test_nobody_there(coordinator: FakeCoordinator) -> None:
 
 
 async def test_a_server_without_tls(coordinator: FakeCoordinator) -> None:
-    server = await asyncio.start_server(
-        lambda _, writer: writer.write(b"HTTP/1.1 200 OK\r\n\r\n"), "127.0.0.1", 0
-    )
+    def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
         with pytest.raises(IdentityError, match="does not speak TLS"):
             await enrol(an_order(coordinator, port=server.sockets[0].getsockname()[1]), NOW)
