@@ -52,8 +52,8 @@ class Client:
     """
 
     def __init__(self, profile: Profile) -> None:
-        """Raises ProfileError when the profile's files cannot be read. Connects with the first call."""
-        self.address = profile.coordinator
+        """Raises ProfileError when the profile or its files cannot be used. Connects with the first call."""
+        self.address = profile.address()
         credentials = grpc.composite_channel_credentials(
             grpc.ssl_channel_credentials(root_certificates=profile.ca()),
             grpc.access_token_call_credentials(profile.token()),

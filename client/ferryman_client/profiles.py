@@ -17,6 +17,7 @@ import yaml
 from ferryman_client.errors import ProfileError
 
 DEFAULT_COORDINATOR = "127.0.0.1:7420"
+_LAST_PORT = 65_535
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,17 +27,28 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ca_file: str
     token_file: str = ""
 
+    def address(self) -> str:
+        """Returns HOST:PORT; raises ProfileError when it is none. Without a port gRPC would try 443."""
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
+            raise ProfileError(f"'{self.coordinator}' is no address of a coordinator: write HOST:PORT")
+        return self.coordinator
+
     def ca(self) -> bytes:
-        """Returns the PEM text of the CA; raises ProfileError when it cannot be read."""
-        return _read(self.ca_file, "CA file")
+        """Returns the PEM text of the CA; raises ProfileError when it cannot be read or is none."""
+        content = _read(self.ca_file, "CA file")
+        if b"-----BEGIN CERTIFICATE-----" not in content:
+            raise ProfileError(f"{self.ca_file} holds no certificate (PEM): name the coordinator's ca.pem")
+        return content
 
     def token(self) -> str:
-        """Returns the bearer token; raises ProfileError when it cannot be read."""
+        """Returns the bearer token; raises ProfileError when it cannot be read or cannot be one."""
         if text := os.environ.get("FERRYMAN_TOKEN"):
-            return text.strip()
+            return _checked_token(text.strip(), "FERRYMAN_TOKEN")
         if not self.token_file:
             raise ProfileError("no token: set FERRYMAN_TOKEN, or give the profile a --token-file")
-        return _read(self.token_file, "token file").decode("ascii", "replace").strip()
+        content = _read(self.token_file, "token file").decode("ascii", "replace").strip()
+        return _checked_token(content, self.token_file)
 
 
 class ProfileFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +128,12 @@ def _local_profile(environ: Mapping[str, str]) -> Profile | None:
         if os.access(token, os.R_OK) and os.access(authority, os.R_OK):
             return Profile(coordinator=DEFAULT_COORDINATOR, ca_file=str(authority), token_file=str(token))
     return None
+
+
+def _checked_token(text: str, where: str) -> str:
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ProfileError(f"{where} holds no token: one is a single line of letters, digits and hyphens")
+    return text
 
 
 def _read(path: str, what: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -81,4 +82,11 @@ def top(
 
 def main() -> None:
     """Entry point of the `ferryman` command."""
-    app(prog_name="ferryman")
+    try:
+        app(prog_name="ferryman")
+    except OSError as problem:
+        # Our own files and what we print to: errors of the coordinator's are handled where they are met.
+        from ferryman_client.cli.render import print_error
+
+        print_error(f"cannot use {problem.filename or 'the output'}: {problem.strerror or problem}")
+        sys.exit(1)

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from ferryman_client.cli import render
-from ferryman_client.cli.session import EXIT_NOT_FOUND_OR_CONFLICT, EXIT_USAGE, JsonOption, fail, guarded
+from ferryman_client.cli.session import EXIT_NOT_FOUND_OR_CONFLICT, JsonOption, fail, guarded
 from ferryman_client.profiles import Profile, ProfileFile, load_profiles, profiles_path, save_profiles
 
 app = typer.Typer(no_args_is_help=True, help="Profiles: which coordinator, and who we are there.")
@@ -26,15 +26,13 @@ def add(
     use: Annotated[bool, typer.Option("--use/--no-use", help="Make it the one in use.")] = True,
 ) -> None:
     """Add a profile, or replace one of that name."""
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        fail(f"'{coordinator}' is no address: write HOST:PORT", EXIT_USAGE)
     profile = Profile(
         coordinator=coordinator,
         ca_file=str(ca_file.expanduser().absolute()),
         token_file=str(token_file.expanduser().absolute()),
     )
     with guarded():
+        profile.address()
         profile.ca()
         content = load_profiles(profiles_path())
     current = name if use or not content.current else content.current

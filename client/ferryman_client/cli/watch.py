@@ -56,6 +56,13 @@ async def follow(client: Client, deployment_id: str, timeout_seconds: float | No
     except TimeoutError:
         render.note(f"{deployment_id} is not done after {timeout_seconds:.0f} s; it goes on")
         return EXIT_TIMED_OUT
+    except asyncio.CancelledError:
+        # Ctrl-C ends the watching. Whoever pressed it may have meant the deployment.
+        render.note(
+            f"{deployment_id} goes on; `ferryman deployment watch {deployment_id}` follows it again, "
+            f"`ferryman deployment stop {deployment_id}` stops it"
+        )
+        raise
     print_summary(progress)
     return _EXIT_CODES.get(progress.deployment.status, EXIT_FAILED)
 

@@ -102,7 +102,7 @@ def test_no_coordinator_configured_says_how_to_name_one() -> None:
 def test_coordinator_that_is_not_there_is_named(tmp_path: Path) -> None:
     authority, token = tmp_path / "ca.pem", tmp_path / "token"
     # Not empty, and never used: nothing answers at port 1.
-    authority.write_bytes(b"no certificate")
+    authority.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
     token.write_text("token")
     added = run(
         "profile",
@@ -122,7 +122,7 @@ def test_coordinator_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_profiles_are_added_used_and_removed(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_bytes(b"pem")
+    (tmp_path / "ca.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
     files = ("--ca-file", str(tmp_path / "ca.pem"), "--token-file", str(tmp_path / "token"))
     assert run("profile", "add", "one", "--coordinator", "a:1", *files).exit_code == 0
     assert run("profile", "add", "two", "--coordinator", "b:2", "--no-use", *files).exit_code == 0

@@ -18,6 +18,7 @@ from ferryman_client.profiles import (
 
 STAGING = Profile(coordinator="staging:7420", ca_file="/etc/staging.pem", token_file="/etc/staging.token")
 LIVE = Profile(coordinator="live:7420", ca_file="/etc/live.pem", token_file="/etc/live.token")
+PEM = "-----BEGIN CERTIFICATE-----\n"
 
 
 @pytest.fixture
@@ -59,10 +60,10 @@ def test_coordinator_of_this_machine_is_found(environ: dict[str, str]) -> None:
     directory = Path(environ["XDG_DATA_HOME"]) / "ferryman"
     directory.mkdir(parents=True)
     (directory / "admin.token").write_text("secret\n")
-    (directory / "ca.pem").write_text("pem")
+    (directory / "ca.pem").write_text(PEM)
     found = current_profile("", environ)
     assert found.coordinator == "127.0.0.1:7420"
-    assert (found.ca(), found.token()) == (b"pem", "secret")
+    assert (found.ca(), found.token()) == (PEM.encode(), "secret")
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "profiles: {a: {coordinatr: x}}", "a: [", "current: 7"])
@@ -83,3 +84,28 @@ def test_missing_token_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FERRYMAN_TOKEN", raising=False)
     with pytest.raises(ProfileError, match=r"/etc/live\.token"):
         LIVE.token()
+
+
+@pytest.mark.parametrize("address", ["host", "host:", ":7420", "host:http", "host:99999", "host:0", "[::"])
+def test_what_is_no_address_is_named(address: str) -> None:
+    with pytest.raises(ProfileError, match="HOST:PORT"):
+        Profile(coordinator=address, ca_file="x").address()
+
+
+def test_a_ca_file_without_a_certificate_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    file.write_text("-----BEGIN PRIVATE KEY-----")
+    with pytest.raises(ProfileError, match=r"key\.pem holds no certificate"):
+        Profile(coordinator="h:1", ca_file=str(file)).ca()
+
+
+@pytest.mark.parametrize("content", ["", " \n", "a b", "a\nb", "clé"])
+def test_what_cannot_be_a_token_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.delenv("FERRYMAN_TOKEN", raising=False)
+    file = tmp_path / "token"
+    file.write_text(content)
+    profile = Profile(coordinator="h:1", ca_file="x", token_file=str(file))
+    with pytest.raises(ProfileError, match="holds no token"):
+        profile.token()
