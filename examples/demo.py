@@ -101,7 +101,10 @@ class Demo:
 
     def _run(self, command: list[str], environ: Mapping[str, str]) -> str:
         done = subprocess.run(
-            [COMMANDS / command[0], *command[1:]], env={**self.environ, **environ}, capture_output=True, text=True
+            [COMMANDS / command[0], *command[1:]],
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
         )
         if done.returncode != 0:
             raise DemoFailed(

@@ -31,7 +31,10 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     rows = [row for row in all_rows() if _wanted(row, options.patterns)]
     if not rows:
-        print(f"make bench: no row fits {' '.join(options.patterns) or 'anything: there are none'}", file=sys.stderr)
+        print(
+            f"make bench: no row fits {' '.join(options.patterns) or 'anything: there are none'}",
+            file=sys.stderr,
+        )
         return 2
     if options.list:
         for row in rows:
