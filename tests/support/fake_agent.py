@@ -138,6 +138,11 @@ class FakeAgent:
         """Something that it reported is not stored yet."""
         return bool(self._outbox)
 
+    @property
+    def reports_waiting(self) -> int:
+        """How many reports are not stored yet, as far as it knows."""
+        return len(self._outbox)
+
     def connect(self, connection: Connection) -> None:
         """Obey, and report what is not stored yet."""
         self.disconnect()

@@ -24,6 +24,8 @@ class TargetView:
 
     record: TargetRecord
     events: tuple[EventRecord, ...]
+    # Of its instance, where somebody asked for targets; watchers do without.
+    arn: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

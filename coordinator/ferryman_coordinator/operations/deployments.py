@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core import plan as planning
 from ferryman_coordinator.core.ending import StopAnswer
@@ -16,6 +18,7 @@ from ferryman_coordinator.core.model import (
     InstanceId,
     Instant,
     RevisionLocation,
+    TargetRecord,
     TargetStatus,
 )
 from ferryman_coordinator.engine.creation import last_good, snapshot
@@ -27,12 +30,14 @@ from ferryman_coordinator.errors import Conflict, Invalid, NotFound
 from ferryman_coordinator.links.registry import Links
 from ferryman_coordinator.operations import names
 from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions, OptionChecks
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.revisions import Inspector, check_location
 from ferryman_coordinator.store.cursors import Key, Page, PageRequest
 from ferryman_coordinator.store.queries import deployments as queries
+from ferryman_coordinator.store.queries import instances as instance_queries
 from ferryman_coordinator.store.queries.deployments import DeploymentFilter
 from ferryman_coordinator.store.store import Store
 
@@ -72,11 +77,13 @@ class Deployments:
         groups: Groups,
         configurations: Configurations,
         inspector: Inspector,
+        account: Account,
     ) -> None:
         self._store = store
         self._engine = engine
         self._links = links
         self._groups = groups
+        self._account = account
         self._checks = OptionChecks(applications, groups, configurations, inspector)
 
     # Begin and end ----------------------------------------------------------------------------------------------------
@@ -200,9 +207,7 @@ class Deployments:
                     after=behind,
                     limit=limit,
                 )
-                ids = [record.instance_id for record in records]
-                events = await queries.events_of(connection, deployment.deployment_id, ids)
-            return [view(deployment.spec, record, events) for record in records]
+                return await self._shown(connection, deployment, records)
 
         return await self._store.cursors.page(
             ["targets", deployment.deployment_id, sorted(statuses)],
@@ -225,8 +230,8 @@ class Deployments:
             record = await queries.target(connection, deployment.deployment_id, instance)
             if record is None:
                 raise _no_target(deployment.deployment_id, instance)
-            events = await queries.events_of(connection, deployment.deployment_id, [record.instance_id])
-        return view(deployment.spec, record, events)
+            (shown,) = await self._shown(connection, deployment, [record])
+        return shown
 
     # Following --------------------------------------------------------------------------------------------------------
 
@@ -280,6 +285,20 @@ class Deployments:
                 f"deployment {deployment_id} has not started, so it has no targets yet: watch it, or ask again soon",
             )
         return deployment
+
+    async def _shown(
+        self, connection: AsyncConnection, deployment: Deployment, records: Sequence[TargetRecord]
+    ) -> Sequence[TargetView]:
+        ids = [record.instance_id for record in records]
+        events = await queries.events_of(connection, deployment.deployment_id, ids)
+        instances = await instance_queries.several(connection, ids)
+        return [
+            replace(
+                view(deployment.spec, record, events),
+                arn=self._account.target_arn(instances[record.instance_id]),
+            )
+            for record in records
+        ]
 
     async def _name(self, deployment_id: DeploymentId, instance_id: InstanceId) -> str:
         async with self._store.reading() as connection:

@@ -27,7 +27,7 @@ from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.links.orders import ForgetOrder, SegmentOrder
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
-from ferryman_coordinator.store.queries import groups, revisions
+from ferryman_coordinator.store.queries import groups, instances, revisions
 from ferryman_coordinator.store.records import to_json
 from tests.support.coordinator_records import bundle
 from tests.support.engine_world import World, open_world
@@ -262,6 +262,25 @@ async def test_members_are_frozen_at_the_start_and_fresh_for_the_next(tmp_path: 
         following = await world.deploy()
         await world.finished(following)
         assert set(await world.targets(following)) == {"mi-0", "mi-1"}
+
+
+@pytest.mark.req("CP-320")
+async def test_what_is_known_of_an_instance_that_left_is_kept_and_does_not_count(tmp_path: Path) -> None:
+    async with open_world(tmp_path, 3) as world:
+        world.play(failing("mi-2"))
+        first = await world.deploy()
+        await world.finished(first)
+        await world.tag("mi-2", Tag("stage", "beta"))
+        # Of three, of which one is unhealthy, another share would have to stay healthy.
+        second = await world.finished(await world.deploy("HalfAtATime"))
+        assert (second.record.counted, second.record.minimum) == (2, 1)
+        assert set(await world.targets(second.deployment_id)) == {"mi-0", "mi-1"}
+        async with world.store.reading() as connection:
+            (kept,) = await instances.health_of(connection, InstanceId("mi-2"))
+        assert (kept.last_deployment_id, kept.instance_health) == (first, InstanceHealth.UNHEALTHY)
+        # When it comes back, it is what it was.
+        await world.tag("mi-2", Tag("stage", "production"))
+        assert (await health(world))["mi-2"] == (InstanceHealth.UNHEALTHY, RevisionHealth.UNKNOWN)
 
 
 @pytest.mark.req("CP-179", "CP-224", "CP-212", "CP-213")

@@ -11,22 +11,33 @@ from typing import Any
 
 import pytest
 
+from ferryman.v1 import inventory_pb2
+from ferryman_coordinator.api.mapping.deployments import deployment_to, target_to
+from ferryman_coordinator.api.mapping.values import minimum_to, zonal_to
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core.inventory import Application, ComputePlatform, Tag
+from ferryman_coordinator.core.inventory import Application, ComputePlatform, InstanceKind, Tag
 from ferryman_coordinator.core.model import (
     ApplicationId,
     AutoRollback,
     BundleLocation,
     BundleType,
+    Creator,
+    DeploymentId,
     DeploymentStatus,
     FileExistsBehavior,
+    HealthyHostsType,
+    InstanceId,
+    MinimumHealthyHosts,
     RollbackEvent,
     TargetStatus,
     UrlLocation,
+    ZonalConfig,
 )
 from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound, Refused
+from ferryman_coordinator.links.orders import SegmentOrder
 from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions
 from ferryman_coordinator.operations.deployments import Deployments
@@ -39,7 +50,7 @@ from tests.support.clock import START
 from tests.support.coordinator_records import bundle
 from tests.support.crashing_store import HoldingStore, held
 from tests.support.engine_world import World, open_world
-from tests.support.fake_agent import Gate, failing
+from tests.support.fake_agent import Gate, broken_revision, failing
 
 OPTIONS = DeploymentOptions(
     application_name="web",
@@ -48,6 +59,10 @@ OPTIONS = DeploymentOptions(
     config_name="CodeDeployDefault.AllAtOnce",
 )
 MISSING = bundle("f")
+
+
+def hosts(count: int) -> MinimumHealthyHosts:
+    return MinimumHealthyHosts(type=HealthyHostsType.HOST_COUNT, value=count)
 
 
 class Shelf:
@@ -66,10 +81,17 @@ class Desk:
         self.world = world
         parts = (world.store, world.clock, world.ids, Limits())
         applications = Applications(*parts, world.engine)
-        configurations = Configurations(*parts, run_cap_ms=12 * 3_600_000)
-        groups = Groups(*parts, applications, configurations, world.engine)
+        self.configurations = Configurations(*parts, run_cap_ms=12 * 3_600_000)
+        groups = Groups(*parts, applications, self.configurations, world.engine)
         self.deployments = Deployments(
-            world.store, world.engine, world.links, applications, groups, configurations, Shelf()
+            world.store,
+            world.engine,
+            world.links,
+            applications,
+            groups,
+            self.configurations,
+            Shelf(),
+            Account(account_id="123456789012", region="eu-1"),
         )
 
     async def create(self, **changes: Any) -> str:
@@ -302,6 +324,106 @@ async def test_targets_are_read_in_the_order_of_start(desk: Desk) -> None:
         with pytest.raises(Refused) as refused:
             await desk.deployments.target(deployment_id, instance)
         assert refused.value.reason == reason
+
+
+@pytest.mark.req("CP-249")
+async def test_a_target_shows_the_arn_of_its_instance(desk: Desk) -> None:
+    cloud = "i-0123456789abcdef0"
+    batch = Batch()
+    batch.update(
+        tables.instances, {"instance_id": "mi-2"}, {"instance_id": cloud, "kind": InstanceKind.CLOUD.value}
+    )
+    await desk.world.store.write(batch)
+    deployment_id = await desk.create()
+    await desk.world.until(
+        (await desk.deployments.get(deployment_id)).deployment_id,
+        lambda counts: counts.get(TargetStatus.SUCCEEDED) == 2,
+    )
+    found = await desk.deployments.targets(deployment_id, PageRequest())
+    arns = {
+        target.record.instance_id: target_to(DeploymentId(deployment_id), target).target_arn
+        for target in found.items
+    }
+    assert arns == {
+        "mi-0": "arn:aws:codedeploy:eu-1:123456789012:instance/web-0",
+        "mi-1": "arn:aws:codedeploy:eu-1:123456789012:instance/web-1",
+        cloud: f"arn:aws:ec2:eu-1:123456789012:instance/{cloud}",
+    }
+    assert (await desk.deployments.target(deployment_id, "web-0")).arn == arns[InstanceId("mi-0")]
+
+
+@pytest.mark.req("CP-132")
+async def test_nothing_changes_the_speed_of_a_running_deployment(desk: Desk) -> None:
+    gentle = await desk.configurations.create("Gentle", minimum=hosts(2))
+    gate = Gate()
+    desk.world.play(gate)
+    deployment_id = await desk.create(config_name="Gentle")
+    for attempt, reason in (
+        (desk.configurations.create("Gentle", minimum=hosts(0)), "DeploymentConfigAlreadyExistsException"),
+        (desk.configurations.delete("Gentle"), "DeploymentConfigInUseException"),
+    ):
+        with pytest.raises(Conflict) as refused:
+            await attempt
+        assert refused.value.reason == reason
+    # Nor is there any other call about configurations.
+    service = inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+    calls = {method.name for method in service.methods if "Config" in method.name}
+    verbs = ("Create", "Get", "List", "Delete")
+    assert {name.partition("Deployment")[0] for name in calls} == set(verbs)
+    assert len(calls) == len(verbs)
+    assert await desk.configurations.get("Gentle") == gentle
+    gate.open()
+    await desk.ended(deployment_id)
+    ended = await desk.deployments.get(deployment_id)
+    assert (ended.record.minimum, ended.record.concurrency) == (2, 1)
+
+
+@pytest.mark.req("CP-135")
+async def test_a_finished_deployment_shows_the_configuration_that_it_had(tmp_path: Path) -> None:
+    async with open_world(tmp_path, 4, zones=("a", "b")) as world:
+        desk = Desk(world)
+        zonal = ZonalConfig(first_zone_monitor_seconds=0, monitor_seconds=0, minimum_per_zone=hosts(1))
+        await desk.configurations.create("Brisk", minimum=hosts(2), zonal=zonal)
+        deployment_id = await desk.done(config_name="Brisk")
+        await desk.configurations.delete("Brisk")
+        # A namesake with other values is another configuration.
+        await desk.configurations.create("Brisk", minimum=hosts(3))
+        listed = (await desk.deployments.list(PageRequest())).items
+        for found in (await desk.deployments.get(deployment_id), *listed):
+            shown = deployment_to(found)
+            assert shown.deployment_config_name == "Brisk"
+            assert shown.minimum_healthy_hosts == minimum_to(hosts(2))
+            assert shown.zonal == zonal_to(zonal)
+
+
+@pytest.mark.req("CP-348")
+async def test_any_earlier_revision_can_be_deployed_again(desk: Desk) -> None:
+    for digit in "abc":
+        await desk.done(revision=bundle(digit))
+    back = await desk.deployments.get(await desk.done(revision=bundle("a")))
+    assert back.record.status is DeploymentStatus.SUCCEEDED
+    assert (back.spec.creator, back.spec.revision) == (Creator.USER, bundle("a"))
+    assert back.rollback_triggering_deployment_id is None
+    assert (await desk.world.group()).target_revision == bundle("a")
+    for agent in desk.world.agents.values():
+        deployed = [order.deployment.revision for order in agent.orders if isinstance(order, SegmentOrder)]
+        assert deployed == [bundle(digit) for digit in "abca"]
+
+
+@pytest.mark.req("CP-244", "CP-339")
+async def test_who_made_a_deployment_is_said_in_the_originals_words(desk: Desk) -> None:
+    rollback = AutoRollback(enabled=True, events=frozenset({RollbackEvent.DEPLOYMENT_FAILURE}))
+    await desk.done()
+    desk.world.play(broken_revision(bundle("b")))
+    await desk.done(revision=bundle("b"), auto_rollback=rollback)
+    await desk.world.at_rest()
+    listed = (await desk.deployments.list(PageRequest())).items
+    assert sorted(deployment_to(one).creator for one in listed) == ["codeDeployRollback", "user", "user"]
+    # Those that this version does not make are left out, and no others are added.
+    assert {creator.value for creator in Creator} <= {
+        *("user", "autoscaling", "autoscalingTermination", "codeDeployRollback"),
+        *("CodeDeployAutoUpdate", "CloudFormation", "CloudFormationRollback", "CodeDeploy"),
+    }
 
 
 @pytest.mark.parametrize(

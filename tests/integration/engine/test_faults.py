@@ -237,7 +237,8 @@ async def test_nothing_is_sent_or_acknowledged_before_it_is_stored(tmp_path: Pat
         await store.arrived.wait()
         await world.sleepers()
         assert agent.is_done
-        assert agent.has_reports
+        # The end of the event at the gate, twelve of the events after it, and the end of the segment.
+        assert agent.reports_waiting == 14
         assert not any(isinstance(order, ForgetOrder) for order in agent.orders)
         store.release()
         await world.finished(deployment_id)
