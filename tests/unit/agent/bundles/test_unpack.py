@@ -8,11 +8,14 @@ import io
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -394,6 +397,69 @@ def test_a_sparse_file_counts_as_what_it_becomes(place: Path, tmp_path: Path) ->
             data.getvalue(), place, BundleLimits(max_unpacked_bytes=10_000_000, disk_reserve_bytes=0)
         )
     assert error.value.detail_code in ("BUNDLE_LIMIT", "BUNDLE_DAMAGED")
+
+
+def test_a_sparse_file_of_gnu_tar_is_unpacked_with_its_holes(place: Path, tmp_path: Path) -> None:
+    """The layout that GNU tar calls "posix 1.0": a map of the parts before their data."""
+    header = tarfile.TarInfo("GNUSparseFile.0/sparse")
+    header.pax_headers = {
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "sparse",
+        "GNU.sparse.realsize": "8192",
+    }  # fmt: skip
+    content = b"2\n1024\n5\n4096\n3\n".ljust(512, b"\0") + b"hello" + b"end"
+    header.size = len(content)
+    for compression in ("", "gz"):
+        data = io.BytesIO()
+        mode: Any = f"w:{compression}"
+        with tarfile.open(fileobj=data, mode=mode, format=tarfile.PAX_FORMAT) as tar:
+            tar.addfile(header, io.BytesIO(content))
+            tar.addfile(tarfile.TarInfo("after"))
+        target = place.with_name(f"archive-{compression}")
+        unpack_bytes(data.getvalue(), target)
+        found = (target / "sparse").read_bytes()
+        assert len(found) == 8192
+        assert found.rstrip(b"\0") == bytes(1024) + b"hello" + bytes(4096 - 1029) + b"end"
+        assert (target / "after").exists()
+
+
+@pytest.mark.req("AG-308")
+@pytest.mark.parametrize(
+    "extra, expected",
+    [
+        (struct.pack("<HHBi", 0x5455, 5, 1, 1_600_000_001), 1_600_000_001),
+        # Without it the time is the local one of the machine that packed, and there is no telling which that was.
+        (b"", int(time.mktime((2023, 11, 14, 22, 13, 20, 0, 0, -1)))),
+    ],
+)
+def test_times_in_a_zip(extra: bytes, expected: int, place: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        info = zipfile.ZipInfo("f", (2023, 11, 14, 22, 13, 20))
+        info.extra = extra
+        archive.writestr(info, b"1")
+    unpack_bytes(buffer.getvalue(), place)
+    assert (place / "f").stat().st_mtime == expected
+
+
+@pytest.mark.parametrize("offset", [5, 10**8])
+def test_a_zip_whose_directory_points_elsewhere(offset: int, place: Path) -> None:
+    data = bytearray(make_zip([Item(name="a", content=b"1" * 100)]))
+    directory = data.rindex(b"PK\x01\x02")
+    data[directory + 42 : directory + 46] = offset.to_bytes(4, "little")
+    with pytest.raises(BundleError) as error:
+        unpack_bytes(bytes(data), place)
+    assert error.value.detail_code == "BUNDLE_DAMAGED"
+
+
+@pytest.mark.req("AG-258", "V2-112")
+def test_links_that_lead_through_each_other_end(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferryman_agent.bundles.entries._MOST_STEPS", 5_000)
+    entries = [
+        Item(name=f"{number:03}", link=f"{number + 1:03}/" * 60 + "../" * 10 + "x") for number in range(300)
+    ]
+    with pytest.raises(BundleError) as error:
+        unpack_bytes(make_tar(entries), place)
+    assert error.value.detail_code == "BUNDLE_LIMIT"
 
 
 @pytest.mark.req("AG-258", "V2-112")

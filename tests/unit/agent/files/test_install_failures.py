@@ -311,3 +311,111 @@ async def test_a_disk_that_fills_up_on_the_way_leaves_the_old_revision(
             await install(description("d-2"), layout=layout, now=Instant(0))
         assert failed.value.detail_code == "INSTALL_DISK_FULL"
         assert tree(disk) == before
+
+
+def when_journaled(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
+    """Does something between the plan and the first change: when the journal is forced to the disk."""
+    real = os.fsync
+    done: list[int] = []
+
+    def forced(descriptor: int) -> None:
+        if not done and os.readlink(f"/proc/self/fd/{descriptor}").endswith("-cleanup"):
+            done.append(1)
+            then()
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", forced)
+
+
+@pytest.mark.req("AG-290")
+def test_a_directory_that_appears_during_the_install_is_used_and_not_ours(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when_journaled(monkeypatch, lambda: (host.srv / "app").mkdir())
+    install_now(host, "d-1", {"a": b"1"})
+    assert host.journal() == ["SRV/app/a"]
+    install_now(host, "d-2", {})
+    assert host.names() == {"app"}
+
+
+@pytest.mark.req("AG-290", "V2-200")
+def test_a_file_that_appears_where_a_directory_is_needed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    when_journaled(monkeypatch, lambda: (host.srv / "app").write_bytes(b"foreign"))
+    with pytest.raises(InstallError) as failed:
+        install_now(host, "d-1", {"a": b"1"})
+    assert failed.value.detail_code == "INSTALL_IO"
+    assert (host.srv / "app").read_bytes() == b"foreign"
+    assert host.journal() == []
+
+
+@pytest.mark.req("AG-290")
+def test_a_directory_that_appears_where_a_file_is_needed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host.srv / "app").mkdir()
+    when_journaled(monkeypatch, lambda: (host.srv / "app/a").mkdir())
+    with pytest.raises(InstallError, match="became a directory"):
+        install_now(host, "d-1", {"a": b"1"}, file_exists_behavior=FileExistsBehavior.OVERWRITE)
+    assert host.names() == {"app", "app/a"}
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_large_files_are_copied_with_and_without_the_kernels_help(
+    host: Host, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    if not fast:
+
+        def refuse(*args: Any, **given: Any) -> int:
+            raise OSError(18, "Invalid cross-device link")
+
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    content = os.urandom(3_000_001)
+    install_now(host, "d-1", {"big": content})
+    assert (host.srv / "app/big").read_bytes() == content
+
+
+def test_an_archive_that_changes_during_the_install_is_noticed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(host, "d-1", {"a": b"1"})
+    archive = host.layout.deployment(GROUP, "d-1").archive
+    when_journaled(monkeypatch, lambda: (archive / "app/a").write_bytes(b"longer"))
+    with pytest.raises(InstallError) as failed:
+        run(host, "d-1")
+    assert failed.value.detail_code == "INSTALL_ARCHIVE_CHANGED"
+    assert host.names() == set()
+
+
+@pytest.mark.req("AG-312", "V2-199")
+def test_without_hard_links_the_swap_still_works_and_is_taken_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **given: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    install_now(host, "d-old", OLD)
+    install_now(host, "d-new", NEW)
+    assert host.names() == expected(NEW)
+    before = tree(host.srv)
+    (host.srv / "app/kept").write_bytes(b"foreign")
+    with pytest.raises(InstallError):
+        install_now(host, "d-3", {"changed": b"third", "kept": b"mine"})
+    (host.srv / "app/kept").unlink()
+    assert tree(host.srv) == before
+    prepare(host, "d-4", {"changed": b"fourth", "new": b"5", "same": b"6"})
+    number = 0
+    while True:
+        number += 1
+        with at_call(number, fail) as made:
+            try:
+                run(host, "d-4")
+            except InstallError as problem:
+                # Past the point of no return other texts are given.
+                is_restored = problem.detail_code == "INSTALL_IO"
+            else:
+                is_restored = False
+        if len(made) < number:
+            break
+        if is_restored:
+            assert tree(host.srv) == before, number
+        run(host, "d-new")
+        assert tree(host.srv) == before, number

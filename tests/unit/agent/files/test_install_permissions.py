@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -104,7 +105,7 @@ async def test_acls_are_set_for_each_object_from_its_own_mode(host: Host) -> Non
         os.setxattr(host.srv, "user.probe", b"1")
         os.getxattr(host.srv, "system.posix_acl_access")
     except OSError as problem:
-        if problem.errno == 95:
+        if problem.errno == errno.EOPNOTSUPP:
             pytest.skip("the file system of the temporary directory has no ACLs")
     await host.install({"app/a": b"1", "app/b": b"2", "app/d/c": b"3"}, text, prepare=prepare)
     rules = {name: entries(host.srv / "app" / name, "access") for name in ("a", "b")}
@@ -112,6 +113,39 @@ async def test_acls_are_set_for_each_object_from_its_own_mode(host: Host) -> Non
     assert rules["b"] == {(1, 6), (2, 6), (4, 0), (16, 6), (32, 0)}
     assert entries(host.srv / "app/d", "default") == {(1, 7), (2, 7), (4, 5), (16, 5), (32, 5)}
     assert mode(host.srv / "app/a") == 0o660
+
+
+@pytest.mark.req("AG-356", "V2-220")
+async def test_a_default_acl_that_was_inherited_is_replaced_as_well(host: Host) -> None:
+    uid = os.geteuid()
+    acl = b"\x02\0\0\0" + b"".join(
+        tag.to_bytes(2, "little") + b"\x07\0" + b"\xff" * 4 for tag in (0x01, 0x04, 0x20)
+    )
+    try:
+        os.setxattr(host.srv, "system.posix_acl_default", acl)
+    except OSError:
+        pytest.skip("the file system of the temporary directory has no ACLs")
+    text = FILES + f"permissions:\n  - {{object: SRV/app, acls: ['u:{uid}:rx'], type: [directory]}}\n"
+    await host.install({"app/d/c": b"3", "app/e/": b""}, text)
+    for name in ("d", "e"):
+        with pytest.raises(OSError, match="No data"):
+            os.getxattr(host.srv / "app" / name, "system.posix_acl_default")
+        assert entries(host.srv / "app" / name, "access") == {(1, 7), (2, 5), (4, 5), (16, 5), (32, 5)}
+
+
+@pytest.mark.req("AG-362", "V2-222")
+async def test_a_file_system_without_acls_is_named_and_the_host_restored(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    await host.install({"app/old": b"1"}, FILES)
+    monkeypatch.setattr(os, "setxattr", refuse)
+    text = FILES + "permissions:\n  - {object: SRV/app, acls: ['u:0:r'], type: [file]}\n"
+    error = await host.refused({"app/a": b"1"}, text)
+    assert error.detail_code == "PERM_ACL_UNSUPPORTED"
+    assert f"{host.srv}/app/a" in error.message
 
 
 def entries(path: Path, kind: str) -> set[tuple[int, int]]:

@@ -219,3 +219,34 @@ def test_ranges(levels: str, canonical: str) -> None:
 def test_wrong_ranges(levels: str) -> None:
     _, (finding,) = entry(f"context: {{type: t, range: '{levels}'}}")
     assert (finding.code, finding.is_error) == ("PERM_CONTEXT_RANGE", True)
+
+
+@pytest.mark.req("AG-268", "AG-C13")
+@pytest.mark.parametrize(
+    "line, code",
+    [
+        ("pattern: [a]", "PERM_PATTERN"),
+        ("pattern: ''", "PERM_PATTERN"),
+        ("owner: {a: b}", "PERM_OWNER"),
+        ("group: [a]", "PERM_GROUP"),
+        ("context: httpd_t", "PERM_CONTEXT_SHAPE"),
+        ("include_self: maybe", "PERM_INCLUDE_SELF"),
+        ("acls: [u:bob:r, user:bob:w]", "PERM_ACE"),
+    ],
+)
+def test_values_of_the_wrong_shape(line: str, code: str) -> None:
+    _, (finding,) = entry(line)
+    assert (finding.code, finding.is_error) == (code, True)
+    assert finding.key_path.startswith("permissions[0].")
+
+
+@pytest.mark.req("AG-351")
+@pytest.mark.parametrize("value", ["relative/path", "/a/../../b"])
+def test_an_object_is_an_absolute_path(value: str) -> None:
+    assert codes(HEAD + f"permissions:\n  - object: {value}\n") == [("PERM_OBJECT_RELATIVE", "error")]
+
+
+def test_empty_values_count_as_absent() -> None:
+    found, findings = entry("owner:\nmode:\nacls:\ncontext:\ntype:\nexcept:\ninclude_self:\npattern:")
+    assert findings == ()
+    assert found == entry("")[0]
