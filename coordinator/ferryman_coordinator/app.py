@@ -119,15 +119,16 @@ class App:
     def _make_grpc(self, ids: Ids) -> GrpcServer:
         store, clock, limits = self._store, self.clock, self._config.limits
         failures = FailureLimiter(self._config.access.failures_per_minute)
+        account = Account()
         join_tokens = JoinTokens(store, clock, ids, limits, self._authority.fingerprint)
-        enrolment = Enrolment(store, clock, ids, limits, join_tokens, Account())
+        enrolment = Enrolment(store, clock, ids, limits, join_tokens, account)
         applications = Applications(store, clock, ids, limits, self.engine)
         configurations = Configurations(store, clock, ids, limits, self._config.deployments.run_cap)
         groups = Groups(store, clock, ids, limits, applications, configurations, self.engine)
         inspector = BundleInspector(self._bundles)
         revisions = Revisions(store, clock, applications, inspector)
         deployments = Deployments(
-            store, self.engine, self.links, applications, groups, configurations, inspector
+            store, self.engine, self.links, applications, groups, configurations, inspector, account
         )
         instances = Instances(store, clock, limits, self.engine)
         inventory = InventoryOperations(

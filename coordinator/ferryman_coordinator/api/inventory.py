@@ -17,6 +17,7 @@ from ferryman_coordinator.api.mapping.values import (
     page_from,
     rollback_from,
     tags_from,
+    zonal_from,
 )
 from ferryman_coordinator.core.inventory import ComputePlatform, Instance
 from ferryman_coordinator.core.model import AutoRollback
@@ -173,7 +174,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
             request.name,
             words.platforms.word_or(request.compute_platform, ComputePlatform.SERVER),
             minimum=minimum_from(request.minimum_healthy_hosts) if has_minimum else None,
-            zonal=mapping.zonal_from(request.zonal) if request.HasField("zonal") else None,
+            zonal=zonal_from(request.zonal) if request.HasField("zonal") else None,
             traffic_routing=mapping.routing_from(request.traffic_routing) if has_routing else None,
         )
         return pb.CreateDeploymentConfigResponse(deployment_config_id=created.config_id)

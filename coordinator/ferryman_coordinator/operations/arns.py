@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ferryman_coordinator.core.inventory import Instance, InstanceKind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -15,3 +17,9 @@ class Account:
     def instance_arn(self, name: str, suffix: str) -> str:
         """`suffix` tells a registration from an earlier one under the same name (CP-075)."""
         return f"arn:aws:codedeploy:{self.region}:{self.account_id}:instance/{name}_{suffix}"
+
+    def target_arn(self, instance: Instance) -> str:
+        """Of a target on that instance: its provider's ARN, or that of its registration here (CP-249)."""
+        if instance.kind is InstanceKind.CLOUD:
+            return f"arn:aws:ec2:{self.region}:{self.account_id}:instance/{instance.instance_id}"
+        return instance.arn

@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 
 from ferryman.v1 import deployments_pb2
 from ferryman_coordinator.api.mapping import words
-from ferryman_coordinator.api.mapping.values import diagnostics_to, location_to, minimum_to, rollback_to
+from ferryman_coordinator.api.mapping.values import (
+    diagnostics_to,
+    location_to,
+    minimum_to,
+    rollback_to,
+    zonal_to,
+)
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.model import (
     DeploymentId,
@@ -60,6 +66,7 @@ def deployment_to(deployment: Deployment) -> deployments_pb2.Deployment:
         minimum_healthy=record.minimum,
         concurrency=record.concurrency,
         stopped_by="" if record.stop is None else record.stop.by,
+        zonal=None if spec.zonal is None else zonal_to(spec.zonal),
     )
 
 
@@ -93,6 +100,7 @@ def _rollback_info_to(deployment: Deployment) -> deployments_pb2.RollbackInfo | 
 
 def target_to(deployment_id: DeploymentId, target: TargetView) -> deployments_pb2.Target:
     message = target_record_to(deployment_id, target.record)
+    message.target_arn = target.arn
     message.lifecycle_events.extend(lifecycle_event_to(event) for event in target.events)
     return message
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ferryman.v1 import inventory_pb2, tokens_pb2
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.api.mapping.values import (
     facts_to,
     location_to,
-    minimum_from,
     minimum_to,
     rollback_to,
     tags_to,
+    zonal_to,
 )
 from ferryman_coordinator.core.inventory import (
     Application,
@@ -26,7 +25,7 @@ from ferryman_coordinator.core.inventory import (
     RegisteredRevision,
     TrafficRouting,
 )
-from ferryman_coordinator.core.model import Instant, ZonalConfig
+from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.core.tags import Selection, TagFilter
 
 
@@ -102,33 +101,11 @@ def config_to(config: DeploymentConfig) -> inventory_pb2.DeploymentConfig:
         name=config.name,
         compute_platform=words.platforms.wire(config.compute_platform),
         minimum_healthy_hosts=None if config.minimum is None else minimum_to(config.minimum),
-        zonal=None if config.zonal is None else _zonal_to(config.zonal),
+        zonal=None if config.zonal is None else zonal_to(config.zonal),
         traffic_routing=None if config.traffic_routing is None else _routing_to(config.traffic_routing),
         created_at=config.created_at,
         is_predefined=config.is_predefined,
     )
-
-
-def _zonal_to(zonal: ZonalConfig) -> inventory_pb2.ZonalConfig:
-    return inventory_pb2.ZonalConfig(
-        first_zone_monitor_duration_seconds=zonal.first_zone_monitor_seconds,
-        monitor_duration_seconds=zonal.monitor_seconds,
-        minimum_healthy_hosts_per_zone=minimum_to(zonal.minimum_per_zone),
-    )
-
-
-def zonal_from(zonal: inventory_pb2.ZonalConfig) -> ZonalConfig:
-    """Raises Invalid."""
-    has_first = zonal.HasField("first_zone_monitor_duration_seconds")
-    made = ZonalConfig(
-        first_zone_monitor_seconds=zonal.first_zone_monitor_duration_seconds if has_first else None,
-        monitor_seconds=zonal.monitor_duration_seconds
-        if zonal.HasField("monitor_duration_seconds")
-        else None,
-    )
-    if zonal.HasField("minimum_healthy_hosts_per_zone"):
-        return replace(made, minimum_per_zone=minimum_from(zonal.minimum_healthy_hosts_per_zone))
-    return made
 
 
 def _routing_to(routing: TrafficRouting) -> inventory_pb2.TrafficRouting:

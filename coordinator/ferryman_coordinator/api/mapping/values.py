@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ferryman.v1 import agents_pb2, inventory_pb2, types_pb2
 from ferryman_coordinator.api.mapping import words
@@ -15,6 +16,7 @@ from ferryman_coordinator.core.model import (
     MinimumHealthyHosts,
     RevisionLocation,
     UrlLocation,
+    ZonalConfig,
 )
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.store.cursors import PageRequest
@@ -78,6 +80,28 @@ def minimum_to(minimum: MinimumHealthyHosts) -> inventory_pb2.MinimumHealthyHost
 def minimum_from(minimum: inventory_pb2.MinimumHealthyHosts) -> MinimumHealthyHosts:
     """Raises Invalid."""
     return MinimumHealthyHosts(type=words.healthy_hosts.word(minimum.type), value=minimum.value)
+
+
+def zonal_to(zonal: ZonalConfig) -> inventory_pb2.ZonalConfig:
+    return inventory_pb2.ZonalConfig(
+        first_zone_monitor_duration_seconds=zonal.first_zone_monitor_seconds,
+        monitor_duration_seconds=zonal.monitor_seconds,
+        minimum_healthy_hosts_per_zone=minimum_to(zonal.minimum_per_zone),
+    )
+
+
+def zonal_from(zonal: inventory_pb2.ZonalConfig) -> ZonalConfig:
+    """Raises Invalid."""
+    has_first = zonal.HasField("first_zone_monitor_duration_seconds")
+    made = ZonalConfig(
+        first_zone_monitor_seconds=zonal.first_zone_monitor_duration_seconds if has_first else None,
+        monitor_seconds=zonal.monitor_duration_seconds
+        if zonal.HasField("monitor_duration_seconds")
+        else None,
+    )
+    if zonal.HasField("minimum_healthy_hosts_per_zone"):
+        return replace(made, minimum_per_zone=minimum_from(zonal.minimum_healthy_hosts_per_zone))
+    return made
 
 
 def rollback_to(settings: AutoRollback) -> inventory_pb2.AutoRollback:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,14 @@ async def find(connection: AsyncConnection, instance: str) -> Instance | None:
     )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else instance_from(row)
+
+
+async def several(
+    connection: AsyncConnection, instance_ids: Sequence[InstanceId]
+) -> Mapping[InstanceId, Instance]:
+    """Those of these ids that are known, registered or not."""
+    rows = await connection.execute(_SELECTED.where(instances.c.instance_id.in_(instance_ids)))
+    return {found.instance_id: found for found in map(instance_from, rows)}
 
 
 async def registered(connection: AsyncConnection) -> Sequence[Instance]:

@@ -132,7 +132,7 @@ def test_settings_come_back(
     assert values.minimum_from(values.minimum_to(minimum)) == minimum
     assert values.facts_from(values.facts_to(host)) == host
     assert inventory.selection_from(inventory.selection_to(selection)) == selection
-    assert inventory.zonal_from(inventory._zonal_to(zonal)) == zonal
+    assert values.zonal_from(values.zonal_to(zonal)) == zonal
 
 
 @given(diagnostics)
