@@ -267,4 +267,6 @@ async def _main(config: Config, clock: Clock, warnings: tuple[str, ...]) -> None
     agent = Agent(config, clock=clock, random_number=random.SystemRandom().random, warnings=warnings)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, agent.stop)
+    # Without a handler it would end the agent at once; with SIG_IGN, hooks would inherit that.
+    loop.add_signal_handler(signal.SIGHUP, lambda: log.info("signal.ignored", name="SIGHUP"))
     await agent.run()

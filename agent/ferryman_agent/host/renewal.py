@@ -50,8 +50,9 @@ class Renewal:
             try:
                 await self.renew_once()
                 failures = 0
-            except IdentityError as error:
-                log.error("certificate.not_renewed", error=str(error))
+            except Exception as error:
+                # Whatever it was: the old certificate still serves, and the agent has better things to do than end.
+                log.error("certificate.not_renewed", error=str(error) or type(error).__name__)
                 await self._clock.sleep(min(LONGEST_RETRY_SECONDS, RETRY_SECONDS * 2**failures))
                 failures = min(failures + 1, 16)
 
@@ -75,12 +76,12 @@ class Renewal:
 
 async def _renew(current: Identity, now: Instant) -> Identity:
     made = await certificates.make_apart(current.instance_id)
-    request = pb.RenewCertificateRequest(certificate_signing_request=made.request.encode("ascii"))
+    request = pb.RenewCertificateRequest(certificate_signing_request=made.request.encode())
     async with open_channel(
         current.address,
-        ca_certificates=current.ca_certificates.encode("ascii"),
-        certificate_chain=current.certificate_chain.encode("ascii"),
-        private_key=current.private_key.encode("ascii"),
+        ca_certificates=current.ca_certificates.encode(),
+        certificate_chain=current.certificate_chain.encode(),
+        private_key=current.private_key.encode(),
     ) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
         try:

@@ -41,6 +41,7 @@ class JournalFile:
         self._durable = 0
         self._size = 0
         self._rewritten_size = 0
+        self._broken = ""
         self._lock = asyncio.Lock()
         # Its own thread: installs that take minutes may fill the pool that everybody shares.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
@@ -69,6 +70,7 @@ class JournalFile:
 
     def append(self, records: Iterable[Record]) -> None:
         """Writes the records, all or none. Raises JournalError, for example when the disk is full."""
+        self._demand_whole()
         data = b"".join(to_line(record) for record in records)
         try:
             self._write(data)
@@ -87,6 +89,7 @@ class JournalFile:
         """
         target = self._written
         async with self._lock:
+            self._demand_whole()
             if self._durable >= target:
                 return
             reached, descriptor = self._written, self._descriptor
@@ -94,7 +97,8 @@ class JournalFile:
             try:
                 await asyncio.shield(flush)
             except OSError as error:
-                raise JournalError(f"cannot flush the journal {self.path}: {error.strerror}") from error
+                self._broken = f"cannot flush the journal {self.path}: {error.strerror}"
+                raise JournalError(self._broken) from error
             self._durable = max(self._durable, reached)
 
     def rewrite(self, records: Iterable[Record]) -> None:
@@ -125,6 +129,11 @@ class JournalFile:
             self._thread.shutdown(wait=True)
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _demand_whole(self) -> None:
+        # The kernel tells of lost data once; the next flush would succeed, and say nothing of what is missing.
+        if self._broken:
+            raise JournalError(self._broken)
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -23,7 +23,7 @@ from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
 from ferryman_agent.clock import Clock, is_set_within
 from ferryman_agent.core.messages import CommandId, DeploymentId, Instant
-from ferryman_agent.errors import IdentityError
+from ferryman_agent.errors import IdentityError, JournalError
 from ferryman_agent.host.facts import Facts
 from ferryman_agent.host.identity import AGENT_METADATA, Identity
 from ferryman_agent.runtime import mapping
@@ -156,9 +156,9 @@ class Link:
         self._become(LinkState.CONNECTING)
         channel = open_channel(
             identity.address,
-            ca_certificates=identity.ca_certificates.encode("ascii"),
-            certificate_chain=identity.certificate_chain.encode("ascii"),
-            private_key=identity.private_key.encode("ascii"),
+            ca_certificates=identity.ca_certificates.encode(),
+            certificate_chain=identity.certificate_chain.encode(),
+            private_key=identity.private_key.encode(),
         )
         talking = asyncio.ensure_future(self._talk(channel, identity))
         interrupted = asyncio.ensure_future(self._interrupt.wait())
@@ -172,6 +172,12 @@ class Link:
         except StreamOver as error:
             is_asked_for = error.reconnect_within > 0
             return (Ending.OURS if is_asked_for else Ending.LOST), str(error), error.reconnect_within
+        except JournalError:
+            raise
+        except Exception as error:
+            # A mistake of ours costs a stream; it must not end the hooks that run.
+            log.exception("link.broke")
+            return Ending.LOST, f"{type(error).__name__}: {error}", 0.0
         finally:
             for task in (talking, interrupted):
                 task.cancel()

@@ -103,9 +103,9 @@ class CommandLoop:
         if self._is_draining:
             return None
         reason = refusal(segment, self._instance_id)
+        if reason is not None:
+            return await self._refuse(segment, reason)
         try:
-            if reason is not None:
-                return await self._refuse(segment, reason)
             live = LiveCommand(run=SegmentRun(segment), is_announced=self._may_start(segment))
             self._journal.receive(segment, is_announced=live.is_announced)
         except JournalError as error:
@@ -195,7 +195,10 @@ class CommandLoop:
 
     async def _refuse(self, segment: Segment, reason: str) -> Answer:
         log.error("command.refused", command_id=segment.command_id, error=reason)
-        self._journal.receive(segment, is_announced=False)
+        try:
+            self._journal.receive(segment, is_announced=False)
+        except JournalError as error:
+            return Answer(segment.command_id, Disposition.REFUSED, f"{reason}; and {error}")
         diagnostics = Diagnostics(
             error_code=ScriptErrorCode.UNKNOWN_ERROR, message=reason, detail_code="COMMAND_REFUSED"
         )

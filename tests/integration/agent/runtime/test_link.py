@@ -66,11 +66,12 @@ class Bench:
         self.lines = LiveLines()
         self.heard = Heard()
         self.chance = 1.0
+        self.facts_problem: Exception | None = None
         self.changes = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.link = Link(
             load_identity=self._load,
-            gather_facts=lambda: facts.gather(folder),
+            gather_facts=lambda: self._gather(folder),
             open_commands=lambda: [CommandId("d-7/i-1/1/0")],
             orders=self.heard,
             journal=self.journal,
@@ -85,6 +86,11 @@ class Bench:
             random=lambda: self.chance,
             changed=self.changes.set,
         )
+
+    def _gather(self, folder: Path) -> facts.Facts:
+        if self.facts_problem is not None:
+            raise self.facts_problem
+        return facts.gather(folder)
 
     def _load(self) -> Identity:
         if self.identity is None:
@@ -374,6 +380,21 @@ async def test_an_unknown_or_impossible_order_does_not_end_the_stream(
     session.send(run_segment=run_segment())
     await coordinator.until(lambda: coordinator.acks)
     assert len(coordinator.sessions) == 1
+
+
+async def test_a_mistake_of_ours_costs_a_stream_and_no_more(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    bench.facts_problem = RuntimeError("a mistake of ours")
+    coordinator.session.end()
+    await bench.waits(0.5)
+    bench.clock.advance(0.5)
+    await bench.until(lambda: "a mistake of ours" in bench.link.status.problem)
+    bench.facts_problem = None
+    await bench.waits(1.0)
+    bench.clock.advance(1.0)
+    await coordinator.connected(2)
 
 
 @pytest.mark.req("AG-460")
