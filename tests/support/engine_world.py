@@ -263,6 +263,12 @@ class World:
         """Create one; see `order`."""
         return await self.engine.create(await self.order(config, revision, **options))
 
+    async def created(self) -> list[DeploymentId]:
+        """Every deployment that is stored, newest first."""
+        async with self.store.reading() as connection:
+            found = await queries.before(connection, queries.DeploymentFilter(), (), 1000)
+        return [deployment.deployment_id for deployment in found]
+
     async def finished(self, deployment_id: DeploymentId) -> Deployment:
         """Wait for its end, by watching it."""
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, TargetStatus
+from ferryman_coordinator.core.model import DeploymentStatus, TargetStatus
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.errors import LimitExceeded, NotFound, StoreUnavailable
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
-from ferryman_coordinator.store.queries import deployments as queries
 from ferryman_coordinator.store.store import Store
 from tests.support.coordinator_records import bundle
 from tests.support.engine_world import World, open_world
@@ -29,19 +28,13 @@ async def outcomes(world: World, count: int, request_key: str = "") -> Counter[s
     return Counter(answer.reason if isinstance(answer, LimitExceeded) else str(answer) for answer in answers)
 
 
-async def stored(world: World) -> set[DeploymentId]:
-    async with world.store.reading() as connection:
-        found = await queries.before(connection, queries.DeploymentFilter(), (), 1000)
-    return {deployment.deployment_id for deployment in found}
-
-
 @pytest.mark.req("T80", "CP-429", "CP-416", "CP-225")
 async def test_of_a_hundred_creations_at_once_exactly_one_is_accepted(tmp_path: Path) -> None:
     async with open_world(tmp_path, 1) as world:
         gate = Gate()
         world.play(gate)
         answers = await outcomes(world, 100)
-        (accepted,) = await stored(world)
+        (accepted,) = await world.created()
         assert answers == {accepted: 1, "DeploymentLimitExceededException": 99}
         gate.open()
         await world.finished(accepted)
@@ -53,7 +46,7 @@ async def test_repetitions_at_once_all_get_the_first_ones_id(tmp_path: Path) -> 
         gate = Gate()
         world.play(gate)
         answers = await outcomes(world, 50, request_key="pipeline-17")
-        (accepted,) = await stored(world)
+        (accepted,) = await world.created()
         assert answers == {accepted: 50}
         gate.open()
         await world.finished(accepted)
@@ -75,7 +68,7 @@ async def test_a_refusal_names_the_group_and_the_deployment_in_the_way(tmp_path:
         assert "production" in refused.value.message
         assert active in refused.value.message
         assert refused.value.details == {"deployment_id": active}
-        assert await stored(world) == {active}
+        assert await world.created() == [active]
 
 
 @pytest.mark.req("CP-226")
@@ -84,7 +77,7 @@ async def test_the_coordinator_takes_so_many_deployments_and_no_more(tmp_path: P
         with pytest.raises(LimitExceeded, match=r"limits\.concurrent_deployments") as refused:
             await world.deploy()
         assert refused.value.reason == "DeploymentLimitExceededException"
-        assert await stored(world) == set()
+        assert await world.created() == []
 
 
 async def test_a_group_that_was_deleted_meanwhile_takes_no_deployment(tmp_path: Path) -> None:
@@ -96,7 +89,7 @@ async def test_a_group_that_was_deleted_meanwhile_takes_no_deployment(tmp_path: 
         with pytest.raises(NotFound) as refused:
             await world.engine.create(order)
         assert refused.value.reason == "DeploymentGroupDoesNotExistException"
-        assert await stored(world) == set()
+        assert await world.created() == []
 
 
 async def test_a_success_that_comes_in_between_is_in_the_snapshot(tmp_path: Path) -> None:
@@ -120,7 +113,7 @@ async def test_a_caller_who_goes_away_leaves_nothing_half_done(tmp_path: Path) -
         await asyncio.wait([caller])
         assert caller.cancelled()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (found := await stored(world)):
+            while not (found := await world.created()):
                 pass
         (accepted,) = found
         ended = await world.finished(accepted)
@@ -149,5 +142,5 @@ async def test_a_creation_that_was_stored_after_all_is_started(tmp_path: Path) -
             await world.engine.create(order)
         # What a client does then: it repeats its request.
         deployment_id = await world.engine.create(order)
-        assert await stored(world) == {deployment_id}
+        assert await world.created() == [deployment_id]
         assert (await world.finished(deployment_id)).overview == {TargetStatus.SUCCEEDED: 1}
