@@ -1,9 +1,14 @@
-"""Around every call: who makes it, how its end is told, and that it is counted. One interceptor, so one order."""
+"""Around every call: who makes it, how its end is told, and that it is counted. One interceptor, so one order.
+
+Nothing of a request is read before it is known who calls: to gRPC every call has a stream of requests here, and the
+message is taken in, and made sense of, only afterwards. A hostile message of 4 MiB becomes 100 MiB of objects.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -14,9 +19,10 @@ import grpc.aio
 import structlog
 from google.protobuf.message import DecodeError
 
+from ferryman import channel
 from ferryman_coordinator.api.answers import Answer, answer_to
-from ferryman_coordinator.api.auth import Authenticator, Context
-from ferryman_coordinator.errors import Invalid, StreamEnded
+from ferryman_coordinator.api.auth import OPEN, Authenticator, Context
+from ferryman_coordinator.errors import Invalid, LimitExceeded, StreamEnded
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +31,19 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 
+Parse = Callable[[bytes], Any]
+"""Makes the message of a call."""
+
 _ENDING = StreamEnded("the coordinator ends: connect again")
+
+_REQUEST_S = 20.0
+"""Within this the one message of a call must be here."""
+
+_ANONYMOUS_BYTES = 64 * 1024
+"""Largest message of a call that needs no identity."""
+
+_ANONYMOUS_STREAMS = 100
+"""Of all callers without identity together: health can be asked for as well as watched."""
 
 
 class CallCounter(Protocol):
@@ -34,10 +52,6 @@ class CallCounter(Protocol):
     def call_ended(self, method: str, code: str, seconds: float | None) -> None:
         """`seconds` None for a stream, whose length says nothing."""
         ...
-
-
-class _Malformed:
-    """Stands for a request that is no such message."""
 
 
 class Gate(grpc.aio.ServerInterceptor):
@@ -49,6 +63,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._wrapped: dict[str, Handler] = {}
         # Open streams of answers, with their method.
         self._streams: dict[asyncio.Task[Any], str] = {}
+        self._anonymous = 0
         self._is_ending = False
 
     async def intercept_service(
@@ -82,31 +97,33 @@ class Gate(grpc.aio.ServerInterceptor):
             handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         )
 
-        async def unary(request: Any, context: Context) -> Any:
-            async with self._call(method, context, is_timed=not handler.request_streaming):
-                return await behaviour(_checked(request, handler.request_streaming), context)
+        given = _stream if handler.request_streaming else _only
+        most = _ANONYMOUS_BYTES if method in OPEN else channel.MESSAGE_LIMIT
+        parse: Parse = functools.partial(_parsed, handler.request_deserializer or bytes, most)
 
-        async def stream(request: Any, context: Context) -> None:
+        async def unary(requests: AsyncIterator[bytes], context: Context) -> Any:
+            async with self._call(method, context, is_timed=not handler.request_streaming):
+                return await behaviour(await given(requests, parse), context)
+
+        async def stream(requests: AsyncIterator[bytes], context: Context) -> None:
             async with self._call(method, context, is_stream=True):
-                given = _checked(request, handler.request_streaming)
+                request = await given(requests, parse)
                 if not inspect.isasyncgenfunction(behaviour):
-                    await behaviour(given, context)
+                    await behaviour(request, context)
                     return
-                async with contextlib.aclosing(behaviour(given, context)) as answers:
+                async with contextlib.aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
                         await context.write(answer)
 
-        make = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }[bool(handler.request_streaming), bool(handler.response_streaming)]
-        return make(
-            stream if handler.response_streaming else unary,
-            request_deserializer=_tolerant(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
+        make: Any = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
         )
+        made: Handler = make(
+            stream if handler.response_streaming else unary, response_serializer=handler.response_serializer
+        )
+        return made
 
     @contextlib.asynccontextmanager
     async def _call(
@@ -140,10 +157,17 @@ class Gate(grpc.aio.ServerInterceptor):
         if task is None:
             yield
             return
+        is_anonymous = method in OPEN
+        if is_anonymous and self._anonymous >= _ANONYMOUS_STREAMS:
+            raise LimitExceeded(
+                "TooManyStreams", f"too many callers follow {method}: ask now and then instead"
+            )
         self._streams[task] = method
+        self._anonymous += is_anonymous
         try:
             yield
         finally:
+            self._anonymous -= is_anonymous
             del self._streams[task]
 
     async def _abort(self, method: str, context: Context, answer: Answer) -> None:
@@ -158,35 +182,33 @@ def _log_refusal(method: str, context: Context, answer: Answer) -> None:
         log.debug("api.refused", method=method, reason=answer.reason, message=answer.message)
 
 
-def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """gRPC would end the call with a status that says nothing, before anybody could say more."""
-    if deserialize is None:
-        return None
-
-    def tolerant(source: bytes) -> Any:
-        try:
-            return deserialize(source)
-        except DecodeError:
-            return _Malformed
-
-    return tolerant
+async def _only(requests: AsyncIterator[bytes], parse: Parse) -> Any:
+    """The one message of a call. Raises Invalid."""
+    try:
+        async with asyncio.timeout(_REQUEST_S):
+            source = await anext(requests, None)
+    except TimeoutError as error:
+        raise Invalid("RequestIncomplete", f"the request did not arrive within {_REQUEST_S:g} s") from error
+    if source is None:
+        raise Invalid("RequestIncomplete", "the call ended without its request")
+    return parse(source)
 
 
-def _checked(request: Any, is_stream: bool) -> Any:
-    if is_stream:
-        return _checked_stream(request)
-    _refuse_malformed(request)
-    return request
+async def _stream(requests: AsyncIterator[bytes], parse: Parse) -> AsyncIterator[Any]:
+    async def messages() -> AsyncIterator[Any]:
+        async for source in requests:
+            yield parse(source)
+
+    return messages()
 
 
-async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        _refuse_malformed(request)
-        yield request
-
-
-def _refuse_malformed(request: object) -> None:
-    if request is _Malformed:
+def _parsed(deserialize: Parse, most: int, source: bytes) -> Any:
+    """Raises Invalid, where gRPC would end the call with a status that says nothing."""
+    if len(source) > most:
+        raise Invalid("RequestTooLarge", f"the request has {len(source)} bytes, more than {most}")
+    try:
+        return deserialize(source)
+    except DecodeError as error:
         raise Invalid(
             "MalformedRequest", "the request is no message of this call: client and coordinator differ"
-        )
+        ) from error

@@ -1,0 +1,100 @@
+"""What callers who want no good can make the gRPC ports do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from ferryman.v1 import agents_pb2, tokens_pb2, types_pb2
+from ferryman_coordinator.api import interceptors
+from tests.support.coordinator import Metadata, RunningCoordinator, agents_stub, refusal
+
+CREATE_TOKEN = "/ferryman.v1.TokenService/CreateJoinToken"
+
+
+def call_without_message(
+    channel: grpc.aio.Channel, metadata: Metadata = ()
+) -> grpc.aio.StreamUnaryCall[bytes, bytes]:
+    """As a caller whose request never comes."""
+    method: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(CREATE_TOKEN)
+    return method(metadata=metadata, timeout=30)
+
+
+def call_with(channel: grpc.aio.Channel, request: bytes, metadata: Metadata = ()) -> Awaitable[bytes]:
+    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CREATE_TOKEN)
+    return method(request, metadata=metadata, timeout=30)
+
+
+@pytest.mark.req("CP-433")
+async def test_who_calls_is_asked_before_a_request_is_read(coordinator: RunningCoordinator) -> None:
+    async with coordinator.channel() as channel:
+        code, fault = await refusal(call_without_message(channel))
+        assert (code, fault.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TokenRequired")
+
+
+async def test_a_stranger_learns_why_however_large_the_request(coordinator: RunningCoordinator) -> None:
+    """Two bytes a message in the message: objects for it all would take thirty times the memory."""
+    tags = tokens_pb2.CreateJoinTokenRequest(tags=[types_pb2.Tag()])
+    async with coordinator.channel() as channel:
+        code, fault = await refusal(call_with(channel, tags.SerializeToString() * 1_900_000))
+        assert (code, fault.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TokenRequired")
+
+
+async def test_a_known_caller_has_to_say_what_it_wants(
+    coordinator: RunningCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptors, "_REQUEST_S", 0.05)
+    async with coordinator.channel() as channel:
+        code, fault = await refusal(call_without_message(channel, coordinator.admin))
+        assert (code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RequestIncomplete")
+        ended = call_without_message(channel, coordinator.admin)
+        await ended.done_writing()
+        code, fault = await refusal(ended)
+        assert (code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RequestIncomplete")
+
+
+async def test_enrolment_takes_no_more_than_an_enrolment_needs(coordinator: RunningCoordinator) -> None:
+    request = agents_pb2.EnrolRequest(join_token="x" * 100_000)
+    async with coordinator.channel() as channel:
+        code, fault = await refusal(agents_stub(channel).Enrol(request))
+        assert (code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RequestTooLarge")
+
+
+async def test_a_request_that_is_none(coordinator: RunningCoordinator) -> None:
+    async with coordinator.channel() as channel:
+        code, fault = await refusal(call_with(channel, b"\xff\xff", coordinator.admin))
+        assert (code, fault.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MalformedRequest")
+
+
+async def test_strangers_watch_health_in_small_numbers(
+    coordinator: RunningCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptors, "_ANONYMOUS_STREAMS", 3)
+    request = health_pb2.HealthCheckRequest()
+    async with coordinator.channel() as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(request) for _ in range(3)]
+        for watch in watches:
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        code, fault = await refusal(stub.Watch(request).read())
+        assert (code, fault.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TooManyStreams")
+        # Asking, and who goes, are not counted.
+        await stub.Check(request)
+        watches[0].cancel()
+        async with asyncio.timeout(10):
+            while await is_refused(stub.Watch(request)):
+                pass
+
+
+async def is_refused(watch: grpc.aio.UnaryStreamCall[Any, Any]) -> bool:
+    try:
+        await watch.read()
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return False
