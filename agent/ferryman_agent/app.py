@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,7 @@ from ferryman_agent import __version__
 from ferryman_agent.clock import Clock, SystemClock
 from ferryman_agent.config import Config
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
-from ferryman_agent.errors import AgentError
+from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.hooks.ending import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
@@ -117,8 +116,14 @@ class Agent:
         self._is_draining = False
 
     async def run(self) -> None:
-        """Runs until it is asked to stop. Raises JournalError, OSError."""
-        self._layout.prepare()
+        """Runs until it is asked to stop. Raises ConfigError, JournalError."""
+        try:
+            self._layout.prepare()
+        except OSError as error:
+            where = error.filename or self._layout.root
+            raise ConfigError(
+                f"cannot prepare the agent's directories: {error.strerror} ({where})"
+            ) from error
         self._journal.open()
         try:
             recovered = await recover(self._journal, self._clock, end_leftovers)
@@ -259,11 +264,6 @@ def _expected(error: Exception) -> AgentError | None:
 async def _main(config: Config, clock: Clock, warnings: tuple[str, ...]) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
-    if sys.version_info < (3, 12):
-        # Newer Pythons do so by themselves; the older default costs a thread for each script.
-        watcher = asyncio.PidfdChildWatcher()
-        watcher.attach_loop(loop)
-        asyncio.get_event_loop_policy().set_child_watcher(watcher)
     agent = Agent(config, clock=clock, random_number=random.SystemRandom().random, warnings=warnings)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, agent.stop)

@@ -21,27 +21,10 @@ from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.hooks import processes
 from ferryman_agent.host import certificates, facts, hardening, identity, instance, renewal
-from ferryman_agent.host.identity import Identity
 from ferryman_agent.host.instance import AlreadyRunning, InstanceLock
 from ferryman_agent.host.renewal import Renewal
 from tests.support.agent_clock import START, ManualAgentClock
-
-LIFETIME_MS = 7 * 24 * 3_600_000
-
-
-def an_identity(**changes: object) -> Identity:
-    values: dict[str, object] = {
-        "instance_id": "i-1",
-        "instance_name": "web-1",
-        "host": "coordinator.example",
-        "agents_port": 7422,
-        "private_key": "KEY",
-        "certificate_chain": "CHAIN",
-        "ca_certificates": "CA",
-        "issued_at": START,
-        "expires_at": Instant(START + LIFETIME_MS),
-    }
-    return Identity(**values | changes)  # type: ignore[arg-type] # a test's shorthand
+from tests.support.identities import LIFETIME_MS, an_identity
 
 
 class TestFile:
