@@ -49,7 +49,7 @@ def test_deploy_waits_and_tells_what_happened(trio: Fleet, tmp_path: Path) -> No
     assert newest(trio)["status"] == "Succeeded"
 
 
-@pytest.mark.req("CP-109", "AG-456")
+@pytest.mark.req("CP-109", "CP-249", "AG-456")
 def test_failed_deployment_exits_1_and_shows_the_end_of_the_log(trio: Fleet, tmp_path: Path) -> None:
     bundle = source(tmp_path, AfterInstall='echo "port 80 is taken" >&2; exit 7')
     done = deploy(trio, bundle, "--config", "CodeDeployDefault.OneAtATime")
@@ -60,6 +60,8 @@ def test_failed_deployment_exits_1_and_shows_the_end_of_the_log(trio: Fleet, tmp
     assert "port 80 is taken" in trio.cli("deployment", "logs", deployment_id).stdout
     shown = json.loads(trio.cli("deployment", "show", deployment_id, "--json").stdout)
     assert shown["deployment"]["error"]["code"] == "HEALTH_CONSTRAINTS"
+    arns = {target["targetArn"].partition("_")[0] for target in shown["targets"]}
+    assert arns == {f"arn:aws:codedeploy:local:000000000000:instance/{agent.name}" for agent in trio.agents}
     assert trio.cli("deployment", "watch", deployment_id).returncode == 1
 
 
@@ -93,6 +95,42 @@ def test_stopped_deployment_exits_3(trio: Fleet, tmp_path: Path) -> None:
     again = trio.cli("deployment", "stop", deployment_id)
     assert again.returncode == 5
     assert deployment_id in again.stderr
+
+
+@pytest.mark.req("CP-349", "CP-009")
+def test_retry_deploys_the_same_again_with_the_same_options(trio: Fleet, tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    bundle = source(tmp_path, BeforeInstall=f"[ -e {mended} ]")
+    options = ("--config", "CodeDeployDefault.AllAtOnce", "--file-exists-behavior", "OVERWRITE")
+    assert deploy(trio, bundle, *options, "--description", "nightly").returncode == 1
+    first = newest(trio)
+    mended.touch()
+    again = trio.cli("deployment", "retry", str(first["deploymentId"]))
+    assert again.returncode == 0, again.stderr
+    assert "Succeeded: 3 succeeded" in again.stdout
+    second = newest(trio)
+    assert second["deploymentId"] != first["deploymentId"]
+    for name in ("revision", "deploymentConfigName", "fileExistsBehavior", "description"):
+        assert second[name] == first[name]
+    assert second["creator"] == "user"
+    assert trio.cli("deployment", "retry", "d-GHOST0000").returncode == 5
+
+
+@pytest.mark.req("CP-349", "CP-329")
+def test_stop_can_roll_back(trio: Fleet, tmp_path: Path) -> None:
+    good = deploy(trio, source(tmp_path / "good"), "--config", "CodeDeployDefault.AllAtOnce")
+    assert good.returncode == 0, good.stderr
+    good_revision = newest(trio)["revision"]
+    slow = source(tmp_path / "slow", BeforeInstall="sleep 1")
+    deploy(trio, slow, "--config", "CodeDeployDefault.OneAtATime", "--no-wait")
+    stopped = str(newest(trio)["deploymentId"])
+    trio.wait_until(lambda: bool(trio.hook_runs(stopped)), "a hook to run")
+    assert trio.cli("deployment", "stop", stopped, "--rollback").returncode == 0
+    assert trio.cli("deployment", "watch", stopped).returncode == 3
+    following = newest(trio)
+    assert following["creator"] == "codeDeployRollback"
+    assert following["revision"] == good_revision
+    assert trio.cli("deployment", "watch", str(following["deploymentId"])).returncode == 0
 
 
 @pytest.mark.req("AG-457", "AG-458")

@@ -11,7 +11,7 @@ from ferryman.v1 import inventory_pb2, types_pb2
 from ferryman_client.cli import render
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail
-from ferryman_client.cli.words import enum_word, healthy_hosts, iso_time
+from ferryman_client.cli.words import enum_word, healthy_hosts, iso_time, zone_pauses
 from ferryman_client.client import Client
 
 app = typer.Typer(
@@ -99,7 +99,6 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
     if as_json:
         render.print_json(found)
         return
-    zonal = found.zonal
     rows = [
         ("Name", found.name),
         ("Id", found.deployment_config_id),
@@ -107,14 +106,11 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
         ("Rule", _rule_text(found)),
     ]
     if found.HasField("zonal"):
-        first = zonal.first_zone_monitor_duration_seconds or zonal.monitor_duration_seconds
+        first, others = zone_pauses(found.zonal)
         rows += [
-            ("Healthy in each zone", healthy_hosts(zonal.minimum_healthy_hosts_per_zone)),
+            ("Healthy in each zone", healthy_hosts(found.zonal.minimum_healthy_hosts_per_zone)),
             ("Pause after first zone", f"{first} s" if first else "none"),
-            (
-                "Pause after a zone",
-                f"{zonal.monitor_duration_seconds} s" if zonal.monitor_duration_seconds else "none",
-            ),
+            ("Pause after a zone", f"{others} s" if others else "none"),
         ]
     if found.created_at:
         rows.append(("Created", iso_time(found.created_at)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +12,11 @@ from rich.text import Text
 from ferryman.v1 import deployments_pb2, inventory_pb2, types_pb2
 from ferryman_client.bundle import Bundle
 from ferryman_client.cli import render
+from ferryman_client.cli.creation import create
 from ferryman_client.cli.push import packed
 from ferryman_client.cli.revisions import url_location
 from ferryman_client.cli.selections import auto_rollback
 from ferryman_client.cli.session import EXIT_FAILED, EXIT_USAGE, JsonOption, ask, fail, guarded
-from ferryman_client.cli.watch import follow
 from ferryman_client.cli.words import enum_number, enum_word, revision_label
 from ferryman_client.client import Client
 
@@ -100,14 +99,7 @@ async def _deploy(client: Client, wish: _Wish, bundle: Bundle | None) -> int:
     else:
         pushed = await client.push(options.application_name, bundle, options.description)
         options.revision.CopyFrom(pushed.location)
-    request = deployments_pb2.CreateDeploymentRequest(options=options, request_key=str(uuid.uuid4()))
-    response = await client.call(client.deployments.CreateDeployment, request)
-    render.warn(response.warnings)
-    if wish.as_json:
-        render.print_json(response)
-        return 0
-    render.say(f"deployment {response.deployment_id} of {revision_label(options.revision)} created")
-    return await follow(client, response.deployment_id, wish.timeout) if wish.wait else 0
+    return await create(client, options, wait=wish.wait, timeout=wish.timeout, as_json=wish.as_json)
 
 
 async def _find_revision(client: Client, wish: _Wish) -> types_pb2.RevisionLocation:

@@ -1,4 +1,4 @@
-"""`ferryman deployment`: list, show, watch, stop, logs."""
+"""`ferryman deployment`: list, show, watch, stop, retry, logs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ferryman.v1 import deployments_pb2, types_pb2
 from ferryman_client.cli import render
+from ferryman_client.cli.creation import create
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.progress import Progress
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail
@@ -24,10 +25,11 @@ from ferryman_client.cli.words import (
     rollback_text,
     target_status,
     words_of,
+    zonal_text,
 )
 from ferryman_client.client import Client
 
-app = typer.Typer(no_args_is_help=True, help="Deployments: follow, stop, read their logs.")
+app = typer.Typer(no_args_is_help=True, help="Deployments: follow, stop, retry, read their logs.")
 
 IdArgument = Annotated[str, typer.Argument(help="Id of the deployment, d-….")]
 
@@ -150,6 +152,28 @@ def stop(
 
 
 @app.command()
+def retry(
+    deployment_id: IdArgument,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Stop waiting after so many seconds.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Deploy the same revision to the same group again, with the same options, as a new deployment.
+
+    Exits 0, 1 or 3 as that one Succeeded, Failed or was Stopped.
+    """
+
+    async def run(client: Client) -> int:
+        request = deployments_pb2.GetDeploymentRequest(deployment_id=deployment_id)
+        found = (await client.call(client.deployments.GetDeployment, request)).deployment
+        return await create(client, options_of(found), wait=wait, timeout=timeout, as_json=as_json)
+
+    raise typer.Exit(ask(run))
+
+
+@app.command()
 def logs(
     deployment_id: IdArgument,
     target: Annotated[str, typer.Option("--target", help="Only this instance.")] = "",
@@ -160,6 +184,21 @@ def logs(
         ask(lambda client: _follow_logs(client, deployment_id, target))
     else:
         ask(lambda client: _print_tails(client, deployment_id, target))
+
+
+def options_of(item: deployments_pb2.Deployment) -> deployments_pb2.DeploymentOptions:
+    """Returns what would create a deployment like this one."""
+    return deployments_pb2.DeploymentOptions(
+        application_name=item.application_name,
+        deployment_group_name=item.deployment_group_name,
+        revision=item.revision,
+        deployment_config_name=item.deployment_config_name,
+        description=item.description,
+        ignore_application_stop_failures=item.ignore_application_stop_failures,
+        file_exists_behavior=item.file_exists_behavior,
+        update_outdated_instances_only=item.update_outdated_instances_only,
+        auto_rollback=item.auto_rollback,
+    )
 
 
 async def _follow_logs(client: Client, deployment_id: str, target: str) -> None:
@@ -243,6 +282,7 @@ def _details(item: deployments_pb2.Deployment) -> list[tuple[str, render.Cell]]:
             revision_label(item.previous_revision) if item.HasField("previous_revision") else "",
         ),
         ("Configuration", f"{item.deployment_config_name} ({healthy_hosts(item.minimum_healthy_hosts)})"),
+        ("Zones", zonal_text(item.zonal) if item.HasField("zonal") else ""),
         ("Limits", limits if item.counted_instances else ""),
         ("Rollback on", rollback_text(item.auto_rollback)),
         ("Created by", item.creator),
@@ -279,6 +319,7 @@ def _show_target(deployment_id: str, instance: str, *, as_json: bool) -> None:
         (
             ("Instance", target.instance_name),
             ("Id", target.instance_id),
+            ("ARN", target.target_arn),
             ("Status", render.status(target_status(target.status))),
         )
     )

@@ -14,7 +14,7 @@ from ferryman_client import __version__
 # Command -> module that holds it as `app`, and the line for the list of commands.
 _COMMANDS = {
     "deploy": ("deploy", "Deploy a revision to a deployment group."),
-    "deployment": ("deployments", "Deployments: follow, stop, read their logs."),
+    "deployment": ("deployments", "Deployments: follow, stop, retry, read their logs."),
     "push": ("push", "Store a bundle and register it as a revision."),
     "lint": ("lint", "Check AppSpec files and bundles."),
     "application": ("applications", "Applications: what is deployed."),

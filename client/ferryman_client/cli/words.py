@@ -137,6 +137,20 @@ def healthy_hosts(minimum: inventory_pb2.MinimumHealthyHosts) -> str:
     return str(minimum.value)
 
 
+def zonal_text(zonal: inventory_pb2.ZonalConfig) -> str:
+    """Returns `75% healthy in each; 600 s after the first, 60 s after each other one`."""
+    first, others = zone_pauses(zonal)
+    pauses = f"{first} s after the first, {others} s after each other one" if first or others else "no pause"
+    return f"{healthy_hosts(zonal.minimum_healthy_hosts_per_zone)} healthy in each; {pauses}"
+
+
+def zone_pauses(zonal: inventory_pb2.ZonalConfig) -> tuple[int, int]:
+    """Returns the seconds after the first zone, and after each other one but the last."""
+    others = zonal.monitor_duration_seconds
+    has_first = zonal.HasField("first_zone_monitor_duration_seconds")
+    return (zonal.first_zone_monitor_duration_seconds if has_first else others), others
+
+
 def tags_text(tags: Iterable[types_pb2.Tag]) -> str:
     """Returns `K=V` pairs, comma-separated."""
     return ", ".join(f"{tag.key}={tag.value}" if tag.value else tag.key for tag in tags)

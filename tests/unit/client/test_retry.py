@@ -1,0 +1,40 @@
+"""What `ferryman deployment retry` asks for: all that the deployment was created with."""
+
+from __future__ import annotations
+
+import pytest
+
+from ferryman.v1 import deployments_pb2, inventory_pb2, types_pb2
+from ferryman_client.cli.deployments import options_of
+
+
+@pytest.mark.req("CP-349")
+def test_no_option_is_left_behind() -> None:
+    revision = types_pb2.RevisionLocation(url=types_pb2.UrlLocation(url="https://example.org/web.zip"))
+    rollback = inventory_pb2.AutoRollback(enabled=True, events=[types_pb2.ROLLBACK_EVENT_DEPLOYMENT_FAILURE])
+    made = options_of(
+        deployments_pb2.Deployment(
+            deployment_id="d-AAAAAAAAA",
+            application_name="shop",
+            deployment_group_name="web",
+            revision=revision,
+            deployment_config_name="Gentle",
+            description="nightly",
+            ignore_application_stop_failures=True,
+            file_exists_behavior=types_pb2.FILE_EXISTS_BEHAVIOR_RETAIN,
+            update_outdated_instances_only=True,
+            auto_rollback=rollback,
+        )
+    )
+    assert {field.name for field, _ in made.ListFields()} == set(made.DESCRIPTOR.fields_by_name)
+    assert (made.application_name, made.deployment_group_name) == ("shop", "web")
+    assert (made.revision, made.auto_rollback) == (revision, rollback)
+    assert (made.deployment_config_name, made.description) == ("Gentle", "nightly")
+    assert made.file_exists_behavior == types_pb2.FILE_EXISTS_BEHAVIOR_RETAIN
+
+
+def test_settings_that_were_off_stay_off() -> None:
+    made = options_of(deployments_pb2.Deployment(auto_rollback=inventory_pb2.AutoRollback(enabled=False)))
+    # Present, so that not the group's of now is taken.
+    assert made.HasField("auto_rollback")
+    assert not made.auto_rollback.enabled
