@@ -29,7 +29,7 @@ class Keeper:
     @property
     def deployment(self) -> Deployment:
         """As it is stored, or is about to be."""
-        return replace(self._ledger.deployment, overview=self._ledger.overview)
+        return self._ledger.deployment
 
     async def keep(self, changes: Sequence[Change], now: Instant) -> Sequence[Update]:
         """Store the changes and what goes with them; returns what to tell watchers.

@@ -63,15 +63,17 @@ class Ledger:
 
         A RollbackOrdered is left to the caller, which must set `deployment.rollback_deployment_id` before.
         """
-        updates = []
+        entries = []
         for change in _newest(changes):
             if (seen := self._enter(change, batch)) is not None:
                 self.sequence += 1
                 stored = StoredChange(sequence=self.sequence, at=now, change=seen)
                 # Put, not inserted: a batch whose commit was lost sight of is stored again.
                 batch.put(tables.changes, change_row(self._id, stored))
-                updates.append(update_of(stored, self.deployment))
-        return updates
+                entries.append(stored)
+        # With the counts as they are after the whole round.
+        self.deployment = replace(self.deployment, overview=self.overview)
+        return [update_of(stored, self.deployment) for stored in entries]
 
     @property
     def _id(self) -> DeploymentId:
@@ -114,7 +116,7 @@ class Ledger:
     def _enter_rollout(self, change: RolloutChanged, batch: Batch) -> RolloutChanged:
         """One row must be there: whoever deletes an application deletes its deployments."""
         record = change.record
-        self.deployment = replace(self.deployment, record=record, overview=self.overview)
+        self.deployment = replace(self.deployment, record=record)
         values = rollout_values(record)
         if self.deployment.rollback_deployment_id is not None:
             values["rollback_deployment_id"] = self.deployment.rollback_deployment_id

@@ -48,6 +48,8 @@ class LiveDeployment:
 
     async def run(self) -> None:
         """Until the deployment is final, or the coordinator ends."""
+        # Not with what is bound where it was created: a call that is over long since.
+        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(deployment=self.deployment_id)
         self._around.logs.open(self.deployment_id)
         try:

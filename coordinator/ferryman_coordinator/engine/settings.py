@@ -23,6 +23,6 @@ class EngineSettings:
     # Download addresses are signed anew for orders made later than this after the last signing.
     description_lifetime_ms: int = 60 * 60_000
     # Events that one decision round takes from an inbox: what waits longer goes into the next transaction.
-    round_size: int = 1_000
+    round_size: int = 500
     # Pauses between attempts to store a round while the database cannot be written; the last one repeats.
     retry_ms: tuple[int, ...] = (100, 300, 1_000, 3_000)

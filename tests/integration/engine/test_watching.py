@@ -32,6 +32,7 @@ from ferryman_coordinator.engine.updates import (
 from ferryman_coordinator.errors import NotFound
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
+from tests.support.crashing_store import HoldingStore, held
 from tests.support.engine_world import World, open_world
 from tests.support.fake_agent import PATIENCE_SECONDS, Gate, failing
 
@@ -94,6 +95,18 @@ async def test_a_watch_from_the_beginning_sees_all_of_it_in_order(tmp_path: Path
         last = updates[-1]
         assert isinstance(last, DeploymentUpdate)
         assert last.deployment == await world.deployment(deployment_id)
+
+
+async def test_the_counts_of_a_start_are_those_after_it(tmp_path: Path) -> None:
+    async with open_world(tmp_path, 3, store=HoldingStore) as world:
+        held(world.store).hold(after=1)
+        deployment_id = await world.deploy("OneAtATime")
+        watcher = asyncio.create_task(watch(world.engine.feed, deployment_id))
+        await world.watched(deployment_id, 1)
+        held(world.store).release()
+        started = next(update for update in await watcher if isinstance(update, DeploymentUpdate))
+        assert started.deployment.record.status is DeploymentStatus.IN_PROGRESS
+        assert started.deployment.overview == {TargetStatus.IN_PROGRESS: 1, TargetStatus.PENDING: 2}
 
 
 async def test_a_watch_goes_on_after_any_sequence(tmp_path: Path) -> None:
