@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ferryman_agent.errors import BundleError
 from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
 from ferryman_agent.files.digests import Digests
 from ferryman_agent.files.layout import ARCHIVE_MODE, DeploymentDir
+from ferryman_agent.files.shared_modes import save_shared_modes
 from ferryman_agent.files.tree import Folders, remove_tree
 
 
@@ -57,6 +58,7 @@ def build_archive(
             top = _top_folder(directory.archive_temp)
             digests = unpacked.digests.below(top) if top else unpacked.digests
             warnings += _check_appspec(directory, top, digests.rows, wanted_appspec)
+            save_shared_modes(directory.archive_modes, _below(top, unpacked.withheld))
             _put_in_place(folder, directory, top, digests)
         finally:
             remove_tree(folder, directory.archive_temp.name)
@@ -118,6 +120,11 @@ def _check_appspec(directory: DeploymentDir, top: str, files: Collection[str], w
     if len(both) == 2:
         warnings.append(f"the revision has both {both[0]} and {both[1]}; {found.name} is used")
     return warnings
+
+
+def _below(top: str, withheld: Mapping[str, int]) -> Mapping[str, int]:
+    start = f"{top}/" if top else ""
+    return {path[len(start) :]: bits for path, bits in withheld.items() if path.startswith(start)}
 
 
 def _put_in_place(folder: int, directory: DeploymentDir, top: str, digests: Digests) -> None:

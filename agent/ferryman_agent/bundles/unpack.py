@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.sources import Source
 from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
 from ferryman_agent.files.digests import Digests, mark_of
+from ferryman_agent.files.shared_modes import OTHERS_WRITE
 from ferryman_agent.files.tree import Folders, remove_tree
 
 _FILE_MODE = 0o644
@@ -32,9 +33,13 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What an archive became: its files' digests by path, and totals."""
+    """What an archive became: its files' digests by path, and totals.
+
+    withheld: write permission of group and others that files and folders should have had, by path.
+    """
 
     digests: Digests
+    withheld: Mapping[str, int]
     files: int
     written_bytes: int
 
@@ -89,6 +94,7 @@ class _Unpacking:
     files: int = 0
     digests: Digests = field(default_factory=Digests)
     modes: dict[str, int] = field(default_factory=dict)
+    withheld: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> Unpacked:
         checks = EntryChecks(self.limits)
@@ -103,7 +109,7 @@ class _Unpacking:
         self.source.finish()
         checks.check_links()
         self._set_folder_modes()
-        return Unpacked(self.digests, self.files, self.written)
+        return Unpacked(self.digests, self.withheld, self.files, self.written)
 
     def _admitted(self, checks: EntryChecks) -> Iterator[tuple[ArchiveEntry, str]]:
         for entry in self.source.entries():
@@ -143,7 +149,9 @@ class _Unpacking:
                 self._count(entry, len(chunk))
                 digest.update(chunk)
                 _write_all(descriptor, chunk)
-            os.fchmod(descriptor, _FILE_MODE if entry.mode is None else entry.mode & 0o1777)
+            os.fchmod(
+                descriptor, self._closed(path, _FILE_MODE if entry.mode is None else entry.mode & 0o1777)
+            )
             if entry.modified_ns is not None:
                 os.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
             self.digests.remember(path, mark_of(os.fstat(descriptor)), digest.hexdigest())
@@ -165,7 +173,13 @@ class _Unpacking:
     def _set_folder_modes(self) -> None:
         # Last, since a folder without write permission could not be filled; its owner keeps access, to remove it again.
         for path in sorted(self.modes, reverse=True):
-            os.fchmod(self.folders.folder(path), self.modes[path] | 0o700)
+            os.fchmod(self.folders.folder(path), self._closed(path, self.modes[path] | 0o700))
+
+    def _closed(self, path: str, mode: int) -> int:
+        """Returns the mode without write permission for others, which is noted."""
+        if mode & OTHERS_WRITE:
+            self.withheld[path] = mode & OTHERS_WRITE
+        return mode & ~OTHERS_WRITE
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:

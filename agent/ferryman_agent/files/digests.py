@@ -76,7 +76,7 @@ class Digests:
     def load(cls, path: Path) -> Digests:
         """Reads a record; an empty one where there is none or it cannot be used: it only saves work (V2-288)."""
         try:
-            return cls({_from_text(row.path): row for row in _decoder.decode(path.read_bytes())})
+            return cls({from_text(row.path): row for row in _decoder.decode(path.read_bytes())})
         except FileNotFoundError:
             return cls()
         except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
@@ -92,7 +92,7 @@ class Digests:
 
     def remember(self, path: str, mark: Mark, digest: str) -> None:
         """Takes a digest into the record."""
-        self.rows[path] = Row(_to_text(path), *mark, digest)
+        self.rows[path] = Row(to_text(path), *mark, digest)
 
     def below(self, prefix: str) -> Digests:
         """Returns the rows below a folder, relative to it."""
@@ -127,8 +127,8 @@ def _clock_of(path: Path) -> int:
             probe.unlink()
 
 
-def _to_text(name: str) -> str:
-    # JSON has no bytes; a NUL cannot be in a path and marks the names that need help.
+def to_text(name: str) -> str:
+    """Returns a path as JSON can hold it, which has no bytes: a NUL, which no path has, marks those that need help."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -136,5 +136,6 @@ def _to_text(name: str) -> str:
     return name
 
 
-def _from_text(name: str) -> str:
+def from_text(name: str) -> str:
+    """Returns the path of a text of `to_text`. Raises ValueError."""
     return os.fsdecode(bytes.fromhex(name[1:])) if name.startswith("\0") else name

@@ -27,6 +27,7 @@ from ferryman_agent.files.layout import PRIVATE_MODE, STATE_FILE_MODE, Deploymen
 from ferryman_agent.files.records import read_destinations, write_instructions
 from ferryman_agent.files.removal import Removed, remove_obsolete
 from ferryman_agent.files.room import is_disk_full, out_of_room, require_room
+from ferryman_agent.files.shared_modes import load_shared_modes
 from ferryman_agent.files.siblings import Siblings, remove_siblings
 from ferryman_agent.files.survey import Archive, Host, changed_since, unchanged_files
 from ferryman_agent.files.tree import Folders
@@ -116,7 +117,8 @@ class _Install:
             raise InstallError("INSTALL_NO_ARCHIVE", message) from problem
 
     def _install(self, folders: Folders, host: Folders) -> InstallReport:
-        archive = Archive(folders, Digests.load(self._directory.archive_digests))
+        withheld = load_shared_modes(self._directory.archive_modes)
+        archive = Archive(folders, Digests.load(self._directory.archive_digests), withheld)
         name, appspec, remarks = self._appspec(archive)
         siblings = Siblings(self._group)
         journal = self._recovered(host, siblings)

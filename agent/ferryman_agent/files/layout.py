@@ -78,6 +78,11 @@ class DeploymentDir:
         return self.path / ".archive-digests"
 
     @property
+    def archive_modes(self) -> Path:
+        """Write permission of others that the archive's files and folders get where they are installed."""
+        return self.path / ".archive-modes"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

@@ -24,8 +24,8 @@ def kind_of(mode: int) -> EntryKind:
 class Archive:
     """The unpacked revision: its entries, and the digests of its files."""
 
-    def __init__(self, folders: Folders, digests: Digests) -> None:
-        """Reads the whole tree; `digests` are those of the unpacking. Raises OSError."""
+    def __init__(self, folders: Folders, digests: Digests, withheld: Mapping[str, int]) -> None:
+        """Reads the whole tree; `digests` and `withheld` are those of the unpacking. Raises OSError."""
         self.folders = folders
         self._digests = digests
         self._computed: dict[str, str] = {}
@@ -42,7 +42,7 @@ class Archive:
             self.facts[path] = ArchiveFact(
                 kind,
                 status.st_size if kind is EntryKind.FILE else 0,
-                stat.S_IMODE(status.st_mode),
+                stat.S_IMODE(status.st_mode) | withheld.get(path, 0),
                 status.st_uid,
                 status.st_gid,
                 status.st_mtime_ns,

@@ -270,13 +270,28 @@ def test_set_id_files_are_refused_or_lose_the_bits(kind: str, mode: int, place: 
     assert "'su'" in message
     assert f"{mode:04o}" in message
     unpack_bytes(MAKERS[kind][0](entries), place, BundleLimits(reject_set_id=False, disk_reserve_bytes=0))
-    assert stat.S_IMODE((place / "su").stat().st_mode) == mode & 0o777
+    assert stat.S_IMODE((place / "su").stat().st_mode) == mode & 0o755
 
 
 @pytest.mark.req("V2-108")
 def test_a_sticky_bit_is_allowed(place: Path) -> None:
-    unpack_bytes(make_tar([Item(name="d/", mode=0o1777), Item(name="f", mode=0o1644)]), place)
-    assert stat.S_IMODE((place / "d").stat().st_mode) == 0o1777
+    unpack_bytes(make_tar([Item(name="d/", mode=0o1755), Item(name="f", mode=0o1644)]), place)
+    assert stat.S_IMODE((place / "d").stat().st_mode) == 0o1755
+
+
+@pytest.mark.req("V2-124")
+@pytest.mark.parametrize("kind", KINDS)
+def test_nobody_else_can_write_to_what_root_runs(kind: str, place: Path) -> None:
+    entries = [
+        Item(name="d/", mode=0o777),
+        Item(name="d/run", content=b"#!/bin/sh", mode=0o776),
+        Item(name="f", content=b"1", mode=0o664),
+        Item(name="g", content=b"1", mode=0o640),
+    ]
+    unpacked = unpack_bytes(MAKERS[kind][0](entries), place)
+    modes = {name: stat.S_IMODE((place / name).stat().st_mode) for name in ("d", "d/run", "f", "g")}
+    assert modes == {"d": 0o755, "d/run": 0o754, "f": 0o644, "g": 0o640}
+    assert unpacked.withheld == {"d": 0o022, "d/run": 0o022, "f": 0o020}
 
 
 @pytest.mark.req("V2-115")
