@@ -71,6 +71,18 @@ async def test_set_id_bits_survive_a_change_of_owner(host: Host) -> None:
 
 
 @needs_root
+@pytest.mark.req("AG-354", "V2-210")
+async def test_set_id_bits_survive_when_only_the_owner_of_a_kept_file_changes(host: Host) -> None:
+    host.settings = InstallSettings(allow_set_id=True)
+    text = FILES + "permissions:\n  - {object: SRV/app/a, mode: 4755, owner: OWNER}\n"
+    await host.install({"app/a": b"1"}, text.replace("OWNER", "root"))
+    report = await host.install({"app/a": b"1"}, text.replace("OWNER", "daemon"))
+    assert report.corrected == 1
+    assert owner(host.srv / "app/a")[0] == 1
+    assert mode(host.srv / "app/a") == 0o4755
+
+
+@needs_root
 @pytest.mark.req("AG-352", "AG-355", "V2-214", "V2-215", "V2-218")
 async def test_owner_and_group_by_name_and_number_and_never_through_a_link(
     host: Host, tmp_path: Path
