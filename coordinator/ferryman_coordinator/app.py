@@ -77,6 +77,7 @@ class App:
         self._ready: Ready | None = None
         ids, now = Ids(), self.clock.now()
         self.access_tokens = AccessTokens(store, self.clock, ids)
+        directory.check_authority()
         self._authority = Authority.open(directory.authority, now, config.certificates.ca_lifetime)
         write_file(directory.ca_certificate, self._authority.certificate_pem, READABLE)
         self.certificate = self._server_certificate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.keyfiles import SECRET, make_private_folder, read_file, write_file
 
 _SQLITE = "sqlite+aiosqlite"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,26 @@ class DataDirectory:
 
     def make(self) -> None:
         """Raises SetupError."""
+        self._check_ours()
         make_private_folder(self.root)
+
+    def _check_ours(self) -> None:
+        """Nobody's /tmp or /etc becomes private because of a slip in --data-dir."""
+        try:
+            mode = self.root.stat().st_mode
+            is_open = bool(mode & _OTHERS)
+            if not stat.S_ISDIR(mode):
+                raise SetupError(f"{self.root} is no directory: choose another --data-dir")
+            is_foreign = is_open and any(self.root.iterdir()) and not self.authority.is_dir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SetupError(f"cannot use the directory {self.root}: {error.strerror}") from error
+        if is_foreign:
+            raise SetupError(
+                f"the directory {self.root} is open to others and holds files that are not Ferryman's: give the"
+                f" coordinator a directory of its own, or make this one private first (chmod 700 {self.root})"
+            )
 
     @property
     def authority(self) -> Path:
@@ -49,6 +70,21 @@ class DataDirectory:
     @property
     def database(self) -> Path:
         return self.root / "ferryman.db"
+
+    def check_authority(self) -> None:
+        """A lost authority is not replaced in silence: no agent would trust the new one. Raises SetupError."""
+        is_gone = not any((self.authority / name).exists() for name in ("ca.pem", "ca.key"))
+        if is_gone and self.ca_certificate.exists():
+            raise SetupError(
+                f"the certificate authority in {self.authority} is gone, but {self.ca_certificate} shows that there"
+                f" was one: restore it from a backup. To begin anew, with every agent enrolling again, remove"
+                f" {self.ca_certificate} as well"
+            )
+
+    def read_admin_token(self) -> str | None:
+        """None when there is no file. Raises SetupError."""
+        content = read_file(self.admin_token)
+        return None if content is None else content.decode("ascii", "replace").strip()
 
     def keep_admin_token(self, text: str) -> None:
         """Raises SetupError."""

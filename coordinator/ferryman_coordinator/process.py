@@ -63,7 +63,7 @@ class Coordinator:
 
     async def run(self, announce: Callable[[Ready], None], stop: asyncio.Event) -> None:
         """Opens the doors, says so, and closes them again after `stop`. Raises SetupError when a door cannot open."""
-        await self._app.access_tokens.ensure_admin(self._directory.keep_admin_token)
+        await self._ensure_admin_token()
         ready = self._app.listen()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -87,6 +87,22 @@ class Coordinator:
                 await self._end(background, http)
         except ExceptionGroup as several:
             raise several.exceptions[0] from several
+
+    async def _ensure_admin_token(self) -> None:
+        tokens, directory = self._app.access_tokens, self._directory
+        if await tokens.ensure_admin(directory.keep_admin_token):
+            return
+        text = directory.read_admin_token()
+        if text is not None and await tokens.authenticate(text) is not None:
+            return
+        why = "it is missing" if text is None else "it holds no token that is known here"
+        if self._config.database.url:
+            # With a database elsewhere, the file may lie with the coordinator that was the first to use it.
+            log.warning("coordinator.admin_token_unusable", file=str(directory.admin_token), reason=why)
+            return
+        # Who can take the file away owns everything here; without it nobody could get in any more.
+        await tokens.add_admin(directory.keep_admin_token)
+        log.warning("coordinator.admin_token_made_anew", file=str(directory.admin_token), reason=why)
 
     async def _end(self, background: Iterable[asyncio.Task[None]], http: asyncio.Task[None]) -> None:
         """Agents first: they hear that they shall come back, and everything that they reported is stored."""

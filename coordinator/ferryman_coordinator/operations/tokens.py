@@ -205,6 +205,11 @@ class AccessTokens:
         async with self._store.reading() as connection:
             if await queries.has_access_token(connection, ADMIN):
                 return False
+        await self.add_admin(keep)
+        return True
+
+    async def add_admin(self, keep: Callable[[str], None]) -> None:
+        """Makes one more administrators' token, for when the text of the last one is lost; older ones stay valid."""
         text = ACCESS_PREFIX + self._ids.secret()
         keep(text)
         batch = Batch()
@@ -218,7 +223,6 @@ class AccessTokens:
             },
         )
         await self._store.write(batch)
-        return True
 
     async def authenticate(self, text: str) -> Caller | None:
         """Whose token that is; None when nobody's, or when it is revoked or expired."""

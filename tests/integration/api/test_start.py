@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import sqlite3
+import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ferryman.v1 import agents_pb2
+from ferryman.v1 import agents_pb2, inventory_pb2
 from ferryman_coordinator.config import load
 from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.process import migrate_database
-from tests.support.coordinator import running_coordinator
+from tests.support.coordinator import inventory_stub, running_coordinator
 from tests.support.wire_agent import connected
 
 
@@ -88,6 +92,50 @@ async def test_half_an_authority_is_named_and_left_alone(tmp_path: Path) -> None
     (tmp_path / "data" / "ca" / "ca.key").unlink()
     assert "ca.key is missing while" in await refusal(tmp_path / "data")
     assert not (tmp_path / "data" / "ca" / "ca.key").exists()
+
+
+async def test_a_lost_authority_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    async with running_coordinator(tmp_path / "data"):
+        pass
+    shutil.rmtree(tmp_path / "data" / "ca")
+    before = (tmp_path / "data" / "ca.pem").read_bytes()
+    assert "restore it from a backup" in await refusal(tmp_path / "data")
+    assert (tmp_path / "data" / "ca.pem").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, "", "junk", "ferryman-access-1-of-another-database"])
+async def test_an_admin_token_that_is_lost_is_made_anew(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "data" / "admin.token"
+    async with running_coordinator(tmp_path / "data") as first:
+        pass
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    async with running_coordinator(tmp_path / "data") as second:
+        assert second.admin_token not in (first.admin_token, content)
+        # Whoever holds the old one is not locked out.
+        for token in (first.admin_token, second.admin_token):
+            caller = replace(second, admin_token=token)
+            async with caller.channel() as channel:
+                request = inventory_pb2.ListApplicationsRequest()
+                await inventory_stub(channel).ListApplications(request, metadata=caller.admin)
+    async with running_coordinator(tmp_path / "data") as third:
+        assert third.admin_token == second.admin_token
+
+
+@pytest.mark.parametrize("what", ["open and full", "a file"])
+async def test_a_directory_of_somebody_else_is_left_as_it_is(tmp_path: Path, what: str) -> None:
+    place = tmp_path / "home"
+    if what == "a file":
+        place.write_text("mine")
+        assert f"{place} is no directory" in await refusal(place)
+        return
+    place.mkdir(mode=0o755)
+    place.chmod(0o755)
+    (place / "letter").write_text("mine")
+    assert "holds files that are not Ferryman's" in await refusal(place)
+    assert (stat.S_IMODE(place.stat().st_mode), os.listdir(place)) == (0o755, ["letter"])
 
 
 @pytest.mark.parametrize(

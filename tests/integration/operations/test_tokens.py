@@ -146,6 +146,16 @@ async def test_the_admin_token_is_made_once_and_lets_its_holder_in(desk: Desk) -
         assert await desk.access.authenticate(wrong) is None
 
 
+async def test_another_admin_token_leaves_the_first_one_valid(desk: Desk) -> None:
+    kept: list[str] = []
+    await desk.access.ensure_admin(kept.append)
+    await desk.access.add_admin(kept.append)
+    first, second = kept
+    assert first != second
+    for text in kept:
+        assert await desk.access.authenticate(text) is not None
+
+
 async def test_an_admin_token_that_could_not_be_put_away_is_made_again(desk: Desk) -> None:
     def full(_text: str) -> None:
         raise OSError("no space left on device")
