@@ -42,7 +42,7 @@ class DataDirectory:
         if is_foreign:
             raise SetupError(
                 f"the directory {self.root} is open to others and holds files that are not Ferryman's: give the"
-                f" coordinator a directory of its own, or make this one private first (chmod 700 {self.root})"
+                " coordinator a directory of its own, or make this one private first"
             )
 
     @property
