@@ -36,6 +36,11 @@ class LiveCommand:
     is_running: bool = False
 
     @property
+    def is_waiting(self) -> bool:
+        """Its first event has not begun, for want of its turn."""
+        return not self.is_running and not self.run.is_begun
+
+    @property
     def group(self) -> GroupId:
         return self.run.segment.deployment.deployment_group_id
 

@@ -99,7 +99,10 @@ class CommandLoop:
         known = self._journal.commands.get(command_id)
         if known is not None:
             await self._answer_known(known, segment)
-            return Answer(command_id, Disposition.KNOWN)
+            live = self._live.get(command_id)
+            # That it waits is said anew each time: the coordinator's start timer stands still only once it knows.
+            is_waiting = live is not None and live.is_waiting
+            return Answer(command_id, Disposition.QUEUED if is_waiting else Disposition.KNOWN)
         if self._is_draining:
             return None
         reason = refusal(segment, self._instance_id)

@@ -93,6 +93,21 @@ async def test_one_at_once_is_strictly_sequential(bench: LoopBench) -> None:
     assert await bench.ended(CommandId("d-2/i-1/1/0")) == "Succeeded"
 
 
+@pytest.mark.req("AG-124")
+async def test_a_repeated_command_that_waits_is_queued_once_more(bench: LoopBench) -> None:
+    """The first such answer may have been lost, and the coordinator's start timer would run on."""
+    first, second = a_segment("d-0", events=("Install",)), a_segment("d-1", events=("Install",))
+    assert await take(bench, first, second, second) == [
+        Disposition.STARTED,
+        Disposition.QUEUED,
+        Disposition.QUEUED,
+    ]
+    await bench.work.started("d-0 Install")
+    bench.work.end("d-0 Install")
+    await bench.ended(first.command_id)
+    assert await take(bench, second) == [Disposition.KNOWN]
+
+
 @pytest.mark.req("AG-101", "V2-034")
 async def test_a_repeated_command_is_known_at_every_stage(bench: LoopBench) -> None:
     segment = a_segment(events=("ApplicationStop",))
