@@ -1,10 +1,16 @@
-"""PostgreSQL through asyncpg."""
+"""PostgreSQL through asyncpg. One coordinator writes to a database (CP-285).
+
+Its writing session holds a lock of the server's, which goes away with the session, however that ends. One that had to
+make a new session writes only if nobody else did in between: what it knows would be out of date.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -14,11 +20,33 @@ from ferryman_coordinator.store import migrate
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.database import FOREIGN_KEY, Group, Verdict
 from ferryman_coordinator.store.statements import Statements
+from ferryman_coordinator.store.tables import settings
 
 _READERS = 8
 
-_UNAVAILABLE = ("08", "25", "53", "57", "58", "XX")
+_HELD = "55P03"
+"""SQLSTATE of a lock that was not given up in time."""
+
+_UNAVAILABLE = ("08", "25", "53", "57", "58", "XX", _HELD)
 """Classes of SQLSTATE: connection, transaction state (read-only), resources, operator, system, internal errors."""
+
+_WRITER = 0x466572727977
+"""Key of the advisory lock of the coordinator that writes."""
+
+# The server needs a moment to notice that the session before has ended.
+_TAKE_WRITER = ("SET LOCAL lock_timeout = '2s'", f"SELECT pg_advisory_lock({_WRITER})")
+
+_LAST_WRITER = "writer"
+"""Setting that says who wrote last; each coordinator that starts draws a name for itself."""
+
+_READ_LAST_WRITER = "SELECT value FROM settings WHERE key = 'writer'"
+
+# So that a host that is gone does not hold the lock for hours.
+_NOTICE_LOSS = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 
 class PostgresFaults:
@@ -43,10 +71,21 @@ class PostgresFaults:
 
     def unavailable(self, error: Exception) -> StoreUnavailable:
         """What callers get for an error that `is_unavailable`."""
+        if isinstance(error, _Superseded) or (
+            isinstance(error, sa.exc.DBAPIError) and _state(error) == _HELD
+        ):
+            return StoreUnavailable(
+                f"another coordinator has taken the database {self._where}: stop one of them, start the other again"
+            )
         return StoreUnavailable(f"cannot use the database {self._where}: {_first_line(error)}")
 
     def setup(self, error: Exception) -> SetupError:
         """The same, for a coordinator that cannot start."""
+        if isinstance(error, sa.exc.DBAPIError) and _state(error) == _HELD:
+            return SetupError(
+                f"the database {self._where} is in use by another coordinator: stop that coordinator first, "
+                "or give this one a database of its own"
+            )
         return SetupError(
             f"cannot open the database {self._where}: {_first_line(error)}; "
             "check the address, that the server runs, and that this user may create tables there"
@@ -58,7 +97,11 @@ class PostgresDatabase:
 
     def __init__(self, url: sa.URL) -> None:
         self._faults = PostgresFaults(url)
-        self._writer = create_async_engine(url, pool_size=1, max_overflow=0)
+        self._writer = create_async_engine(
+            url, pool_size=1, max_overflow=0, connect_args={"server_settings": _NOTICE_LOSS}
+        )
+        self._name = ""
+        sa.event.listen(self._writer.sync_engine, "connect", self._take_writer)
         self._readers = create_async_engine(
             url,
             pool_size=_READERS,
@@ -76,6 +119,7 @@ class PostgresDatabase:
         try:
             async with database._writer.connect() as connection:
                 await connection.run_sync(migrate.upgrade)
+                await connection.run_sync(database._sign)
         except (sa.exc.DBAPIError, OSError) as error:
             await database.close()
             raise database._faults.setup(error) from error
@@ -92,12 +136,12 @@ class PostgresDatabase:
         except sa.exc.DBAPIError as error:
             if not error.connection_invalidated or group.is_committing:
                 raise self._faults.unavailable(error) from error
-        except OSError as error:
+        except (OSError, _Superseded) as error:
             raise self._faults.unavailable(error) from error
         # The connection had ended while nobody used it. Nothing was committed, so a fresh one may try again.
         try:
             return await self._attempt(Group(self._statements, self._faults, batches))
-        except (sa.exc.DBAPIError, OSError) as error:
+        except (sa.exc.DBAPIError, OSError, _Superseded) as error:
             raise self._faults.unavailable(error) from error
 
     @asynccontextmanager
@@ -122,9 +166,38 @@ class PostgresDatabase:
         await self._readers.dispose()
         await self._writer.dispose()
 
+    def _take_writer(self, session: Any, _record: object) -> None:
+        """For each new writing session. Any: drivers have no common type."""
+        cursor = session.cursor()
+        try:
+            for statement in _TAKE_WRITER:
+                cursor.execute(statement)
+            if self._name:
+                cursor.execute(_READ_LAST_WRITER)
+                if cursor.fetchone() != (self._name,):
+                    raise _Superseded
+            cursor.close()
+            # The lock is the session's and outlives this; the time-out does not.
+            session.commit()
+        except BaseException:
+            # The pool would leave it open, and with it the lock.
+            session.terminate()
+            raise
+
+    def _sign(self, connection: sa.Connection) -> None:
+        name = secrets.token_hex(16)
+        with connection.begin():
+            connection.execute(sa.delete(settings).where(settings.c.key == _LAST_WRITER))
+            connection.execute(sa.insert(settings), {"key": _LAST_WRITER, "value": name})
+        self._name = name
+
     async def _attempt(self, group: Group) -> Sequence[Verdict]:
         async with self._writer.connect() as connection:
             return await connection.run_sync(group.store)
+
+
+class _Superseded(Exception):
+    """Somebody else wrote since this coordinator did."""
 
 
 def _state(error: sa.exc.DBAPIError) -> str:

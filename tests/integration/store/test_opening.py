@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -120,6 +121,25 @@ async def test_a_second_process_is_told_who_holds_the_directory(tmp_path: Path) 
     assert f"SetupError: the data directory {tmp_path} is in use by process {os.getpid()}" in last
     assert "stop that coordinator first" in last
     await store.close()
+
+
+@pytest.mark.req("CP-285")
+async def test_one_coordinator_at_a_time_uses_a_postgresql_database(postgres_url: str) -> None:
+    program = (
+        "import asyncio\n"
+        "from ferryman_coordinator.store.store import Store\n"
+        f"asyncio.run(Store.open({postgres_url!r}))\n"
+    )
+    store = await Store.open(postgres_url)
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE
+    )
+    _, output = await second.communicate()
+    last = output.decode().strip().splitlines()[-1]
+    assert "is in use by another coordinator: stop that coordinator first" in last
+    assert second.returncode == 1
+    await store.close()
+    await (await Store.open(postgres_url)).close()
 
 
 @pytest.mark.req("CP-427")

@@ -21,7 +21,7 @@ def setting(key: str) -> Batch:
 async def keys(store: Store) -> set[str]:
     async with store.reading() as connection:
         found = await connection.scalars(
-            sa.select(tables.settings.c.key).where(tables.settings.c.key != "pages")
+            sa.select(tables.settings.c.key).where(tables.settings.c.key.not_in(["pages", "writer"]))
         )
         return set(found)
 
@@ -58,3 +58,25 @@ async def test_an_outage_is_named_and_over_when_it_is_over(
     await store.write(setting("stored"))
     assert await keys(store) == {"stored"}
     await store.close()
+
+
+@pytest.mark.req("CP-285")
+async def test_who_lost_the_database_to_another_coordinator_writes_no_more(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    first = await Store.open(postgres_url)
+    name = sa.make_url(postgres_url).database
+    sql(postgres_server, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    second = await Store.open(postgres_url)
+    with pytest.raises(StoreUnavailable, match="another coordinator has taken the database"):
+        await first.write(setting("while it runs"))
+    await second.write(setting("second"))
+    await second.close()
+    # What it knows is out of date by now.
+    with pytest.raises(StoreUnavailable, match="another coordinator has taken the database"):
+        await first.write(setting("afterwards"))
+    assert await keys(first) == {"second"}
+    await first.close()
+    third = await Store.open(postgres_url)
+    await third.write(setting("third"))
+    await third.close()
