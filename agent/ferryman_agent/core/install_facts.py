@@ -25,7 +25,12 @@ class ArchiveFact(NamedTuple):
 
 
 class HostFact(NamedTuple):
-    """What is at a path of the host, a link not followed. `real` is where a link to a directory leads, "" otherwise."""
+    """What is at a path of the host, a link not followed.
+
+    real: where a link to a directory leads, if it may be followed; "" otherwise.
+    is_distrusted: a link to a directory that somebody else than the directory's owner can turn elsewhere.
+    names: hard links to the same file.
+    """
 
     kind: EntryKind
     size: int = 0
@@ -35,6 +40,8 @@ class HostFact(NamedTuple):
     modified_ns: int = 0
     target: str = ""
     real: str = ""
+    is_distrusted: bool = False
+    names: int = 1
 
 
 class User(NamedTuple):

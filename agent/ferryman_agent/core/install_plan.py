@@ -177,6 +177,13 @@ class _Planner:
             if not is_ours:
                 self._usable[path] = None
                 mapping = self._given.appspec.files[wanted_by.mapping]
+                if fact.is_distrusted:
+                    message = (
+                        f"{path}, on the way to {wanted_by.path}, is a link that user {fact.uid} or another one can"
+                        " turn elsewhere, to a directory that is not theirs: make it a directory, or give it to root"
+                    )
+                    self._findings.error("FILES_PARENT_DISTRUSTED", mapping.place, message)
+                    return
                 message = f"{path} must be a directory for {wanted_by.path}, but it is a {fact.kind}"
                 self._findings.error("FILES_PARENT_NOT_DIRECTORY", mapping.place, message)
                 return
@@ -258,7 +265,8 @@ class _Planner:
         wanted = access.apply(leaf.path, leaf.attributes)
         action = leaf.action
         if action is Action.KEEP and not _is_right(self._given.host[leaf.path], leaf, wanted):
-            action = Action.CORRECT
+            # A file with other names would change under those as well.
+            action = Action.CORRECT if self._given.host[leaf.path].names == 1 else Action.REPLACE
         if action is leaf.action and wanted is leaf.attributes:
             return leaf
         return leaf._replace(action=action, attributes=wanted)

@@ -13,6 +13,7 @@ from ferryman_agent.errors import InstallError
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"
+_LINK_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_NOFOLLOW", 0)
 _VERSION = struct.pack("<I", 2)
 _NOBODY = 0xFFFFFFFF
 _TAGS = {
@@ -42,10 +43,18 @@ def set_attributes(descriptor: int, path: str, wanted: Attributes) -> None:
 
 
 def set_link_owner(folder: int, name: str, wanted: Attributes) -> None:
-    """Gives a link itself its owner and group. Raises OSError."""
-    owner = _owner(wanted, os.stat(name, dir_fd=folder, follow_symlinks=False))
-    if owner is not None:
-        os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+    """Gives a link itself its owner and group. Raises OSError, FileExistsError when it is no link any more."""
+    descriptor = os.open(name, _LINK_FLAGS, dir_fd=folder)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISLNK(status.st_mode):
+            raise FileExistsError(errno.EEXIST, "it was replaced while the install was running", name)
+        owner = _owner(wanted, status)
+        if owner is not None:
+            # By the descriptor: whoever owns the folder may have put another file under the name meanwhile.
+            os.chown(f"/proc/self/fd/{descriptor}", *owner)
+    finally:
+        os.close(descriptor)
 
 
 def differs(status: os.stat_result, wanted: Attributes) -> bool:

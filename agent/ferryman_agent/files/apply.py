@@ -8,9 +8,10 @@ made.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ferryman.appspec import EntryKind
@@ -49,10 +50,11 @@ class Application:
         siblings: Siblings,
         journal: JournalWriter,
         known: frozenset[str],
+        seen: Mapping[str, os.stat_result],
     ) -> None:
         """`host` is opened at `/`; places of the plan are looked up below it without following links.
 
-        `known` has the paths that the journal lists already.
+        `known` has the paths that the journal lists already, `seen` what was at the paths when the plan was made.
         """
         self._plan = plan
         self._archive = archive
@@ -60,6 +62,7 @@ class Application:
         self._siblings = siblings
         self._journal = journal
         self._known = known
+        self._seen = seen
         self._undo: list[Callable[[], None]] = []
         self._leftovers: list[tuple[str, str]] = []
         self._moved: dict[str, str] = {}
@@ -236,11 +239,11 @@ class Application:
         if file.kind is EntryKind.LINK:
             set_link_owner(folder, name, file.attributes)
             return
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if not stat.S_ISREG(status.st_mode):
-            raise InstallError("FILES_CONFLICT", f"{file.path} was replaced while the install was running")
         descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
         try:
+            status = self._as_seen(descriptor, file.path)
+            if status.st_nlink != 1:
+                raise _replaced(file.path)
             self._undo.append(_restoring(self._host, file.place[1:], status))
             set_attributes(descriptor, file.path, file.attributes)
             os.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
@@ -253,12 +256,22 @@ class Application:
         folder, name = self._host.parent(directory.place[1:])
         descriptor = os.open(name, FOLDER_FLAGS, dir_fd=folder)
         try:
-            status = os.fstat(descriptor)
+            status = self._as_seen(descriptor, directory.path) if directory.exists else os.fstat(descriptor)
             if differs(status, directory.attributes):
                 self._undo.append(_restoring(self._host, directory.place[1:], status))
                 set_attributes(descriptor, directory.path, directory.attributes)
         finally:
             os.close(descriptor)
+
+    def _as_seen(self, descriptor: int, path: str) -> os.stat_result:
+        """Returns the status of what was opened; raises InstallError when it is not what the plan was made for.
+
+        Whoever owns the folder may have moved in a file of root's, which must not be given away.
+        """
+        status, seen = os.fstat(descriptor), self._seen.get(path)
+        if seen is None or not os.path.samestat(status, seen):
+            raise _replaced(path)
+        return status
 
     def _take_back(self) -> list[str]:
         failed = []
@@ -271,12 +284,14 @@ class Application:
 
 
 def _restoring(host: Folders, place: str, status: os.stat_result) -> Callable[[], None]:
-    """Returns what gives an object back the owner, mode and time that it had."""
+    """Returns what gives an object back the owner, mode and time that it had; nothing else gets them."""
 
     def back() -> None:
         folder, name = host.parent(place)
         descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
         try:
+            if not os.path.samestat(os.fstat(descriptor), status):
+                raise FileExistsError(errno.EEXIST, "it was replaced meanwhile", f"/{place}")
             if os.geteuid() == 0:
                 os.fchown(descriptor, status.st_uid, status.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
@@ -286,6 +301,10 @@ def _restoring(host: Folders, place: str, status: os.stat_result) -> Callable[[]
             os.close(descriptor)
 
     return back
+
+
+def _replaced(path: str) -> InstallError:
+    return InstallError("FILES_CONFLICT", f"{path} was replaced while the install was running")
 
 
 def said(problem: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -128,7 +128,7 @@ class _Install:
             raise describe_refusal(plan, name, self._layout, self._group)
         require_room(plan)
         self._begin(plan)
-        application = self._apply(plan, archive, host, siblings, journal)
+        application = self._apply(plan, archive, host, siblings, journal, view.host.statuses)
         try:
             removed, problems = self._finish(plan, application, archive, view, journal, host)
         except OSError as problem:
@@ -248,7 +248,13 @@ class _Install:
         )
 
     def _apply(
-        self, plan: InstallPlan, archive: Archive, host: Folders, siblings: Siblings, journal: Journal
+        self,
+        plan: InstallPlan,
+        archive: Archive,
+        host: Folders,
+        siblings: Siblings,
+        journal: Journal,
+        seen: Mapping[str, os.stat_result],
     ) -> Application:
         path = self._layout.cleanup_journal(self._group)
         if not journal.is_clean:
@@ -257,7 +263,7 @@ class _Install:
         writer = JournalWriter(path)
         try:
             known = frozenset(journal.paths)
-            application = Application(plan, archive, host, siblings, writer, known)
+            application = Application(plan, archive, host, siblings, writer, known, seen)
             application.run()
         except InstallError as problem:
             if problem.detail_code != "INSTALL_NOT_RESTORED":

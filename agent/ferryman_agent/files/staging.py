@@ -34,7 +34,11 @@ def stage(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
 def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
     if file.kind is EntryKind.LINK:
         os.symlink(file.target, name, dir_fd=folder)
-        set_link_owner(folder, name, file.attributes)
+        try:
+            set_link_owner(folder, name, file.attributes)
+        except BaseException:
+            os.unlink(name, dir_fd=folder)
+            raise
         return
     source_folder, source_name = archive.folders.parent(file.source)
     source = os.open(source_name, FILE_FLAGS, dir_fd=source_folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from ferryman.appspec import EntryKind, Target
 from ferryman_agent.core.install_facts import ArchiveFact, HostFact
 from ferryman_agent.files.digests import Digests, sha256_of
+from ferryman_agent.files.links import real_folder
 from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
 
 
@@ -104,10 +106,12 @@ class Host:
 def _fact(path: str, status: os.stat_result) -> HostFact:
     kind = kind_of(status.st_mode)
     target = real = ""
+    may_follow = True
     if kind is EntryKind.LINK:
         target = os.readlink(path)
-        if os.path.isdir(path):
-            real = os.path.realpath(path)
+        with contextlib.suppress(OSError):
+            # Dangling, or to a file: nothing leads on from there.
+            real, may_follow = real_folder(path)
     return HostFact(
         kind,
         status.st_size,
@@ -116,7 +120,9 @@ def _fact(path: str, status: os.stat_result) -> HostFact:
         status.st_gid,
         status.st_mtime_ns,
         target,
-        real,
+        real if may_follow else "",
+        is_distrusted=not may_follow,
+        names=status.st_nlink if kind is EntryKind.FILE else 1,
     )
 
 
