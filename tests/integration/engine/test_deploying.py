@@ -334,3 +334,32 @@ async def test_an_outdated_only_deployment_with_nothing_to_do_succeeds(tmp_path:
         group = await world.group()
         assert group.last_successful is not None
         assert group.last_successful.deployment_id == second
+
+
+@pytest.mark.req("CP-348")
+async def test_an_earlier_revision_is_deployed_like_any_other(tmp_path: Path) -> None:
+    async with open_world(tmp_path, 2) as world:
+        await world.finished(await world.deploy(revision=GOOD))
+        await world.finished(await world.deploy(revision=NEW))
+        back = await world.finished(await world.deploy(revision=GOOD))
+        assert back.record.status is DeploymentStatus.SUCCEEDED
+        assert back.spec.creator is Creator.USER
+        assert back.rollback_triggering_deployment_id is None
+        assert (await world.group()).target_revision == GOOD
+
+
+@pytest.mark.req("CP-215", "CP-216", "T57")
+@pytest.mark.parametrize("is_ignored", [False, True])
+async def test_a_failing_stop_of_the_old_revision_can_be_ignored(tmp_path: Path, is_ignored: bool) -> None:
+    async with open_world(tmp_path, 1) as world:
+        world.play(failing(at="ApplicationStop"))
+        deployment_id = await world.deploy(ignore_application_stop_failures=is_ignored)
+        ended = await world.finished(deployment_id)
+        stop, *others = (await world.targets(deployment_id))["mi-0"].events
+        assert stop.status is EventStatus.FAILED
+        if is_ignored:
+            assert ended.record.status is DeploymentStatus.SUCCEEDED
+            assert {event.status for event in others} == {EventStatus.SUCCEEDED}
+        else:
+            assert ended.record.status is DeploymentStatus.FAILED
+            assert {event.status for event in others} == {EventStatus.SKIPPED}
