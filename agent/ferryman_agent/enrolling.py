@@ -55,28 +55,35 @@ def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
         zone=wishes.zone,
         tags=_tags(wishes.tags),
     )
-    _demand_free(config, is_forced=wishes.is_forced)
+    former = _former(config, is_forced=wishes.is_forced)
     fresh = asyncio.run(enrolment.enrol(order, SystemClock().now()))
     identity.save(fresh, config.identity_path)
     written = _write_config(wishes.config, config, address, environment)
     more = f"\nConfiguration written to {written}" if written else ""
+    if former is not None:
+        more += (
+            f"\nThe former identity {former.instance_name} ({former.instance_id}) is not given up by this:"
+            f" `ferryman instance deregister {former.instance_id}` takes it out of deployments"
+        )
     return f"Enrolled as {fresh.instance_name} ({fresh.instance_id}) at {fresh.address}{more}"
 
 
-def _demand_free(config: Config, *, is_forced: bool) -> None:
-    """A running agent would go on as who it was; a valid identity is not thrown away by mistake."""
+def _former(config: Config, *, is_forced: bool) -> Identity | None:
+    """Returns the identity that is replaced. A running agent would go on as who it was; a valid identity is not
+    thrown away by mistake: raises IdentityError."""
     holder = instance.find(config.pid_path)
     if holder is not None:
         raise IdentityError(f"the agent is running (PID {holder.pid}): stop it before you enroll it again")
     try:
         current = identity.load(config.identity_path)
     except IdentityError:
-        return
+        return None
     if not is_forced and _is_valid(current, SystemClock().now()):
         raise IdentityError(
             f"this agent is enrolled already, as {current.instance_name} ({current.instance_id}) at "
             f"{current.address}: use --force to replace that identity"
         )
+    return current
 
 
 def _is_valid(current: Identity, now: Instant) -> bool:

@@ -200,6 +200,7 @@ class Link:
             answers=self._answers,
             wake=self._wake,
             moved=self._moved,
+            acknowledged=self._changed,
             clock=self._clock,
         )
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 import grpc
@@ -53,7 +54,10 @@ class StreamOver(Exception):
 
 
 class Stream:
-    """`wake` is set by everybody who has something for it to send; it sets `moved` when something got through."""
+    """`wake` is set by everybody who has something for it to send; it sets `moved` when something got through.
+
+    `acknowledged` is called, and must not block, when the coordinator has stored reports.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Stream:
         answers: deque[pb.ConnectRequest],
         wake: asyncio.Event,
         moved: asyncio.Event,
+        acknowledged: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._call = call
@@ -78,6 +83,7 @@ class Stream:
         self._answers = answers
         self._wake = wake
         self._moved = moved
+        self._acknowledged = acknowledged
         self._clock = clock
         self._base_url = ""
         self._sent = 0
@@ -161,6 +167,7 @@ class Stream:
                 self._orders.forget(DeploymentId(message.forget.deployment_id))
             case "report_ack":
                 self._journal.acknowledge(message.report_ack.number)
+                self._acknowledged()
             case "drain":
                 drain = message.drain
                 raise StreamOver(

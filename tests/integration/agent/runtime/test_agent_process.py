@@ -88,6 +88,21 @@ async def test_a_segment_from_command_to_end(coordinator: FakeCoordinator, agent
     assert not (agent.root / "ongoing-deployment" / "d-1").exists()
 
 
+async def test_the_status_tells_when_the_coordinator_has_every_report(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    agent.place({"AfterInstall": noting(agent)})
+    await agent.start()
+    session = await coordinator.connected()
+    coordinator.is_acknowledging = False
+    session.send(run_segment=run_segment(events=["AfterInstall"]))
+    assert await coordinator.finished("d-1/i-1/1/0") == "SUCCEEDED"
+    await agent.until(lambda: bool(agent.status()["results"]) and agent.status()["reports_waiting"] > 0)
+    # Nothing else happens that would have the file written.
+    coordinator.acknowledge(agent.status()["reports_waiting"])
+    await agent.until(lambda: agent.status()["reports_waiting"] == 0)
+
+
 @pytest.mark.req("AG-101", "V2-034", "AG-102")
 async def test_a_command_that_comes_again_is_answered_and_not_run_again(
     coordinator: FakeCoordinator, agent: AgentHome

@@ -62,6 +62,7 @@ class Bench:
             answers=self.answers,
             wake=self.wake,
             moved=asyncio.Event(),
+            acknowledged=lambda: None,
             clock=self.clock,
         )
 
