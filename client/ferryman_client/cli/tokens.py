@@ -87,4 +87,5 @@ def revoke(token_id: Annotated[str, typer.Argument(help="Id as `token list` show
     """Make a join token unusable. Instances that enrolled with it stay."""
     request = tokens_pb2.RevokeJoinTokenRequest(token_id=token_id)
     ask(lambda client: client.call(client.tokens.RevokeJoinToken, request))
-    render.say(f"join token {token_id} revoked")
+    # Revoking is idempotent, so that an id that never was succeeds as well.
+    render.say(f"no join token has the id {token_id} and can be used any more")
