@@ -93,7 +93,7 @@ class Batch:
 
     def put(self, table: sa.Table, row: Mapping[str, Any]) -> None:
         """Insert, or overwrite the row of the same primary key: the columns given, but for those marked FIXED."""
-        identity = tuple([row[name] for name in table.primary_key.columns.keys()])  # noqa: SIM118 - not a dict
+        identity = tuple([row[name] for name in _KEYS[table]])
         self.writes.append(Row(Shape(Kind.PUT, table, tuple(row)), identity, tuple(row.values())))
 
     def add(self, table: sa.Table, row: Mapping[str, Any]) -> None:
@@ -191,6 +191,9 @@ class _Growing:
         else:
             self.rows[place] = row.values
 
+
+_KEYS = {table: tuple(column.name for column in table.primary_key) for table in metadata.sorted_tables}
+"""Names of the primary key's columns."""
 
 _RANK = {table: rank for rank, table in enumerate(metadata.sorted_tables)}
 """Parents before children."""
