@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ferryman_coordinator.config import Address
+from ferryman_coordinator.http.patience import REQUEST_S, ImpatientProtocol
 from ferryman_coordinator.listening import open_socket
 
 _LINGER_S = 10
@@ -48,13 +49,15 @@ class HttpServer:
         context = self._context
         config = uvicorn.Config(
             self._app,
-            http="h11",
+            http=ImpatientProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
+            # Its warnings tell of what strangers send; each would cost a line.
+            log_level="error",
             access_log=False,
             server_header=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=REQUEST_S,
             timeout_graceful_shutdown=_LINGER_S,
             ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
