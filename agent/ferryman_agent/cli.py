@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NOT_RUNNING = 3
 UNKNOWN = 4
+INTERRUPTED = 130
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.05
 FROM_STDIN = "-"
@@ -32,10 +33,14 @@ FROM_STDIN = "-"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Ends with SystemExit: 0, 1 for what is refused, 2 for wrong usage; `status` has its own."""
     options = _parser().parse_args(arguments)
+    # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         raise SystemExit(options.command(options))
     except AgentError as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _parser() -> argparse.ArgumentParser:

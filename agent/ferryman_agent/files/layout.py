@@ -118,11 +118,8 @@ class Layout:
 
     def prepare(self) -> None:
         """Creates the folders that every agent has, and clears what a killed one left half written. Raises OSError."""
-        make_directory(self.root, ROOT_MODE)
+        self._make_common_folders()
         make_directory(self.state, PRIVATE_MODE)
-        make_directory(self.instructions, PRIVATE_MODE)
-        make_directory(self.ongoing, PRIVATE_MODE)
-        make_directory(self.deployments_log.parent, LOGS_MODE)
         for folder in (self.state, self.instructions, self.ongoing):
             _tighten(folder, PRIVATE_MODE)
             remove_leftovers(folder)
@@ -138,8 +135,16 @@ class Layout:
     def create_deployment(self, group_id: GroupId | str, deployment_id: DeploymentId | str) -> DeploymentDir:
         """Returns the places of one deployment after making its folder. Raises EventError, OSError."""
         directory = self.deployment(group_id, deployment_id)
+        # Somebody may have emptied the root since the agent started: that costs its history, not its next deployment.
+        self._make_common_folders()
         make_directory(directory.path, ROOT_MODE)
         return directory
+
+    def _make_common_folders(self) -> None:
+        make_directory(self.root, ROOT_MODE)
+        make_directory(self.instructions, PRIVATE_MODE)
+        make_directory(self.ongoing, PRIVATE_MODE)
+        make_directory(self.deployments_log.parent, LOGS_MODE)
 
     def install_json(self, group_id: GroupId | str) -> Path:
         return self._instruction(group_id, "-install.json")

@@ -259,4 +259,9 @@ def _why(error: grpc.aio.AioRpcError, identity: Identity, now: Instant) -> str:
     if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         who = identity.instance_id
         return f"the coordinator does not accept this agent as {who}: {said}. If it was removed, enroll again"
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return (
+            "the server there is not the coordinator that this agent enrolled with: its certificate is of another CA, "
+            f"or for another name. If the coordinator was set up anew, enroll again ({said})"
+        )
     return said

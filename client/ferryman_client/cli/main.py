@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -82,6 +83,8 @@ def top(
 
 def main() -> None:
     """Entry point of the `ferryman` command."""
+    # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         app(prog_name="ferryman")
     except OSError as problem:

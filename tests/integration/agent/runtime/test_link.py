@@ -326,6 +326,7 @@ async def test_a_server_of_another_ca_is_not_talked_to(coordinator: FakeCoordina
     await bench.waits(0.5)
     bench.clock.advance(0.5)
     await bench.until(lambda: bench.link.status.problem_kind == "untrusted")
+    assert "not the coordinator that this agent enrolled with" in bench.link.status.problem
     assert len(coordinator.sessions) == 1
 
 

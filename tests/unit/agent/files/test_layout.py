@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -112,6 +113,14 @@ def test_folders_have_exact_modes_whatever_the_umask(tmp_path: Path) -> None:
     assert mode(directory.path) == mode(directory.path.parent) == 0o711
     layout.set_last_successful("dg", directory.path)
     assert mode(layout.instructions / "dg_last_successful_install") == 0o600
+
+
+def test_an_emptied_root_is_made_anew_for_the_next_deployment(layout: Layout) -> None:
+    shutil.rmtree(layout.root)
+    directory = layout.create_deployment("dg", "d-1")
+    assert directory.path.is_dir()
+    assert (mode(layout.root), mode(layout.ongoing), mode(layout.instructions)) == (0o711, 0o700, 0o700)
+    assert layout.deployments_log.parent.is_dir()
 
 
 @pytest.mark.req("V2-281")
