@@ -45,6 +45,8 @@ async def make_apart(name: str) -> KeyAndRequest:
     try:
         child = await asyncio.create_subprocess_exec(
             sys.executable,
+            # Without it modules of the directory that the agent was started in come first, whoever put them there.
+            "-P",
             "-m",
             __name__,
             name,
