@@ -23,12 +23,19 @@ from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.errors import Invalid, StreamEnded, Unauthenticated
 from ferryman_coordinator.links.link import Link
 from ferryman_coordinator.links.orders import AckOrder
+from ferryman_coordinator.links.pace import Pace
 from ferryman_coordinator.links.registry import Links
 
 log = structlog.get_logger(__name__)
 
 _ACKNOWLEDGE_MS = 250
 _ERROR = 1024
+_SHOWN = 200
+_WRITE_S = 60.0
+"""An agent that takes no order for so long is connected for nothing."""
+_BURST = 5_000
+_PER_SECOND = 1_000
+"""Messages of one agent: many times what the busiest has to say, also after days without a coordinator."""
 _WAITING = 256
 """Reports that may wait to be stored before no more are read; then the agent waits, its outbox keeps them."""
 
@@ -70,6 +77,7 @@ class AgentStream:
         self._events = events
         self._orders = orders
         self._clock = clock
+        self._pace = Pace(burst=_BURST, per_second=_PER_SECOND)
         # Events in their order, with the number of the report that brought them.
         self._waiting: deque[tuple[AgentEvent | None, int]] = deque()
         self._storing: asyncio.Task[None] | None = None
@@ -99,7 +107,7 @@ class AgentStream:
                 )
             if message.WhichOneof("message") == "goodbye":
                 log.info(
-                    "agent.goodbye", instance=self._agent.instance_id, reason=message.goodbye.reason[:200]
+                    "agent.goodbye", instance=self._agent.instance_id, reason=message.goodbye.reason[:_SHOWN]
                 )
                 break
             self._take(message)
@@ -108,6 +116,8 @@ class AgentStream:
             while len(self._waiting) >= _WAITING:
                 self._has_room.clear()
                 await self._has_room.wait()
+            if (may_go_on := self._pace.take(now)) > now:
+                await self._clock.sleep_until(may_go_on)
         if self._storing is not None:
             await self._storing
         if self._acknowledging is not None:
@@ -132,7 +142,9 @@ class AgentStream:
                     )
             case "prefetch_done":
                 done = message.prefetch_done
-                self._events.prefetched(DeploymentId(done.deployment_id), instance_id, done.error[:_ERROR])
+                self._events.prefetched(
+                    mapping.deployment_id_from(done.deployment_id), instance_id, done.error[:_ERROR]
+                )
             case "heartbeat":
                 # Being heard is all that there is to it.
                 pass
@@ -142,19 +154,22 @@ class AgentStream:
                 )
 
     def _take_report(self, report: pb.Report) -> None:
-        if report.WhichOneof("fact") == "script_started" and self._own_deployment(report.command_id):
-            fact = report.script_started
-            self._events.script_started(
-                CommandId(report.command_id), self._agent.instance_id, fact.lifecycle_event, fact.script_name
-            )
         try:
+            if report.WhichOneof("fact") == "script_started" and self._own_deployment(report.command_id):
+                fact = report.script_started
+                self._events.script_started(
+                    mapping.command_id_from(report.command_id),
+                    self._agent.instance_id,
+                    mapping.lifecycle_event_from(fact.lifecycle_event),
+                    mapping.script_name_from(fact.script_name),
+                )
             event = mapping.event_from(self._agent.instance_id, report)
         except Invalid as error:
             # Acknowledged all the same: it would come again for ever. The timers of its target decide then.
             log.warning(
                 "agent.report_unreadable",
                 instance=self._agent.instance_id,
-                command=report.command_id,
+                command=report.command_id[:_SHOWN],
                 error=error.message,
             )
             event = None
@@ -163,7 +178,11 @@ class AgentStream:
     def _own_deployment(self, command_id: str) -> DeploymentId | None:
         """Which deployment the command is of; None when it is none of this instance. Of events the core sees to it."""
         deployment_id, _, rest = command_id.partition("/")
-        return DeploymentId(deployment_id) if rest.startswith(f"{self._agent.instance_id}/") else None
+        return (
+            mapping.deployment_id_from(deployment_id)
+            if rest.startswith(f"{self._agent.instance_id}/")
+            else None
+        )
 
     async def _store(self, tasks: asyncio.TaskGroup) -> None:
         """Gives all that waits to the engine, in order; until nothing waits."""
@@ -207,7 +226,11 @@ class AgentStream:
     async def _write(self, context: Context, reading: asyncio.Task[None]) -> None:
         while orders := await self._link.next_orders():
             for order in orders:
-                await context.write(self._orders.message(order))
+                try:
+                    async with asyncio.timeout(_WRITE_S):
+                        await context.write(self._orders.message(order))
+                except TimeoutError as error:
+                    raise StreamEnded(f"the agent took nothing for {_WRITE_S:g} s") from error
         if not reading.done():
             reading.cancel()
             raise StreamEnded(self._link.close_reason)

@@ -14,11 +14,11 @@ from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
 from ferryman_coordinator.api.agent_stream import AgentEvents, AgentStream
 from ferryman_coordinator.api.auth import Context, current_agent
-from ferryman_coordinator.api.mapping.agents import OrderMapper
+from ferryman_coordinator.api.mapping.agents import OrderMapper, command_id_from
 from ferryman_coordinator.api.mapping.values import facts_from, tags_from
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.inventory import IssuedCertificate
-from ferryman_coordinator.core.model import CommandId, InstanceId
+from ferryman_coordinator.core.model import InstanceId
 from ferryman_coordinator.errors import Conflict, Invalid, Unauthenticated
 from ferryman_coordinator.identity.authority import Authority, SignedCertificate
 from ferryman_coordinator.identity.failures import FailureLimiter
@@ -115,7 +115,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         agent = current_agent()
         hello = await _hello(request_iterator)
         await self._enrolment.describe(agent.instance_id, facts_from(hello.facts))
-        commands = [CommandId(command) for command in hello.open_command_ids]
+        commands = [command_id_from(command) for command in hello.open_command_ids]
         link = self._links.attach(agent.instance_id, self._clock.now(), commands)
         try:
             log.debug("agent.connected", instance=agent.instance_id, version=hello.agent_version)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
 
 from ferryman.v1 import agents_pb2
 from ferryman_coordinator.api.mapping import words
@@ -14,8 +16,9 @@ from ferryman_coordinator.core.messages import (
     EventStarted,
     SegmentFinished,
 )
-from ferryman_coordinator.core.model import CommandId, InstanceId, Instant
+from ferryman_coordinator.core.model import CommandId, DeploymentId, InstanceId, Instant
 from ferryman_coordinator.engine.logs import LogLine
+from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.links.orders import (
     AckOrder,
     CancelOrder,
@@ -30,12 +33,22 @@ from ferryman_coordinator.links.orders import (
 AgentEvent = CommandAcked | CommandStarted | EventStarted | EventFinished | SegmentFinished
 
 _DESCRIPTIONS = 256
-_LINE = 16 * 1024
+_REASON = 16 * 1024
+
+_LINES = 1_000
+"""Of one message; the agent sends far fewer."""
+_LINE = 4 * 1024 + 64
+"""Characters: what an agent leaves of a line, with its remark that it is cut."""
+_SCRIPT_NAME = 1024
+_ID = 256
+"""Longest id of a command or deployment, and name of a lifecycle event, that is looked at."""
+_LATEST = 253_402_300_799_999
+"""The last millisecond that has a date."""
 
 
 def event_from(instance_id: InstanceId, report: agents_pb2.Report) -> AgentEvent | None:
     """The event that a report tells of; None for what only watchers care about. Raises Invalid."""
-    command_id = CommandId(report.command_id)
+    command_id = command_id_from(report.command_id)
     match report.WhichOneof("fact"):
         case "command_started":
             return CommandStarted(instance_id=instance_id, command_id=command_id)
@@ -43,13 +56,13 @@ def event_from(instance_id: InstanceId, report: agents_pb2.Report) -> AgentEvent
             return EventStarted(
                 instance_id=instance_id,
                 command_id=command_id,
-                lifecycle_event=report.event_started.lifecycle_event,
+                lifecycle_event=lifecycle_event_from(report.event_started.lifecycle_event),
             )
         case "event_finished":
             return EventFinished(
                 instance_id=instance_id,
                 command_id=command_id,
-                lifecycle_event=report.event_finished.lifecycle_event,
+                lifecycle_event=lifecycle_event_from(report.event_finished.lifecycle_event),
                 status=words.event_statuses.word(report.event_finished.status),
                 diagnostics=diagnostics_from(report.event_finished.diagnostics),
             )
@@ -67,26 +80,56 @@ def ack_from(instance_id: InstanceId, ack: agents_pb2.CommandAck) -> CommandAcke
     """Raises Invalid."""
     return CommandAcked(
         instance_id=instance_id,
-        command_id=CommandId(ack.command_id),
+        command_id=command_id_from(ack.command_id),
         disposition=words.dispositions.word(ack.disposition),
-        reason=ack.reason[:_LINE],
+        reason=ack.reason[:_REASON],
     )
 
 
-def log_lines_from(instance_id: InstanceId, message: agents_pb2.LogLines) -> list[LogLine]:
-    """What was left out before the message is told with its first line."""
-    return [
+def command_id_from(text: str) -> CommandId:
+    """Raises Invalid for one that is longer than any: it would be kept, compared and logged."""
+    return CommandId(_short(text, "command id"))
+
+
+def deployment_id_from(text: str) -> DeploymentId:
+    """Raises Invalid for one that is longer than any."""
+    return DeploymentId(_short(text, "deployment id"))
+
+
+def lifecycle_event_from(text: str) -> str:
+    """Raises Invalid for one that is longer than any."""
+    return _short(text, "lifecycle event")
+
+
+def script_name_from(text: str) -> str:
+    """The beginning of it: it is only shown."""
+    return text[:_SCRIPT_NAME]
+
+
+def log_lines_from(instance_id: InstanceId, message: agents_pb2.LogLines) -> Iterator[LogLine]:
+    """What was left out before the message is told with its first line. Raises Invalid at once."""
+    lifecycle_event = lifecycle_event_from(message.lifecycle_event)
+    script_name = script_name_from(message.script_name)
+    # Made as they are taken: a message of 4 MiB could hold a million.
+    left_out = max(0, len(message.lines) - _LINES)
+    return (
         LogLine(
             instance_id=instance_id,
-            lifecycle_event=message.lifecycle_event,
-            script_name=message.script_name,
-            at=Instant(line.at),
+            lifecycle_event=lifecycle_event,
+            script_name=script_name,
+            at=Instant(min(max(line.at, 0), _LATEST)),
             is_stderr=line.is_stderr,
             text=line.text[:_LINE],
-            dropped_before=message.dropped if number == 0 else 0,
+            dropped_before=message.dropped + left_out if number == left_out else 0,
         )
-        for number, line in enumerate(message.lines)
-    ]
+        for number, line in enumerate(islice(message.lines, left_out, None), start=left_out)
+    )
+
+
+def _short(text: str, what: str) -> str:
+    if len(text) > _ID:
+        raise Invalid("NameTooLong", f"a {what} has at most {_ID} characters, not {len(text)}")
+    return text
 
 
 class OrderMapper:

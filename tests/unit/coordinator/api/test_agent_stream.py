@@ -247,7 +247,7 @@ async def test_output_and_prefetches_are_passed_on() -> None:
     wire.hang_up()
     await wire.running
     assert [(one, len(line.text), line.dropped_before) for one, line in wire.events.lines] == [
-        ("d-AAAAAAAAA", 16 * 1024, 2),
+        ("d-AAAAAAAAA", 4 * 1024 + 64, 2),
         ("d-AAAAAAAAA", 1, 0),
     ]
     assert wire.events.done == [("d-AAAAAAAAA", WEB, "no space")]
