@@ -90,6 +90,8 @@ class Authenticator:
         self._tokens = tokens
         self._issued = issued
         self._failures = failures
+        # All refusals, those without any token too: they keep nobody out, they are only no news any more.
+        self._refused = FailureLimiter(failures.limit)
         self._clock = clock
         # Digests of tokens. They are looked up with each call all the same.
         self._believed: set[bytes] = set()
@@ -97,10 +99,16 @@ class Authenticator:
     async def admit(self, method: str, context: Context) -> None:
         """Makes the caller known to the call. Raises Unauthenticated, Denied, or LimitExceeded."""
         certificate = _peer_certificate(context)
-        if certificate is None:
-            _caller.set(await self._person(method, context))
-        else:
-            _caller.set(await self._agent(method, certificate))
+        try:
+            if certificate is None:
+                _caller.set(await self._person(method, context))
+            else:
+                _caller.set(await self._agent(method, certificate))
+        except (Unauthenticated, Denied):
+            # Who fails again and again is not told why any more, and costs no line of the log.
+            self._refused.check(context.peer(), self._clock.now())
+            self._refused.failed(context.peer(), self._clock.now())
+            raise
 
     async def _person(self, method: str, context: Context) -> Caller | None:
         if method in OPEN:

@@ -19,14 +19,14 @@ class FailureLimiter:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         # Address -> when its minute began, and how many failures it saw. Oldest first.
         self._failures: OrderedDict[str, tuple[Instant, int]] = OrderedDict()
 
     def check(self, peer: str, now: Instant) -> None:
         """Raises LimitExceeded (`TooManyFailures`) for an address that has failed too often."""
         began, count = self._failures.get(_address(peer), (now, 0))
-        if count >= self._limit and now - began < WINDOW_MS:
+        if count >= self.limit and now - began < WINDOW_MS:
             left = (WINDOW_MS - (now - began) + 999) // 1000
             raise LimitExceeded(
                 "TooManyFailures",

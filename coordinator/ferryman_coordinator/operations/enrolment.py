@@ -15,12 +15,13 @@ from ferryman_coordinator.core.inventory import (
     JoinToken,
     Tag,
 )
-from ferryman_coordinator.core.model import InstanceId
+from ferryman_coordinator.core.model import InstanceId, Instant
 from ferryman_coordinator.errors import (
     Conflict,
     ConstraintBroken,
     Denied,
     Invalid,
+    LimitExceeded,
     NotMatched,
     Unauthenticated,
 )
@@ -43,6 +44,9 @@ _FACT_LENGTH = 256
 _MOST_ADDRESSES = 64
 _KEPT_EXPIRED_MS = 30 * 86_400_000
 """How long an expired certificate is remembered, so that its holder learns why it is refused."""
+_RENEWALS_MS = 3_600_000
+_MOST_RENEWALS = 30
+"""Valid certificates that one instance gets in that time: each is a signature, and a row for a month and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +101,24 @@ class Enrolment:
         return replace(instance, certificate_expires_at=certificate.expires_at)
 
     async def renew(self, instance_id: InstanceId, certify: Certify) -> IssuedCertificate:
-        """One more certificate for an instance that `identify` has recognised; the old ones last until they expire."""
+        """One more certificate for an instance that `identify` has recognised; the old ones last until they expire.
+
+        Raises LimitExceeded (TooManyRenewals), and what `certify` raises.
+        """
+        now = self._clock.now()
+        async with self._store.reading() as connection:
+            newest = await queries.certificates_since(
+                connection, instance_id, Instant(now - _RENEWALS_MS), now
+            )
+        if newest >= _MOST_RENEWALS:
+            raise LimitExceeded(
+                "TooManyRenewals",
+                f"instance {instance_id} got {newest} certificates within an hour and uses none: look at its agent",
+            )
         certificate = certify(instance_id)
         batch = Batch()
         batch.insert(tables.certificates, self._certificate_row(instance_id, certificate))
-        long_ago = self._clock.now() - _KEPT_EXPIRED_MS
+        long_ago = now - _KEPT_EXPIRED_MS
         is_old = tables.certificates.c.expires_at < long_ago
         batch.delete(tables.certificates, {"instance_id": instance_id}, where=[is_old])
         await self._store.write(batch)

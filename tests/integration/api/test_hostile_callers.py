@@ -98,3 +98,20 @@ async def is_refused(watch: grpc.aio.UnaryStreamCall[Any, Any]) -> bool:
     except grpc.aio.AioRpcError as error:
         return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     return False
+
+
+@pytest.mark.parametrize("metadata", [(), (("authorization", "Bearer nobody's"),)])
+async def test_strangers_who_go_on_cost_no_line_of_the_log(
+    coordinator: RunningCoordinator, capsys: pytest.CaptureFixture[str], metadata: Metadata
+) -> None:
+    await coordinator.join_token()
+    capsys.readouterr()
+    async with coordinator.channel() as channel:
+        reasons = [(await refusal(call_with(channel, b"", metadata)))[1].reason for _ in range(70)]
+        assert reasons[60:] == ["TooManyFailures"] * 10
+        assert len(set(reasons[:60])) == 1
+        shown = capsys.readouterr()
+        assert (shown.out + shown.err).count("caller_refused") == 60
+        # Nobody is kept from asking for health, and no known caller kept out.
+        await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    await coordinator.join_token()

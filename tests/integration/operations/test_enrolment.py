@@ -144,6 +144,19 @@ async def test_a_certificate_is_known_until_it_expires(desk: Desk) -> None:
     assert await desk.enrolment.identify(renewed.serial) == instance.instance_id
 
 
+async def test_renewals_are_counted(desk: Desk) -> None:
+    """Each costs a signature and a row that is kept for weeks."""
+    instance, other = await desk.instance("web-1"), await desk.instance("web-2")
+    for _ in range(29):
+        await desk.enrolment.renew(instance.instance_id, desk.certify)
+    with pytest.raises(LimitExceeded, match="30 certificates within an hour") as caught:
+        await desk.enrolment.renew(instance.instance_id, desk.certify)
+    assert caught.value.reason == "TooManyRenewals"
+    await desk.enrolment.renew(other.instance_id, desk.certify)
+    desk.clock.advance(3_600_000)
+    await desk.enrolment.renew(instance.instance_id, desk.certify)
+
+
 async def test_certificates_of_long_ago_are_forgotten(desk: Desk) -> None:
     instance = await desk.instance("web-1")
     desk.clock.advance(30 * 86_400_000)

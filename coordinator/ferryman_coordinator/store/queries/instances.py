@@ -127,6 +127,18 @@ async def health_of(
     return [_health(row) for row in await connection.execute(query)]
 
 
+async def certificates_since(
+    connection: AsyncConnection, instance_id: InstanceId, since: Instant, now: Instant
+) -> int:
+    """How many certificates the instance got since then that are not expired `now`."""
+    query = sa.select(sa.func.count()).where(
+        certificates.c.instance_id == instance_id,
+        certificates.c.issued_at > since,
+        certificates.c.expires_at > now,
+    )
+    return int(await connection.scalar(query) or 0)
+
+
 async def holder(connection: AsyncConnection, serial: str) -> CertificateHolder | None:
     """Who a certificate was issued to."""
     query = (
