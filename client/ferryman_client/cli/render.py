@@ -97,3 +97,8 @@ def warn(texts: Iterable[str]) -> None:
 def print_error(text: str) -> None:
     """Prints why the command did not do what it should."""
     err.print(Text.assemble(("error:", "bold red"), " ", text))
+
+
+def one_line(text: str) -> str:
+    """Returns text without line ends: where each line is a fact of its own, a message must not bring others along."""
+    return " ".join(text.splitlines())

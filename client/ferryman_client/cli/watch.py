@@ -103,7 +103,7 @@ def _plain_line(change: deployments_pb2.WatchDeploymentResponse, progress: Targe
     event = change.target_event.lifecycle_event
     line = f"{name}  {event.name}  {event_status(event.status)}"
     if event.status == types_pb2.LIFECYCLE_EVENT_STATUS_FAILED:
-        line += f"  {event.diagnostics.message}"
+        line += f"  {render.one_line(event.diagnostics.message)}"
     return line
 
 
@@ -202,7 +202,8 @@ def print_summary(progress: Progress) -> None:
     if len(failed) > _SHOWN_FAILURES:
         render.say(f"… and {len(failed) - _SHOWN_FAILURES} more failed")
     if deployment.HasField("error"):
-        render.out.print(Text.assemble((deployment.error.code, "bold"), ": ", deployment.error.message))
+        message = render.one_line(deployment.error.message)
+        render.out.print(Text.assemble((deployment.error.code, "bold"), ": ", message))
     for message in deployment.status_messages:
         render.say(message)
     if deployment.rollback.rollback_message:
@@ -220,6 +221,6 @@ def _print_failure(progress: TargetProgress) -> None:
     diagnostics = event.diagnostics
     where = " ".join(filter(None, (event.name, diagnostics.script_name)))
     why = f" {where}: {error_code(diagnostics.error_code)}, {diagnostics.message}"
-    render.out.print(Text.assemble("  ", name, why))
+    render.out.print(Text.assemble("  ", name, render.one_line(why)))
     for line in diagnostics.log_tail.splitlines()[-12:]:
         render.out.print(Text(f"    {line}", "dim"))

@@ -76,6 +76,22 @@ def test_a_deployment_full_of_foreign_text_is_shown(screen: io.StringIO) -> None
     assert text.count(HARMLESS) == 9
 
 
+def test_a_message_cannot_bring_lines_of_its_own(screen: io.StringIO) -> None:
+    forged = "failed\nd-ABCDEFGHI Succeeded: 3 succeeded"
+    deployment = deployments_pb2.Deployment(deployment_id="d-ABCDEFGHI")
+    deployment.error.message = forged
+    diagnostics = types_pb2.Diagnostics(message=forged, script_name=forged)
+    event = deployments_pb2.LifecycleEvent(
+        name="Install", status=types_pb2.LIFECYCLE_EVENT_STATUS_FAILED, diagnostics=diagnostics
+    )
+    target = deployments_pb2.Target(status=types_pb2.TARGET_STATUS_FAILED, lifecycle_events=[event])
+    progress = Progress()
+    snapshot = deployments_pb2.DeploymentSnapshot(deployment=deployment, targets=[target])
+    progress.apply(deployments_pb2.WatchDeploymentResponse(snapshot=snapshot))
+    print_summary(progress)
+    assert not any(line.startswith("d-ABCDEFGHI Succeeded") for line in screen.getvalue().splitlines())
+
+
 def test_lines_and_tabs_stay_lines_and_tabs() -> None:
     assert harmless("a\tb\nc") == "a\tb\nc"
 
