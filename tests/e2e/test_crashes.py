@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 
 import pytest
 
@@ -45,12 +44,13 @@ def test_coordinator_killed_at_random_moments_ends_as_if_it_never_was(pair: Flee
     print(f"FERRYMAN_TEST_SEED={seed}")
     moments = random.Random(seed)
     slow = dict.fromkeys(
-        ("BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"), "sleep 0.4"
+        ("BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"), "sleep 0.2"
     )
     assert pair.run(pair.push()).deployment.status == SUCCEEDED
     deployment_id = pair.deploy(pair.push(slow), config="CodeDeployDefault.OneAtATime")
+    seen = 0
     for _ in range(5):
-        time.sleep(moments.uniform(0.05, 0.7))
+        seen = pair.see(deployment_id, moments.randint(1, 5), after=seen)
         pair.coordinator.kill()
         pair.coordinator.start()
     progress = pair.wait(deployment_id)

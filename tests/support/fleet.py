@@ -314,6 +314,20 @@ class Fleet:
             ) from None
         return progress
 
+    def see(self, deployment_id: str, count: int, *, after: int) -> int:
+        """Returns the number of the newest change once `count` more than `after` are stored, or it is over."""
+
+        async def follow(client: Client) -> int:
+            newest = after
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                async for change in client.watch(deployment_id, after):
+                    newest = max(newest, change.sequence)
+                    if newest >= after + count:
+                        break
+            return newest
+
+        return self.ask(follow)
+
     def run(self, revision: types_pb2.RevisionLocation, **options: Any) -> Progress:
         """Deploys and waits for the end."""
         return self.wait(self.deploy(revision, **options))
