@@ -49,6 +49,7 @@ async def test_a_deployment_runs_to_its_end(tmp_path: Path) -> None:
         ended = await world.finished(deployment_id)
         assert ended.record.status is DeploymentStatus.SUCCEEDED
         assert ended.overview == {TargetStatus.SUCCEEDED: 3}
+        assert ended.record.counted == 3
         for view in (await world.targets(deployment_id)).values():
             assert [event.status for event in view.events] == [EventStatus.SUCCEEDED] * 7
         assert len(world.ran) == 21

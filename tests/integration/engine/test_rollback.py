@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ferryman_coordinator.core.inventory import Deployment
+from ferryman_coordinator.core.inventory import Deployment, Tag
 from ferryman_coordinator.core.model import (
     AutoRollback,
     Creator,
@@ -72,6 +72,34 @@ async def test_a_failure_is_rolled_back_to_the_last_good_revision(tmp_path: Path
         group = await world.group()
         assert group.last_successful is not None
         assert group.last_successful.deployment_id == rollback.deployment_id
+
+
+@pytest.mark.req("CP-305", "CP-345")
+async def test_a_rollback_goes_to_the_members_of_now_at_the_speed_of_what_it_rolls_back(
+    tmp_path: Path,
+) -> None:
+    async with open_world(tmp_path, 4, auto_rollback=ON_FAILURE) as world:
+        for name in ("mi-2", "mi-3"):
+            await world.tag(name, Tag("stage", "beta"))
+        await world.finished(await world.deploy("OneAtATime", revision=GOOD))
+        gate = Gate(then=broken_revision(BAD))
+        world.play(gate)
+        failed_id = await world.deploy("HalfAtATime", revision=BAD)
+        await world.busy(failed_id, gate.at)
+        await world.tag("mi-0", Tag("stage", "beta"))
+        for name in ("mi-2", "mi-3"):
+            await world.tag(name, Tag("stage", "production"))
+        gate.open()
+        failed = await world.finished(failed_id)
+        assert set(await world.targets(failed_id)) == {"mi-0", "mi-1"}
+        rollback = await successor(world, failed)
+        assert set(await world.targets(rollback.deployment_id)) == {"mi-1", "mi-2", "mi-3"}
+        # Not the group's, which is one at a time.
+        assert (rollback.spec.config_name, rollback.spec.minimum) == (
+            failed.spec.config_name,
+            failed.spec.minimum,
+        )
+        assert (rollback.record.counted, rollback.record.minimum, rollback.record.concurrency) == (3, 2, 1)
 
 
 @pytest.mark.req("CP-338")

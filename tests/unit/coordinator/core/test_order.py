@@ -79,6 +79,20 @@ def test_healthy_one_waits_until_it_can_be_spared() -> None:
     assert len(drive.started) == 3
 
 
+@pytest.mark.req("CP-275", "CP-269")
+def test_after_a_failure_fewer_run_at_once_even_where_nobody_is_healthy() -> None:
+    """No healthy one is at risk, so it is the failures alone that make the window smaller."""
+    drive = Drive(fleet_spec(count(8)), fleet(10, unhealthy=10))
+    assert len(drive.in_progress) == 2
+
+    drive.fail(drive.started[0])
+    assert len(drive.in_progress) == 1
+    while drive.in_progress:
+        drive.succeed(drive.in_progress[0])
+        assert len(drive.in_progress) <= 1
+    assert drive.status is DeploymentStatus.SUCCEEDED
+
+
 @pytest.mark.req("CP-266", "CP-267", "CP-268")
 @pytest.mark.parametrize(
     "minimum, counted, expected",
@@ -95,6 +109,9 @@ def test_without_a_zonal_part_zones_do_not_matter() -> None:
 
     assert len(drive.in_progress) == 4
     assert drive.rollout.record.zones == ()
+    # Nor for who comes when.
+    without_zones = Drive(fleet_spec(percent(50)), fleet(9))
+    assert list(drive.rollout.targets) == list(without_zones.rollout.targets)
 
 
 class TestZones:
@@ -117,6 +134,26 @@ class TestZones:
         drive.succeed(InstanceId("mi-1"))
 
         assert set(drive.in_progress) == {"mi-4", "mi-5"}
+
+    @pytest.mark.req("CP-297")
+    def test_inside_a_zone_the_classes_come_one_after_another(self) -> None:
+        classes = [
+            (UNHEALTHY, RevisionHealth.CURRENT),
+            (HEALTHY, RevisionHealth.UNKNOWN),
+            (HEALTHY, RevisionHealth.OLD),
+            (HEALTHY, RevisionHealth.CURRENT),
+        ]
+        # Four of each class in both zones.
+        members = []
+        for number in range(32):
+            health, revision = classes[number // 2 % 4]
+            zone = "ab"[number % 2]
+            members.append(member(number, zone=zone, instance_health=health, revision_health=revision))
+        drive = Drive(fleet_spec(count(0), zonal=ZonalConfig()), members)
+
+        order = [int(instance_id.removeprefix("mi-")) for instance_id in drive.rollout.targets]
+        assert [number % 2 for number in order] == [0] * 16 + [1] * 16
+        assert [number // 2 % 4 for number in order] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3] * 2
 
     @pytest.mark.req("CP-289")
     def test_smaller_of_the_two_limits_binds(self) -> None:
@@ -233,6 +270,21 @@ class TestZones:
         assert (drive.status, drive.code) == (DeploymentStatus.FAILED, "HEALTH_CONSTRAINTS_INVALID")
         assert "web-3 (mi-3)" in drive.message
         assert "--zone" in drive.message
+
+    @pytest.mark.req("CP-280")
+    def test_as_long_as_one_can_be_spared_it_starts(self) -> None:
+        """The unhealthy one is in the last zone: it cannot come first, so three of four are available."""
+        members = [
+            *(member(number, zone="a") for number in range(3)),
+            member(3, zone="b", instance_health=UNHEALTHY),
+        ]
+        drive = Drive(fleet_spec(count(2), zonal=ZonalConfig()), members)
+        assert len(drive.in_progress) == 1
+
+        # With a minimum of three none is to spare, though a single one in progress would leave three.
+        stuck = Drive(fleet_spec(count(3), zonal=ZonalConfig()), members)
+        assert stuck.started == []
+        assert stuck.status is DeploymentStatus.FAILED
 
     @pytest.mark.req("CP-272", "CP-297")
     def test_stuck_when_the_unhealthy_are_in_later_zones(self) -> None:

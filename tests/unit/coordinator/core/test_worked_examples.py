@@ -156,7 +156,7 @@ EXAMPLES = (
         unhealthy=3, fails=(1,), also="CP-280"),
     row("W25", 10, "count 8", 8, 2, "2", "Failed: 0 ok, 2 failed, 8 skipped",
         unhealthy=3, fails=(1, 2), also="T44"),
-    row("W26", 4, "OneAtATime", 3, 1, "1 1 1 1", "Succeeded: 4 ok", unhealthy=4, also="T42"),
+    row("W26", 4, "OneAtATime", 3, 1, "1 1 1 1", "Succeeded: 4 ok", unhealthy=4, also="T42 CP-269"),
     row("W27", 4, "OneAtATime", 3, 1, "1", "Failed: 0 ok, 1 failed, 3 skipped",
         unhealthy=4, fails=(1,), also="T42 CP-283"),
     row("W28", 3, "75 %", 3, 0, "", "HEALTH_CONSTRAINTS_INVALID"),
