@@ -102,12 +102,16 @@ def test_stop_lets_the_running_event_end_and_starts_nothing_more(fleet: Fleet) -
     assert refused.value.reason == "DeploymentAlreadyCompletedException"
 
 
-@pytest.mark.req("CP-333", "CP-334", "CP-336", "CP-338", "CP-339", "CP-345")
+@pytest.mark.req("CP-333", "CP-334", "CP-336", "CP-338", "CP-339", "CP-345", "CP-346")
 def test_failure_is_rolled_back_to_the_last_good_revision(fleet: Fleet) -> None:
     fleet.create_group("rolled", rollback=[types_pb2.ROLLBACK_EVENT_DEPLOYMENT_FAILURE])
     good = fleet.push(files={"rolled": "good"})
     assert fleet.run(good, group="rolled").deployment.status == SUCCEEDED
-    bad = fleet.push({"ValidateService": "exit 1"}, files={"rolled": "bad"})
+    by_script = {
+        "AfterInstall": 'touch "${FERRYMAN_INSTALL_ROOT%/}/srv/app/made"',
+        "ValidateService": "exit 1",
+    }
+    bad = fleet.push(by_script, files={"rolled": "bad", "more": "of it"})
     failed = fleet.run(bad, group="rolled").deployment
     assert failed.status == FAILED
     rollback_id = failed.rollback.rollback_deployment_id
@@ -117,8 +121,13 @@ def test_failure_is_rolled_back_to_the_last_good_revision(fleet: Fleet) -> None:
     assert rollback.creator == "codeDeployRollback"
     assert rollback.revision == good
     assert rollback.rollback.rollback_triggering_deployment_id == failed.deployment_id
+    touched = 0
     for agent in fleet.agents:
-        assert (agent.install_root / "srv/app/rolled").read_text() == "good"
+        place = agent.install_root / "srv/app"
+        assert (place / "rolled").read_text() == "good"
+        assert not (place / "more").exists()
+        touched += (place / "made").exists()
+    assert touched == failed.overview.failed
 
 
 @pytest.mark.req("CP-225", "CP-416")

@@ -93,7 +93,7 @@ async def test_links_are_recreated_as_they_are(host: Host) -> None:
 # The next revision
 
 
-@pytest.mark.req("AG-321", "AG-327", "AG-330", "AG-334", "AG-C06")
+@pytest.mark.req("AG-321", "AG-327", "AG-330", "AG-334", "AG-C06", "CP-346")
 async def test_what_the_next_revision_does_not_want_is_removed(host: Host) -> None:
     await host.install({"a": b"1", "old/x": b"2", "old/deep/y": b"3"})
     report = await host.install({"a": b"changed", "new/z": b"4"})
@@ -161,7 +161,7 @@ async def test_a_revision_without_files_removes_everything(host: Host) -> None:
     assert report.removed == 4
 
 
-@pytest.mark.req("AG-168", "AG-T33", "AG-334", "AG-165", "AG-322")
+@pytest.mark.req("AG-168", "AG-T33", "AG-334", "AG-165", "AG-322", "CP-346")
 async def test_a_directory_that_others_use_is_removed_once_it_is_empty(host: Host) -> None:
     files = "files:\n  - {source: d, destination: SRV/x/y}\n"
     await host.install({"d/f": b"1"}, files)
