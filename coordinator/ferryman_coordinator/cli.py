@@ -15,6 +15,7 @@ import typer
 
 from ferryman_coordinator import __version__
 from ferryman_coordinator.errors import SetupError
+from ferryman_coordinator.hardening import harden
 
 if TYPE_CHECKING:
     from ferryman_coordinator.app import Ready
@@ -99,6 +100,7 @@ def serve(
         "database.url": database_url,
     }
     settings = _load(config, flags)
+    harden()
 
     async def run() -> None:
         from ferryman_coordinator.process import Coordinator

@@ -28,6 +28,15 @@ _PING_TIMEOUT_MS = 20_000
 # (`CANCELLED` without a message): 29 % of 5,000 in a trial.
 _PENDING_REQUESTS = 100_000
 
+_STREAMS = 1_000
+"""Calls of one connection at the same time; a client keeps the others waiting by itself."""
+
+_IDLE_MS = 10 * 60_000
+"""A connection without calls is closed after this; gRPC opens another with the next call, and nobody notices."""
+
+_HANDSHAKE_MS = 60_000
+"""Enough for the last of a fleet that comes back all at once, and half of gRPC's own patience with strangers."""
+
 Options = tuple[tuple[str, int | str], ...]
 
 _BOTH_ENDS: Options = (
@@ -57,7 +66,11 @@ def server_options() -> Options:
         ("grpc.keepalive_time_ms", 2 * _PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS // 2),
-        ("grpc.http2.max_ping_strikes", 0),
+        # 0 would permit any number.
+        ("grpc.http2.max_ping_strikes", 3),
+        ("grpc.max_concurrent_streams", _STREAMS),
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.server.max_pending_requests", _PENDING_REQUESTS),
         ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING_REQUESTS),
         # Otherwise two coordinators would share a port, each with half of the calls, and neither would say so.

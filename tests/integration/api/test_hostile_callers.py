@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import Awaitable
 from typing import Any
 
@@ -98,6 +100,23 @@ async def is_refused(watch: grpc.aio.UnaryStreamCall[Any, Any]) -> bool:
     except grpc.aio.AioRpcError as error:
         return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     return False
+
+
+async def test_a_flood_of_pings_ends_its_connection(coordinator: RunningCoordinator) -> None:
+    """HTTP/2 by hand: preface, settings, and a hundred pings that nobody waits for."""
+    context = ssl.create_default_context(cadata=coordinator.ca.decode())
+    context.set_alpn_protocols(["h2"])
+    address = coordinator.ready.grpc
+    reader, writer = await asyncio.open_connection(
+        address.host, address.port, ssl=context, server_hostname=address.host
+    )
+    settings, ping = b"\0\0\0\4\0\0\0\0\0", b"\0\0\x08\6\0\0\0\0\0ferryman"
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + 100 * ping)
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        async with asyncio.timeout(20):
+            while await reader.read(4096):
+                pass
+    writer.close()
 
 
 @pytest.mark.parametrize("metadata", [(), (("authorization", "Bearer nobody's"),)])

@@ -7,7 +7,7 @@ def test_server_permits_the_pings_that_clients_send() -> None:
     client = dict(channel.channel_options())
     server = dict(channel.server_options())
     assert int(server["grpc.http2.min_ping_interval_without_data_ms"]) < int(client["grpc.keepalive_time_ms"])
-    assert server["grpc.http2.max_ping_strikes"] == 0
+    assert int(server["grpc.http2.max_ping_strikes"]) > 0, "0 would permit any number of pings"
 
 
 def test_both_ends_have_the_same_sizes() -> None:
