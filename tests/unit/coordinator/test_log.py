@@ -42,11 +42,11 @@ def test_less_than_the_level_is_not_written(lines: io.StringIO) -> None:
 
 
 def test_what_libraries_log_takes_the_same_way(lines: io.StringIO) -> None:
-    logging.getLogger("uvicorn.error").warning("bad request with Bearer %s", "abcdef")
-    logging.getLogger("uvicorn.error").info("chatter")
+    logging.getLogger("some.library").warning("bad request with Bearer %s", "abcdef")
+    logging.getLogger("some.library").info("chatter")
     (line,) = read(lines)
     assert line["event"] == f"bad request with Bearer {REDACTED}"
-    assert line["logger"] == "uvicorn.error"
+    assert line["logger"] == "some.library"
 
 
 SECRET = "s3cr3tS3cr3tS3cr3t"
@@ -108,3 +108,17 @@ def test_what_json_does_not_know_is_written_as_text(lines: io.StringIO) -> None:
     structlog.get_logger().info("something", path=io.BytesIO, value={1, 2})
     assert read(lines)[0]["value"] == [1, 2]
     assert log_module.REDACTED not in lines.getvalue()
+
+
+def test_nothing_in_a_line_is_obeyed_by_a_terminal(lines: io.StringIO) -> None:
+    """What agents and callers say stands in it; U+009B begins a control sequence as ESC [ does."""
+    said = "\x1b[2J \x9b31m \x7f \u202e \u2028 \x85 ümlaut"
+    structlog.get_logger().info("agent.goodbye", reason=said)
+    try:
+        raise ValueError(said)
+    except ValueError:
+        logging.getLogger("library").exception("broke")
+    text = lines.getvalue()
+    assert [character for character in text if not character.isprintable()] == ["\n", "\n"]
+    assert "ümlaut" in text
+    assert read(lines)[0]["reason"] == said
