@@ -29,6 +29,8 @@ _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARN": 4, "ERROR": 3, "FATAL": 2}
 
 REDACTED = "<redacted>"
+# What JSON leaves as it is and a terminal obeys: DEL, C1 controls, line separators, and what turns the writing.
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SENSITIVE = (
     r"secret|token|passw(?:or)?d|passphrase|authorization|credential|signature|(?:api|access|private)[-_]?key"
 )
@@ -179,7 +181,7 @@ def _renderer(settings: LogSettings, clock: Clock) -> Processor:
         said = redact(_say(event))
         if trace:
             # Indented, so that no line of it can pass for a record.
-            said += "".join(f"\n    {line}" for line in redact(str(trace)).splitlines())
+            said += "".join(f"\n    {_escape(line)}" for line in redact(str(trace)).splitlines())
         if settings.style is LogStyle.JOURNAL:
             return f"<{_PRIORITIES.get(level, 5)}>{said}"
         at = datetime.fromtimestamp(clock.now() / 1000).astimezone()
@@ -188,7 +190,7 @@ def _renderer(settings: LogSettings, clock: Clock) -> Processor:
     def lines(_: WrappedLogger, __: str, event: EventDict) -> str:
         at = datetime.fromtimestamp(clock.now() / 1000).astimezone()
         head = {"time": at.isoformat(timespec="milliseconds"), "program": settings.program_name, "pid": pid}
-        return json.dumps(head | {key: _plain(value) for key, value in event.items()}, ensure_ascii=False)
+        return _dumps(head | {key: _plain(value) for key, value in event.items()})
 
     return lines if settings.style is LogStyle.JSON else text
 
@@ -207,7 +209,12 @@ def _escape(text: str) -> str:
 def _quote(text: str) -> str:
     if text and text.isprintable() and not re.search(r"[\s\"=]", text):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return _dumps(text)
+
+
+def _dumps(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: object) -> object:

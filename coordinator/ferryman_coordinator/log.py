@@ -5,16 +5,20 @@ Standard output belongs to the ready line. What libraries log through `logging` 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
+
+# What JSON leaves as it is and a terminal obeys: DEL, C1 controls, line separators, and what turns the writing.
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _SECRET_NAME = re.compile(
     r"token\Z|secret|passw|authorization|signature|private_?key|api_?key|credential", re.IGNORECASE
@@ -50,7 +54,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     last: list[Processor] = [
         structlog.processors.format_exc_info,
         redact,
-        structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        structlog.processors.JSONRenderer(serializer=_dumps, ensure_ascii=False, default=str),
     ]
     structlog.configure(
         processors=[*shared, *last],
@@ -69,6 +73,11 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     # Libraries tell at `info` what our own lines tell better.
     root.setLevel(max(number, logging.WARNING) if number > logging.DEBUG else logging.INFO)
+
+
+def _dumps(event: EventDict, **options: Any) -> str:
+    """JSON with every control character escaped: whoever reads the log on a terminal must not be fooled by it."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(event, **options))
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -162,3 +162,18 @@ def test_secrets_are_taken_out(said: str, kept: str) -> None:
 )
 def test_the_rest_is_left_alone(said: str) -> None:
     assert redact(said) == said
+
+
+@pytest.mark.parametrize("style", [LogStyle.TEXT, LogStyle.JSON])
+def test_nothing_in_a_line_is_obeyed_by_a_terminal(tmp_path: Path, style: LogStyle) -> None:
+    """What the coordinator, scripts and archives say stands in it."""
+    said = "\x1b[2J \x9b31m \x7f \u202e \u2028 \x85 ümlaut"
+    start(tmp_path, style)
+    log.info("event.ended", message=said)
+    try:
+        raise ValueError(said)
+    except ValueError:
+        log.exception(said)
+    text = (tmp_path / "ferryman-agent.log").read_text(encoding="utf-8")
+    assert {character for character in text if not character.isprintable()} == {"\n"}
+    assert "ümlaut" in text
