@@ -42,7 +42,7 @@ async def creations(world: World, count: int, request_key: str = "") -> Counter[
     return Counter(answer.reason if isinstance(answer, LimitExceeded) else str(answer) for answer in answers)
 
 
-@pytest.mark.req("T80", "CP-429", "CP-230", "CP-343", "CP-430")
+@pytest.mark.req("T80", "CP-429", "CP-230", "CP-430")
 async def test_a_group_from_its_first_creation_to_a_rollback(tmp_path: Path, url: str) -> None:
     async with fresh_world(tmp_path) as world:
         world.url = url

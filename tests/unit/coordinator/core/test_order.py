@@ -385,7 +385,7 @@ class TestAdmission:
             Drive(fleet_spec(count(0)), [member(1), member(1)])
 
 
-@pytest.mark.req("CP-265", "CP-246", "CP-238", "CP-111")
+@pytest.mark.req("CP-246", "CP-238", "CP-111")
 def test_overview_always_sums_to_the_targets() -> None:
     drive = Drive(fleet_spec(count(7)), fleet(10))
     seen = []
