@@ -124,7 +124,7 @@ def _enroll(options: argparse.Namespace) -> int:
         is_forced=options.force,
         config=options.config,
     )
-    print(enrolling.enroll(wishes, os.environ))
+    print(_plain(enrolling.enroll(wishes, os.environ)))
     return 0
 
 
@@ -144,7 +144,7 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     """Show what the agent does. Exit code 0: it runs, 3: it does not, 4: that cannot be told."""
     overview = _overview(options)
-    print(overview.as_json() if options.as_json else overview.as_text())
+    print(overview.as_json() if options.as_json else _plain(overview.as_text()))
     return 0 if overview.is_running else NOT_RUNNING
 
 
@@ -208,5 +208,10 @@ def _wait_until(is_true: Callable[[], bool], seconds: float) -> bool:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    print(f"ferryman-agent: {message}", file=sys.stderr)
+    print(f"ferryman-agent: {_plain(message)}", file=sys.stderr)
     raise SystemExit(code)
+
+
+def _plain(text: str) -> str:
+    """Control characters but line ends made visible: root reads here what a coordinator says, whoever that is."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

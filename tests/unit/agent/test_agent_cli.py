@@ -238,3 +238,20 @@ class TestEnroll:
         with pytest.raises(IdentityError, match="cannot reach"):
             enrolling.enroll(wishes, os.environ)
         assert path.read_text() == before
+
+
+def test_what_others_say_is_shown_and_not_obeyed(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root reads it: an answer of a coordinator, or what one that is gone was called."""
+    said = "\x1b[2J\x9b31m\u202ename\nü"
+    monkeypatch.setattr(enrolling, "enroll", lambda wishes, environment: said)
+    _, out, _ = outcome(capsys, "enroll", "--token", "t")
+    assert out == "\\x1b[2J\\x9b31m\\u202ename\nü\n"
+
+    def refused(wishes: enrolling.Wishes, environment: object) -> str:
+        raise IdentityError(said)
+
+    monkeypatch.setattr(enrolling, "enroll", refused)
+    _, _, err = outcome(capsys, "enroll", "--token", "t")
+    assert err == "ferryman-agent: \\x1b[2J\\x9b31m\\u202ename\nü\n"
