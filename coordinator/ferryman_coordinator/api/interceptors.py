@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 import grpc.aio
 import structlog
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from ferryman import channel
 from ferryman_coordinator.api.answers import Answer, answer_to
@@ -191,7 +191,21 @@ async def _only(requests: AsyncIterator[bytes], parse: Parse) -> Any:
         raise Invalid("RequestIncomplete", f"the request did not arrive within {_REQUEST_S:g} s") from error
     if source is None:
         raise Invalid("RequestIncomplete", "the call ended without its request")
-    return parse(source)
+    request = parse(source)
+    if b"\0" in source and isinstance(request, Message):
+        _check_texts(request)
+    return request
+
+
+def _check_texts(message: Message) -> None:
+    """Raises Invalid for a text with a NUL: SQLite would keep it, PostgreSQL cannot, and no text means one."""
+    for field, value in message.ListFields():
+        several = value if field.is_repeated else (value,)
+        for one in several:
+            if isinstance(one, Message):
+                _check_texts(one)
+            elif isinstance(one, str) and "\0" in one:
+                raise Invalid("InvalidInputException", f"{field.name} holds a NUL character: leave it out")
 
 
 async def _stream(requests: AsyncIterator[bytes], parse: Parse) -> AsyncIterator[Any]:

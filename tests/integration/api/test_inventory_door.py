@@ -152,6 +152,33 @@ async def test_groups_are_listed_and_deleted(desk: Desk) -> None:
     assert [group.name for group in listed.deployment_groups] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    "method, request_, field",
+    [
+        (
+            "RegisterRevision",
+            pb.RegisterRevisionRequest(application_name="shop", location=LOCATION, description="a\0b"),
+            "description",
+        ),
+        ("GetInstance", pb.GetInstanceRequest(instance="\0"), "instance"),
+        ("GetRevision", pb.GetRevisionRequest(application_name="shop", revision="a\0"), "revision"),
+        (
+            "ListInstances",
+            pb.ListInstancesRequest(tag_filters=[pb.TagFilter(key="k"), pb.TagFilter(key="\0")]),
+            "key",
+        ),
+    ],
+)
+async def test_a_nul_that_no_database_has_to_keep_is_refused_by_field(
+    desk: Desk, method: str, request_: Any, field: str
+) -> None:
+    code, fault = await refusal(desk(getattr(desk.inventory, method), request_))
+    assert (code, fault.message) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        f"{field} holds a NUL character: leave it out",
+    )
+
+
 @pytest.mark.req("CP-458")
 async def test_a_page_token_that_was_made_up_is_refused(desk: Desk) -> None:
     request = pb.ListApplicationsRequest(page=types_pb2.Page(token="made-up"))
