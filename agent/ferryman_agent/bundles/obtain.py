@@ -17,10 +17,13 @@ import structlog
 
 from ferryman_agent.bundles.fetch import Progress, Sleep, fetch, shown_url
 from ferryman_agent.bundles.limits import BundleLimits
-from ferryman_agent.bundles.verify import normal_digest, verify
+from ferryman_agent.bundles.part import Part
+from ferryman_agent.bundles.space import require_space
+from ferryman_agent.bundles.verify import check_digest, check_size, normal_digest, verify
 from ferryman_agent.core.messages import RevisionSource
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.atomic import write_atomic
+from ferryman_agent.files.digests import blocks
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
 from ferryman_agent.threads import in_thread
 
@@ -56,8 +59,8 @@ async def obtain(
     """Returns the verified bundle of a revision. Raises BundleError."""
     sha256 = normal_digest(source.sha256)
     local = local_path(source.url)
-    if local is not None:
-        return await in_thread(lambda: _link(local, directory, sha256, source.size_bytes))
+    if local is not None and sha256 is None:
+        return await in_thread(lambda: _link(local, directory, source.size_bytes))
     if sha256 is None and limits.require_digest:
         message = f"the revision at {shown_url(source.url)} has no SHA-256, which this agent demands"
         raise BundleError("BUNDLE_UNVERIFIED", message)
@@ -67,6 +70,8 @@ async def obtain(
         if found is not None:
             on_progress(found.size_bytes, found.size_bytes)
             return found
+        if local is not None:
+            return await in_thread(lambda: _copy(local, directory, digest, source.size_bytes, limits))
     fetched = await fetch(
         source.url,
         directory.bundle,
@@ -93,28 +98,57 @@ def local_path(url: str) -> Path | None:
     return Path(path)
 
 
-def _link(path: Path, directory: DeploymentDir, sha256: str | None, size_bytes: int | None) -> Obtained:
+def _link(path: Path, directory: DeploymentDir, size_bytes: int | None) -> Obtained:
+    """Takes a local file or directory where it is, whatever is in it."""
+    status = _status(path)
+    _clear(directory.bundle)
+    if stat.S_ISDIR(status.st_mode):
+        _describe(directory, DOWNLOADED, None, "")
+        return Obtained(path, DOWNLOADED, 0, None)
+    check_size(size_bytes, status.st_size, str(path))
+    # A link, so that a bundle of gigabytes is not stored twice (AG-241).
+    directory.bundle.symlink_to(path)
+    _describe(directory, DOWNLOADED, None, "")
+    return Obtained(path, DOWNLOADED, status.st_size, None)
+
+
+def _copy(
+    path: Path, directory: DeploymentDir, sha256: str, size_bytes: int | None, limits: BundleLimits
+) -> Obtained:
+    """Takes a copy of a local file and verifies that: the file itself may be another one when it is unpacked."""
+    size = _status(path).st_size
+    if path.is_dir():
+        message = f"the bundle {path} is a directory, which cannot have a SHA-256"
+        raise BundleError("BUNDLE_DIGEST", message)
+    check_size(size_bytes, size, str(path))
+    require_space(directory.path, size, limits, f"copy the bundle {path}")
+    part = Part(directory.bundle.with_name(f"{directory.bundle.name}.part"))
+    try:
+        part.restart()
+        with path.open("rb") as file:
+            for block in blocks(file.fileno()):
+                part.append([block])
+        check_size(size_bytes, part.size, str(path))
+        check_digest(sha256, part.sha256(), str(path))
+        part.finish(directory.bundle)
+    except BaseException:
+        part.discard()
+        raise
+    finally:
+        part.close()
+    _describe(directory, DOWNLOADED, sha256, "")
+    return Obtained(directory.bundle, DOWNLOADED, part.size, sha256)
+
+
+def _status(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except OSError as problem:
         code = "BUNDLE_NOT_FOUND" if isinstance(problem, FileNotFoundError) else "BUNDLE_FORBIDDEN"
         raise BundleError(code, f"cannot read the bundle {path}: {problem.strerror}") from problem
-    if stat.S_ISDIR(status.st_mode):
-        if sha256 is not None:
-            message = f"the bundle {path} is a directory, which cannot have a SHA-256"
-            raise BundleError("BUNDLE_DIGEST", message)
-        _clear(directory.bundle)
-        _describe(directory, DOWNLOADED, None, "")
-        return Obtained(path, DOWNLOADED, 0, None)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
         raise BundleError("BUNDLE_NOT_AN_ARCHIVE", f"the bundle {path} is neither a file nor a directory")
-    with path.open("rb") as file:
-        verify(file.fileno(), sha256, size_bytes, str(path))
-    _clear(directory.bundle)
-    # A link, so that a bundle of gigabytes is not stored twice (AG-241).
-    directory.bundle.symlink_to(path)
-    _describe(directory, DOWNLOADED, None, "")
-    return Obtained(path, DOWNLOADED, status.st_size, sha256)
+    return status
 
 
 def _reuse(directory: DeploymentDir, sha256: str, size_bytes: int | None) -> Obtained | None:

@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ferryman_agent.bundles import download
+from ferryman_agent.bundles.archive import Built, build_archive
 from ferryman_agent.bundles.download import DownloadReport, download_bundle, prefetch_bundle
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.core.messages import BundleType, DeploymentDescription, RevisionSource
@@ -296,18 +298,45 @@ async def test_prefetch_and_download_at_once_do_not_hurt_each_other(agent: Agent
 
 
 @pytest.mark.req("AG-241", "V2-069")
-async def test_a_local_file_is_linked_and_verified(agent: Agent, tmp_path: Path) -> None:
-    data = make_tar(items(APP), "gz")
+async def test_a_local_file_is_linked(agent: Agent, tmp_path: Path) -> None:
     local = tmp_path / "my bundle%.tgz"
-    local.write_bytes(data)
+    local.write_bytes(make_tar(items(APP), "gz"))
     url = local.as_uri()
-    await agent.download(description("d-1", url=url, data=data))
+    await agent.download(description("d-1", url=url))
     assert os.readlink(agent.place().bundle) == str(local)
     assert (agent.place().archive / "app/a").read_bytes() == b"content"
-    local.write_bytes(data + b"!")
-    await agent.refused(description("d-2", url=url, data=data), "BUNDLE_SIZE_MISMATCH")
+    await agent.refused(description("d-2", url=tmp_path.as_uri(), data=b"x"), "BUNDLE_DIGEST")
     await agent.refused(description("d-3", url="file:///not/there"), "BUNDLE_NOT_FOUND")
     await agent.refused(description("d-4", url="file://other-host/x"), "BUNDLE_URL")
+
+
+@pytest.mark.req("PF-280", "V2-065")
+async def test_a_local_file_with_a_digest_is_copied_and_verified(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to it could change it after it was verified."""
+    data = make_tar(items(APP), "gz")
+    local = tmp_path / "bundle.tgz"
+    local.write_bytes(data)
+
+    def build_late(*args: Any, **given: Any) -> Built:
+        local.write_bytes(make_tar(items(APP | {"app/a": b"not what was verified"}), "gz"))
+        return build_archive(*args, **given)
+
+    monkeypatch.setattr(download, "build_archive", build_late)
+    await agent.download(description("d-1", url=local.as_uri(), data=data))
+    assert (agent.place().archive / "app/a").read_bytes() == b"content"
+    assert not agent.place().bundle.is_symlink()
+    assert stat.S_IMODE(agent.place().bundle.stat().st_mode) == 0o600
+    monkeypatch.undo()
+    await agent.download(description("d-2", url=local.as_uri(), data=data))
+    assert agent.place("d-2").bundle_source.read_text() == "archive-reuse"
+    agent.layout.deployment(GROUP, "d-1").bundle_digest.unlink()
+    agent.layout.deployment(GROUP, "d-2").bundle_digest.unlink()
+    await agent.refused(description("d-3", url=local.as_uri(), data=data), "BUNDLE_SIZE_MISMATCH")
+    local.write_bytes(data[:-1] + b"!")
+    await agent.refused(description("d-4", url=local.as_uri(), data=data), "BUNDLE_DIGEST_MISMATCH")
+    assert not agent.place("d-4").bundle.exists()
 
 
 @pytest.mark.req("AG-242", "AG-244", "AG-212", "V2-069")
