@@ -52,6 +52,7 @@ def restarted(segment: Segment, *facts: Fact) -> SegmentRun:
     return SegmentRun.restore(segment, facts)
 
 
+@pytest.mark.req("CP-256")
 def test_events_run_in_order_and_the_last_ends_the_segment() -> None:
     run = SegmentRun(a_segment(events=("BeforeInstall", "Install")))
     begun = run.begin(is_announced=True)

@@ -53,7 +53,7 @@ def statuses(drive: Drive, instance_id: InstanceId = ONE) -> list[str]:
     return [records[name].status for name in SEVEN if name in records]
 
 
-@pytest.mark.req("CP-426", "CP-256")
+@pytest.mark.req("CP-426")
 def test_command_holds_all_events_under_a_derived_id(drive: Drive) -> None:
     assert drive.runs == {
         ONE: RunSegment(instance_id=ONE, command_id=CommandId("d-TESTFLEET/mi-0/1/0"), events=SEVEN)
