@@ -20,7 +20,7 @@ from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.hooks.ending import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
-from ferryman_agent.host import facts, identity
+from ferryman_agent.host import facts, identity, trust
 from ferryman_agent.host.hardening import harden, notify
 from ferryman_agent.host.instance import InstanceLock
 from ferryman_agent.host.renewal import Renewal
@@ -236,6 +236,12 @@ def run(config: Config, warnings: tuple[str, ...] = ()) -> None:
     clock = SystemClock()
     identity.load(config.identity_path)
     demand_directories(config)
+    directories = (
+        ("root_dir", config.root),
+        ("state_dir", Path(config.state_dir)),
+        ("pid_dir", Path(config.pid_dir)),
+    )
+    warnings = (*warnings, *trust.remarks(directories))
     handler = log_set_up(log_settings(config), clock)
     harden(core_dumps=config.core_dumps)
     for warning in warnings:

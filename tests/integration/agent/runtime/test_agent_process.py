@@ -103,6 +103,18 @@ async def test_the_status_tells_when_the_coordinator_has_every_report(
     await agent.until(lambda: agent.status()["reports_waiting"] == 0)
 
 
+async def test_an_agent_in_a_directory_that_others_can_move_says_so(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    agent.home.chmod(0o777)
+    await agent.start()
+    await coordinator.connected()
+    warnings = agent.status()["warnings"]
+    assert [warning.split(" ")[0] for warning in warnings] == ["root_dir", "state_dir", "pid_dir"]
+    log = (agent.home / "log" / "codedeploy-agent.log").read_text()
+    assert log.count(f"{agent.home} can be written to by others (mode 0777)") == 3
+
+
 @pytest.mark.req("AG-101", "V2-034", "AG-102")
 async def test_a_command_that_comes_again_is_answered_and_not_run_again(
     coordinator: FakeCoordinator, agent: AgentHome
