@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ferryman.appspec.findings import Findings, shown
 from ferryman.appspec.model import RECURSIVE_PATTERN, AppSpec, EntryKind, Permission
-from ferryman.appspec.paths import normal_destination
+from ferryman.appspec.paths import ancestors, normal_destination
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -129,13 +129,20 @@ class _Exceptions:
 
     def __init__(self, permission: Permission) -> None:
         self._prefix = permission.object.rstrip("/") + "/"
-        self._patterns = [name for name in permission.exceptions if not name.startswith("/")]
-        absolute = [normal_destination(name) for name in permission.exceptions if name.startswith("/")]
-        self._paths = [path for path in absolute if path is not None]
+        relative = [name for name in permission.exceptions if not name.startswith("/")]
+        # Looked up where they are plain names: a file may list thousands, for as many objects.
+        self._names = frozenset(name for name in relative if "*" not in name)
+        self._patterns = [name for name in relative if "*" in name]
+        absolute = (normal_destination(name) for name in permission.exceptions if name.startswith("/"))
+        self._paths = frozenset(path for path in absolute if path is not None)
 
     def covers(self, path: str) -> bool:
         """Says whether the entry leaves an object out."""
-        if any(path == one or path.startswith(one.rstrip("/") + "/") for one in self._paths):
+        if self._paths and (
+            path in self._paths or "/" in self._paths or not self._paths.isdisjoint(ancestors(path))
+        ):
             return True
         name = path[len(self._prefix) :]
-        return "/" not in name and any(matches(pattern, name) for pattern in self._patterns)
+        if "/" in name:
+            return False
+        return name in self._names or any(matches(pattern, name) for pattern in self._patterns)

@@ -30,6 +30,9 @@ _KEYS = (
 _TYPES = {"file": EntryKind.FILE, "directory": EntryKind.DIRECTORY}
 _BOTH = frozenset(_TYPES.values())
 
+_MOST_EXCEPTED_PATTERNS = 100
+"""Each is tried on each object: a small file could keep agent and coordinator busy for hours."""
+
 
 def read_permissions(given: Entry | None, findings: Findings, *, windows: bool) -> tuple[Permission, ...]:
     """Returns the entries that could be understood."""
@@ -125,6 +128,11 @@ def _exceptions(given: Entry | None, findings: Findings) -> tuple[str, ...]:
             findings.error("PERM_EXCEPT", item.place, message)
         else:
             names.append(name)
+    patterns = sum("*" in name and not name.startswith("/") for name in names)
+    if given is not None and patterns > _MOST_EXCEPTED_PATTERNS:
+        message = f"'except' has {patterns} patterns; {_MOST_EXCEPTED_PATTERNS} with a '*' are allowed"
+        findings.error("PERM_EXCEPT", given.place, message)
+        return ()
     return tuple(names)
 
 

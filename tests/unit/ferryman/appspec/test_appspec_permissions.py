@@ -250,3 +250,13 @@ def test_empty_values_count_as_absent() -> None:
     found, findings = entry("owner:\nmode:\nacls:\ncontext:\ntype:\nexcept:\ninclude_self:\npattern:")
     assert findings == ()
     assert found == entry("")[0]
+
+
+def test_patterns_in_except_are_counted() -> None:
+    """Each is tried on each object that there is."""
+    patterns = [f"'x{number}*'" for number in range(101)]
+    _, findings = entry(f"except: [{', '.join(patterns[:100])}, a, /b/*]")
+    assert findings == ()
+    _, findings = entry(f"except: [{', '.join(patterns)}]")
+    assert [finding.code for finding in findings] == ["PERM_EXCEPT"]
+    assert "101 patterns; 100 with a '*' are allowed" in findings[0].message
