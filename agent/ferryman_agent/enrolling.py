@@ -56,6 +56,7 @@ def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
         tags=_tags(wishes.tags),
     )
     former = _former(config, is_forced=wishes.is_forced)
+    identity.require_room(config.identity_path)
     fresh = asyncio.run(enrolment.enrol(order, SystemClock().now()))
     identity.save(fresh, config.identity_path)
     written = _write_config(wishes.config, config, address, environment)

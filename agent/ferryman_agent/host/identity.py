@@ -68,6 +68,19 @@ def load(path: Path) -> Identity:
         return _parse(file.read(), path)
 
 
+def require_room(path: Path) -> None:
+    """Raises IdentityError where no identity could be saved: better before a join token is spent than after."""
+    trial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            trial.write_bytes(bytes(_ROOM_BYTES))
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        raise IdentityError(f"cannot write the identity {path}: {error.strerror}") from error
+
+
 def save(identity: Identity, path: Path) -> None:
     """Writes the identity, atomically and with mode 0600. Raises IdentityError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -104,4 +117,5 @@ def _parse(text: str, path: Path) -> Identity:
     return Identity(**known)
 
 
+_ROOM_BYTES = 16 * 1024
 _NUMBERS = ("agents_port", "issued_at", "expires_at")

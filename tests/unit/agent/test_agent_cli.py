@@ -225,6 +225,15 @@ class TestEnroll:
         assert "secret" not in said
         assert os.listdir(home) == []
 
+    def test_no_token_is_spent_where_no_identity_can_be_kept(
+        self, home: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (home / "state").write_text("in the way")
+        code, _, said = outcome(capsys, "enroll", "--token", self.TOKEN, "--coordinator", "localhost:1")
+        assert code == 1
+        # And not that nobody listens there.
+        assert "cannot write the identity" in said
+
     def test_a_valid_identity_is_not_thrown_away_by_mistake(
         self, home: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
