@@ -53,9 +53,12 @@ def lint(
         raise typer.Exit(EXIT_FAILED)
 
 
-def check(path: Path) -> tuple[Path, list[Finding]]:
-    """Returns the AppSpec file of a directory, or the file itself, and all that is wrong with it."""
-    file = _appspec_file(path)
+def check(path: Path, without_file: int = EXIT_FAILED) -> tuple[Path, list[Finding]]:
+    """Returns the AppSpec file of a directory, or the file itself, and all that is wrong with it.
+
+    Ends the process with the exit code `without_file` where there is none, or more than one.
+    """
+    file = _appspec_file(path, without_file)
     try:
         parsed = parse(file.read_bytes())
     except OSError as problem:
@@ -70,7 +73,7 @@ def check(path: Path) -> tuple[Path, list[Finding]]:
 
 def require_sound(source: Path) -> None:
     """Ends the process when the AppSpec of a directory has errors; prints warnings."""
-    file, findings = check(source)
+    file, findings = check(source, EXIT_USAGE)
     print_findings(file, findings)
     if has_errors(findings):
         fail(f"{source} cannot be deployed: its AppSpec file has errors", EXIT_USAGE)
@@ -113,15 +116,15 @@ def first_lines(appspec: AppSpec, directory: Path) -> dict[str, bytes]:
     return found
 
 
-def _appspec_file(path: Path) -> Path:
+def _appspec_file(path: Path, without_file: int) -> Path:
     if not path.is_dir():
         return path
     present = [path / name for name in _NAMES if (path / name).is_file()]
     if not present:
-        fail(f"{path} has no AppSpec file: expected {path / _NAMES[0]}", EXIT_FAILED)
+        fail(f"{path} has no AppSpec file: expected {path / _NAMES[0]}", without_file)
     if len(present) > 1:
         fail(
             f"{path} has two AppSpec files, {' and '.join(file.name for file in present)}: keep one",
-            EXIT_FAILED,
+            without_file,
         )
     return present[0]

@@ -80,7 +80,7 @@ def test_lint_names_every_mistake_with_its_place(tmp_path: Path) -> None:
 @pytest.mark.req("CP-207", "AG-264")
 def test_directory_without_appspec_is_not_pushed(tmp_path: Path) -> None:
     result = run("push", "--application", "web", "--source", str(tmp_path))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no AppSpec file" in result.output
 
 
