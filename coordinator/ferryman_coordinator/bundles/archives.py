@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, cast
 
 from ferryman.appspec import JUNK, SIZE_LIMIT, EntryKind, ancestors
 from ferryman_coordinator.core.model import BundleType
@@ -141,7 +142,7 @@ def read_contents(path: Path) -> Contents:
 
 def _read_zip(path: Path, contents: Contents) -> None:
     _check_directory_size(path)
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as whole, zipfile.ZipFile(cast(IO[bytes], _Sparing(whole))) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16
             kind = (
@@ -252,6 +253,25 @@ def _looks_like(path: Path) -> str:
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "it is an HTML page"
     return f"it has {path.stat().st_size} bytes and begins with {head[:16]!r}"
+
+
+class _Sparing:
+    """A file for `zipfile`, which reads as much at once as the archive says, and may believe another place than we."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._file = file
+        self.seek = file.seek
+        self.tell = file.tell
+        self.seekable = file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _DIRECTORY_LIMIT:
+            raise ArchiveProblem(f"has a part of {size} bytes, more than {_DIRECTORY_LIMIT}")
+        # Without a size it is the end of the file that is wanted.
+        return self._file.read(size if size >= 0 else _DIRECTORY_LIMIT)
+
+    def close(self) -> None:
+        """The file stays its owner's."""
 
 
 class _Bounded:

@@ -227,6 +227,26 @@ def test_a_zip_whose_table_of_contents_is_huge_is_refused_before_it_is_read(tmp_
         read_contents(path)
 
 
+def test_zip_that_hides_the_size_of_its_table_of_contents(tmp_path: Path) -> None:
+    """The library believes the record for large archives whether or not the usual one refers to it."""
+    path = as_zip(tmp_path / "b.zip", {"appspec.yml": b"x"})
+    directory = 64 * 1024 * 1024
+    with path.open("r+b") as file:
+        body = file.read()[:-22]
+        file.truncate(len(body) + directory)
+        at = file.seek(len(body) + directory)
+        file.write(struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, directory, len(body)))
+        file.write(struct.pack("<4sLQL", b"PK\6\7", 0, at, 1))
+        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 100, len(body), 0))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveProblem, match=f"a part of {directory} bytes"):
+            read_contents(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
 def test_an_app_spec_packed_by_a_method_that_cannot_be_bounded_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("appspec.yml", b"#" * 5_000_000)
