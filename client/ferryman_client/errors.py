@@ -98,6 +98,11 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> ClientError:
 
 
 def _unreachable_text(address: str, details: str) -> str:
+    if "certificate is not yet valid" in details or "certificate has expired" in details:
+        return (
+            f"the coordinator at {address} shows a certificate that is not valid at this machine's time: compare the "
+            "clocks of the two"
+        )
     if "CERTIFICATE_VERIFY_FAILED" in details or "certificate verify failed" in details:
         return (
             f"the coordinator at {address} shows a certificate that the configured CA did not issue; "

@@ -21,6 +21,9 @@ class Signed:
     expires_at: int
 
 
+_SKEW = datetime.timedelta(minutes=-5)
+
+
 class SmallCa:
     """ECDSA P-256, good for a day."""
 
@@ -34,11 +37,14 @@ class SmallCa:
         der = self._certificate.public_bytes(serialization.Encoding.DER)
         self.fingerprint = hashlib.sha256(der).hexdigest()
 
-    def server(self, *names: str) -> Signed:
-        """A server's certificate with its key; the chain ends with the CA itself, as a coordinator's does."""
+    def server(self, *names: str, begin: datetime.timedelta = _SKEW) -> Signed:
+        """A server's certificate with its key; the chain ends with the CA itself, as a coordinator's does.
+
+        It is valid from `begin` after now.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [_general(name) for name in names]
-        builder = self._builder(_named(names[0]), key.public_key(), datetime.timedelta(hours=12))
+        builder = self._builder(_named(names[0]), key.public_key(), datetime.timedelta(hours=12), begin)
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         return self._signed(builder, key)
 
@@ -52,7 +58,11 @@ class SmallCa:
         return self._signed(self._builder(_named(name), public_key, lifetime), None)
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        lifetime: datetime.timedelta,
+        begin: datetime.timedelta = _SKEW,
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return x509.CertificateBuilder(
@@ -60,7 +70,7 @@ class SmallCa:
             subject_name=subject,
             public_key=key,
             serial_number=x509.random_serial_number(),
-            not_valid_before=now - datetime.timedelta(minutes=5),
+            not_valid_before=now + begin,
             not_valid_after=now + lifetime,
         )
 

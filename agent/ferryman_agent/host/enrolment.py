@@ -178,8 +178,8 @@ def _refused(address: str, error: grpc.aio.AioRpcError) -> str:
         r"certificate|handshake|SSL|TLS", details, re.I
     ):
         return (
-            f"the certificate of the coordinator at {address} cannot be verified: it does not lead to the given CA, or "
-            f"is not for this name ({details})"
+            f"the certificate of the coordinator at {address} cannot be verified: it does not lead to the given CA, "
+            f"is not for this name, or is not valid at this machine's time ({details})"
         )
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return f"cannot reach the coordinator at {address}: {details}"

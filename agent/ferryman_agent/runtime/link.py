@@ -259,6 +259,11 @@ def _why(error: grpc.aio.AioRpcError, identity: Identity, now: Instant) -> str:
     if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         who = identity.instance_id
         return f"the coordinator does not accept this agent as {who}: {said}. If it was removed, enroll again"
+    if "CERTIFICATE_VERIFY_FAILED" in said and re.search("not yet valid|has expired", said):
+        return (
+            "the coordinator's certificate is not valid at this machine's time: compare the clocks of the two; a "
+            f"coordinator that runs renews its certificate by itself ({said})"
+        )
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return (
             "the server there is not the coordinator that this agent enrolled with: its certificate is of another CA, "

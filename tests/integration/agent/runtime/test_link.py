@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
@@ -328,6 +329,20 @@ async def test_a_server_of_another_ca_is_not_talked_to(coordinator: FakeCoordina
     await bench.until(lambda: bench.link.status.problem_kind == "untrusted")
     assert "not the coordinator that this agent enrolled with" in bench.link.status.problem
     assert len(coordinator.sessions) == 1
+
+
+async def test_a_clock_that_is_wrong_is_thought_of(
+    coordinator: FakeCoordinator, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await coordinator.connected()
+    await coordinator.stop()
+    ahead = partial(coordinator.server_ca.server, begin=datetime.timedelta(hours=1))
+    monkeypatch.setattr(coordinator.server_ca, "server", ahead)
+    await coordinator.start()
+    await bench.waits(0.5)
+    bench.clock.advance(0.5)
+    await bench.until(lambda: bench.link.status.problem_kind == "untrusted")
+    assert "compare the clocks" in bench.link.status.problem
 
 
 async def test_a_fresh_certificate_makes_a_new_stream_at_once(
