@@ -26,6 +26,7 @@ DOCUMENT_LIMIT = SIZE_LIMIT
 
 ENTRY_LIMIT = 300_000
 _DIRECTORY_LIMIT = 32 * 1024 * 1024
+_TAIL = 128 * 1024
 _READ_LIMIT = 4 * 1024 * 1024
 _STEP = 1024 * 1024
 _RATIO_LIMIT = 200
@@ -267,8 +268,8 @@ class _Sparing:
     def read(self, size: int = -1) -> bytes:
         if size > _DIRECTORY_LIMIT:
             raise ArchiveProblem(f"has a part of {size} bytes, more than {_DIRECTORY_LIMIT}")
-        # Without a size it is the end of the file that is wanted.
-        return self._file.read(size if size >= 0 else _DIRECTORY_LIMIT)
+        # Without a size it is the last 64 KiB of the file that are wanted.
+        return self._file.read(size if size >= 0 else _TAIL)
 
     def close(self) -> None:
         """The file stays its owner's."""
