@@ -13,6 +13,11 @@ from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.hooks import processes
 
 PID_MODE = 0o644
+LOCK_MODE = 0o600
+"""Whoever can read a file can lock it, and keep the agent from starting."""
+
+
+_NOT_BY_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 class AlreadyRunning(AgentError):
@@ -50,7 +55,10 @@ class InstanceLock:
         lock_path = _lock_path(self._pid_path)
         try:
             self._pid_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PID_MODE)
+            self._descriptor = os.open(
+                lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOT_BY_LINK, LOCK_MODE
+            )
+            os.fchmod(self._descriptor, LOCK_MODE)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to the PID directory {self._pid_path.parent} (pid_dir): {error.strerror}"
@@ -81,8 +89,11 @@ class InstanceLock:
         os.pwrite(self._descriptor, f"{os.getpid()} {ticks} {processes.boot_id()}\n".encode(), 0)
         temporary = self._pid_path.with_name(f".{self._pid_path.name}.{os.getpid()}")
         try:
-            temporary.write_text(f"{os.getpid()}\n", encoding="ascii")
-            temporary.chmod(PID_MODE)
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PID_MODE)
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+                os.fchmod(descriptor, PID_MODE)
             temporary.replace(self._pid_path)
         except OSError as error:
             raise ConfigError(f"cannot write the PID file {self._pid_path}: {error.strerror}") from error

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,6 +108,24 @@ class TestLock:
         assert instance.find(path) is None
         with InstanceLock(path):
             assert instance.find(path) is not None
+
+    def test_nobody_else_can_hold_it_or_have_it_written_elsewhere(self, tmp_path: Path) -> None:
+        """A lock takes no more than permission to read; before, everybody had that."""
+        path, lock = tmp_path / "agent.pid", tmp_path / "agent.pid.lock"
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        lock.touch()
+        lock.chmod(0o644)
+        path.with_name(f".agent.pid.{os.getpid()}").symlink_to(precious)
+        with InstanceLock(path):
+            assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+            assert path.read_text() == f"{os.getpid()}\n"
+            assert not path.is_symlink()
+        lock.unlink()
+        lock.symlink_to(precious)
+        with pytest.raises(ConfigError, match="pid_dir"):
+            InstanceLock(path).__enter__()
+        assert precious.read_text() == "precious"
 
     def test_the_kernel_lets_go_when_the_process_dies(self, tmp_path: Path) -> None:
         path = tmp_path / "agent.pid"
