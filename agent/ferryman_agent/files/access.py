@@ -13,7 +13,7 @@ from ferryman_agent.errors import InstallError
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"
-_LINK_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_NOFOLLOW", 0)
+_LINK_FLAGS = os.O_PATH | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
 _VERSION = struct.pack("<I", 2)
 _NOBODY = 0xFFFFFFFF
 _TAGS = {
@@ -44,6 +44,12 @@ def set_attributes(descriptor: int, path: str, wanted: Attributes) -> None:
 
 def set_link_owner(folder: int, name: str, wanted: Attributes) -> None:
     """Gives a link itself its owner and group. Raises OSError, FileExistsError when it is no link any more."""
+    if not _LINK_FLAGS:
+        # Not Linux: nothing there opens a link itself.
+        owner = _owner(wanted, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        if owner is not None:
+            os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+        return
     descriptor = os.open(name, _LINK_FLAGS, dir_fd=folder)
     try:
         status = os.fstat(descriptor)
