@@ -67,7 +67,7 @@ check: lint types ## What every change passes: lint, types, unit, property and s
 
 .PHONY: test
 test: protos ## All tests: unit, properties, simulation, integration, e2e
-	$(PYTEST) -q --req-results $(RESULTS) $(ARGS)
+	$(PYTEST) -q --req-results=$(RESULTS) $(ARGS)
 
 .PHONY: test-integration
 test-integration: protos ## Tests with real databases, real gRPC, real processes
@@ -88,7 +88,7 @@ bench: protos ## Measure against the budgets (ARGS="core.* --json FILE --quick -
 .PHONY: conformance
 conformance: protos ## Which requirements of docs/spec have a passing test (runs the tests; USE=FILE reads an earlier run)
 	@# Failing tests are part of the report; a run that could not take place is not.
-	@$(if $(USE),,$(PYTEST) -q --req-results $(RESULTS) || [ $$? -eq 1 ])
+	@$(if $(USE),,$(PYTEST) -q --req-results=$(RESULTS) || [ $$? -eq 1 ])
 	@$(PY) -m tests.support.conformance $(or $(USE),$(RESULTS)) $(ARGS)
 
 .PHONY: docs
