@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core.inventory import Facts, Instance, IssuedCertificate, Tag
+from ferryman_coordinator.core.inventory import Facts, Instance, IssuedCertificate
 from ferryman_coordinator.core.model import (
     BundleLocation,
     DeploymentId,
@@ -16,6 +16,7 @@ from ferryman_coordinator.core.model import (
     InstanceId,
     Instant,
 )
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.operations.applications import Applications

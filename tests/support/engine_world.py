@@ -17,7 +17,6 @@ from ferryman_coordinator.core.inventory import (
     DeploymentGroup,
     Instance,
     InstanceKind,
-    Tag,
 )
 from ferryman_coordinator.core.model import (
     ApplicationId,
@@ -32,7 +31,7 @@ from ferryman_coordinator.core.model import (
     RollbackEvent,
     TargetStatus,
 )
-from ferryman_coordinator.core.tags import Selection, TagFilter
+from ferryman_coordinator.core.tags import Selection, Tag, TagFilter
 from ferryman_coordinator.engine.creation import CreateOrder
 from ferryman_coordinator.engine.engine import Engine, Report
 from ferryman_coordinator.engine.settings import EngineSettings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, NewType
+from typing import NewType
 
 from ferryman_coordinator.core.model import (
     ApplicationId,
@@ -29,9 +29,7 @@ from ferryman_coordinator.core.model import (
     TargetStatus,
     ZonalConfig,
 )
-
-if TYPE_CHECKING:
-    from ferryman_coordinator.core.tags import Selection
+from ferryman_coordinator.core.tags import Selection, Tag
 
 TokenId = NewType("TokenId", str)
 
@@ -62,13 +60,6 @@ class TrafficRoutingType(StrEnum):
     ALL_AT_ONCE = "AllAtOnce"
     CANARY = "TimeBasedCanary"
     LINEAR = "TimeBasedLinear"
-
-
-class Tag(NamedTuple):
-    """Key and value; both are case-sensitive (CP-032)."""
-
-    key: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-
-from ferryman_coordinator.core.inventory import Instance, Tag
+from typing import NamedTuple
 
 WILDCARD = "*"
 """In a filter's value: any run of characters, none included (CP-049). There is no way to quote it (A39)."""
@@ -26,6 +25,13 @@ class TagLimits:
 
 
 _DEFAULT_LIMITS = TagLimits()
+
+
+class Tag(NamedTuple):
+    """Key and value; both are case-sensitive (CP-032)."""
+
+    key: str
+    value: str
 
 
 class TagFilterType(StrEnum):
@@ -91,12 +97,6 @@ def matches(selection: Selection, tags: Iterable[Tag]) -> bool:
     held = tuple(tags)
     groups = selection.tag_set or (selection.tag_filters,)
     return all(any(one.matches(tag) for one in group for tag in held) for group in groups)
-
-
-def members(selection: Selection, instances: Iterable[Instance]) -> list[Instance]:
-    """The registered instances that belong, each once (CP-050, CP-056)."""
-    found = {one.instance_id: one for one in instances if one.is_registered and matches(selection, one.tags)}
-    return list(found.values())
 
 
 def validate(selection: Selection, *, on_premises: bool = False, limits: TagLimits = _DEFAULT_LIMITS) -> None:

@@ -7,15 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core.inventory import (
-    Facts,
-    Instance,
-    InstanceKind,
-    IssuedCertificate,
-    JoinToken,
-    Tag,
-)
+from ferryman_coordinator.core.inventory import Facts, Instance, InstanceKind, IssuedCertificate, JoinToken
 from ferryman_coordinator.core.model import InstanceId, Instant
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import (
     Conflict,
     ConstraintBroken,

@@ -9,9 +9,9 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core import tags
 from ferryman_coordinator.core.configs import DEFAULTS
-from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup, Instance, Tag
+from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup, Instance
 from ferryman_coordinator.core.model import AutoRollback, GroupId
-from ferryman_coordinator.core.tags import Selection
+from ferryman_coordinator.core.tags import Selection, Tag
 from ferryman_coordinator.errors import ConstraintBroken, NotFound, NotMatched
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.operations import applications, configurations, group_settings, names

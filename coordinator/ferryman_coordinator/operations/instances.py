@@ -9,8 +9,8 @@ from enum import StrEnum
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core import tags as core_tags
-from ferryman_coordinator.core.inventory import Instance, InstanceDeploymentHealth, Tag
-from ferryman_coordinator.core.tags import Selection, TagFilter
+from ferryman_coordinator.core.inventory import Instance, InstanceDeploymentHealth
+from ferryman_coordinator.core.tags import Selection, Tag, TagFilter
 from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound
 from ferryman_coordinator.operations import names
 from ferryman_coordinator.operations.scope import Departures

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core.inventory import Tag
-from ferryman_coordinator.core.tags import TagLimits
+from ferryman_coordinator.core.tags import Tag, TagLimits
 from ferryman_coordinator.errors import Invalid, LimitExceeded
 
 PREDEFINED_PREFIX = "CodeDeployDefault."

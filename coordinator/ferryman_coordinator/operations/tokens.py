@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core.inventory import Caller, JoinToken, Tag, TokenId
+from ferryman_coordinator.core.inventory import Caller, JoinToken, TokenId
 from ferryman_coordinator.core.model import Instant
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid, NotMatched, Refused, Unauthenticated
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.operations import names

@@ -18,7 +18,6 @@ from ferryman_coordinator.core.inventory import (
     JoinToken,
     LastDeployment,
     RegisteredRevision,
-    Tag,
     TokenId,
     TrafficRouting,
 )
@@ -35,7 +34,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
     ZonalConfig,
 )
-from ferryman_coordinator.core.tags import Selection
+from ferryman_coordinator.core.tags import Selection, Tag
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.records import Values, location_from, rollout_from, to_json

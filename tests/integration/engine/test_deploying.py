@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from ferryman_coordinator.core.inventory import Tag
 from ferryman_coordinator.core.model import (
     BundleType,
     Creator,
@@ -22,7 +21,7 @@ from ferryman_coordinator.core.model import (
     TargetStatus,
     UrlLocation,
 )
-from ferryman_coordinator.core.tags import Selection, TagFilter
+from ferryman_coordinator.core.tags import Selection, Tag, TagFilter
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.links.orders import ForgetOrder, SegmentOrder
 from ferryman_coordinator.store import tables

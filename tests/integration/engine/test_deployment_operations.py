@@ -15,7 +15,7 @@ from ferryman.v1 import inventory_pb2
 from ferryman_coordinator.api.mapping.deployments import deployment_to, target_to
 from ferryman_coordinator.api.mapping.values import minimum_to, zonal_to
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core.inventory import Application, ComputePlatform, InstanceKind, Tag
+from ferryman_coordinator.core.inventory import Application, ComputePlatform, InstanceKind
 from ferryman_coordinator.core.model import (
     ApplicationId,
     AutoRollback,
@@ -33,6 +33,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
     ZonalConfig,
 )
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound, Refused
 from ferryman_coordinator.links.orders import SegmentOrder

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ferryman_coordinator.core.inventory import Deployment, Tag
+from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, GroupId
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.errors import StoreUnavailable
 from ferryman_coordinator.store import tables

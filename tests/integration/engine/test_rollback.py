@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ferryman_coordinator.core.inventory import Deployment, Tag
+from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.model import (
     AutoRollback,
     Creator,
@@ -18,6 +18,7 @@ from ferryman_coordinator.core.model import (
     RollbackEvent,
     TargetStatus,
 )
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import LimitExceeded
 from ferryman_coordinator.links.orders import SegmentOrder
 from ferryman_coordinator.store.batch import Batch

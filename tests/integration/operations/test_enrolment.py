@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from ferryman_coordinator.core.inventory import Facts, InstanceKind, Tag
+from ferryman_coordinator.core.inventory import Facts, InstanceKind
 from ferryman_coordinator.core.model import DeploymentId, InstanceId, TargetStatus
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Conflict, Denied, Invalid, LimitExceeded, Refused, Unauthenticated
 from ferryman_coordinator.operations.enrolment import EnrolOrder
 from ferryman_coordinator.store import tables

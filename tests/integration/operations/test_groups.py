@@ -271,6 +271,16 @@ async def test_a_selection_can_be_tried_before_it_is_saved(desk: Desk) -> None:
     assert (await desk.groups.matching(Selection(), PageRequest())).total == 0
 
 
+@pytest.mark.req("CP-050")
+async def test_an_instance_that_fits_twice_is_one_member(desk: Desk) -> None:
+    await desk.instance("both", ("role", "web"), ("tier", "front"))
+    await desk.instance("one", ("tier", "front"))
+    either = Selection(tag_filters=(TagFilter.of("role", "web"), TagFilter.of("tier", "front")))
+    found = await desk.groups.matching(either, PageRequest())
+    assert [one.name for one in found.page.items] == ["both", "one"]
+    assert found.total == 2
+
+
 async def test_a_configuration_deleted_meanwhile_is_not_taken(
     web: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

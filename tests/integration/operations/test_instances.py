@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from ferryman_coordinator.core.inventory import Tag
 from ferryman_coordinator.core.model import DeploymentId, InstanceHealth, RevisionHealth, TargetStatus
-from ferryman_coordinator.core.tags import Selection, TagFilter, TagFilterType
+from ferryman_coordinator.core.tags import Selection, Tag, TagFilter, TagFilterType
 from ferryman_coordinator.errors import Invalid, LimitExceeded, NotFound
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from ferryman_coordinator.core.inventory import Tag, TokenId
+from ferryman_coordinator.core.inventory import TokenId
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid, LimitExceeded, Unauthenticated
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.cursors import PageRequest

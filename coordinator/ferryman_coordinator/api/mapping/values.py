@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ferryman.v1 import agents_pb2, inventory_pb2, types_pb2
 from ferryman_coordinator.api.mapping import words
-from ferryman_coordinator.core.inventory import Facts, Tag
+from ferryman_coordinator.core.inventory import Facts
 from ferryman_coordinator.core.model import (
     AutoRollback,
     BundleLocation,
@@ -18,6 +18,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
     ZonalConfig,
 )
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.store.cursors import PageRequest
 

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core import health
-from ferryman_coordinator.core.inventory import Instance, InstanceDeploymentHealth, Tag
+from ferryman_coordinator.core.inventory import Instance, InstanceDeploymentHealth
 from ferryman_coordinator.core.model import InstanceId, Instant, TargetStatus
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.store.inventory_records import instance_from, tags_from
 from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.queries.deployments import UNFINISHED

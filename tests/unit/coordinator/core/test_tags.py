@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from ferryman_coordinator.core import tags
-from ferryman_coordinator.core.inventory import Instance, InstanceKind, Tag
+from ferryman_coordinator.core.inventory import Instance, InstanceKind
 from ferryman_coordinator.core.model import InstanceId, Instant
-from ferryman_coordinator.core.tags import Selection, SelectionProblem, TagFilter, TagFilterType
+from ferryman_coordinator.core.tags import Selection, SelectionProblem, Tag, TagFilter, TagFilterType
 
 ENVIRONMENT = (TagFilter.of("Environment", "Beta"), TagFilter.of("Environment", "Staging"))
 REGION = (TagFilter.of("Region", "North"), TagFilter.of("Region", "South"), TagFilter.of("Region", "East"))
@@ -104,16 +104,6 @@ def test_star_in_a_key_is_only_a_star() -> None:
 @pytest.mark.req("CP-171")
 def test_empty_selection_matches_nothing() -> None:
     assert not tags.matches(Selection(), held(Role="web"))
-
-
-@pytest.mark.req("CP-050", "CP-056", "T26")
-def test_members_are_registered_and_unique() -> None:
-    web = instance("mi-1", held(Role="web", Tier="front"))
-    gone = instance("mi-2", held(Role="web"), deregistered_at=Instant(5))
-    other = instance("mi-3", held(Role="db"))
-    selection = Selection(tag_filters=(TagFilter.of("Role", "web"), TagFilter.of("Tier", "front")))
-
-    assert tags.members(selection, [web, gone, other, web]) == [web]
 
 
 @pytest.mark.parametrize(
