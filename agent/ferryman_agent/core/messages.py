@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NewType
 
@@ -65,13 +65,36 @@ class Diagnostics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class S3Object:
+    """A revision in S3 or in a store that speaks like it; empty is what was not asked for. `etag` has no quotes."""
+
+    bucket: str
+    key: str
+    version: str = ""
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitHubCommit:
+    """A revision at GitHub or at a host that speaks like it; `repository` is `owner/name`."""
+
+    repository: str
+    commit_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionSource:
-    """Where the archive comes from. `sha256` and `size_bytes` are None where the coordinator does not know them."""
+    """Where the archive comes from. `sha256` and `size_bytes` are None where the coordinator does not know them.
+
+    `s3` or `github` is set for revisions that were registered as such; `url` is where to fetch in any case.
+    """
 
     url: str
     bundle_type: BundleType
     sha256: str | None = None
     size_bytes: int | None = None
+    s3: S3Object | None = None
+    github: GitHubCommit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +112,8 @@ class DeploymentDescription:
     revision: RevisionSource
     last_successful_deployment_id: str = ""
     most_recent_deployment_id: str = ""
+    # Names and values; out of every log and text (V2-141). The journal has the names only: runtime/download_secrets.py.
+    download_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

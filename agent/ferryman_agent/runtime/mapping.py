@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import assert_never
 
 from ferryman.channel import PROTOCOL_VERSION
@@ -25,8 +26,10 @@ from ferryman_agent.core.messages import (
     Diagnostics,
     EventStatus,
     FileExistsBehavior,
+    GitHubCommit,
     GroupId,
     RevisionSource,
+    S3Object,
     ScriptErrorCode,
     Segment,
 )
@@ -83,7 +86,7 @@ def segment(message: pb.RunSegment, base_url: str) -> Segment:
 def deployment(message: pb.DeploymentDescription, base_url: str) -> DeploymentDescription:
     """Returns what the agent is told of a deployment, with the defaults of AG section 5.8."""
     return DeploymentDescription(
-        deployment_id=DeploymentId(message.deployment_id),
+        deployment_id=_short_id(message.deployment_id),
         deployment_group_id=GroupId(message.deployment_group_id),
         deployment_group_name=message.deployment_group_name,
         application_name=message.application_name,
@@ -94,21 +97,36 @@ def deployment(message: pb.DeploymentDescription, base_url: str) -> DeploymentDe
         revision=_revision(message, base_url),
         last_successful_deployment_id=message.last_successful_deployment_id,
         most_recent_deployment_id=message.most_recent_deployment_id,
+        download_headers=tuple(sorted(message.download_headers.items())),
     )
+
+
+def _short_id(text: str) -> DeploymentId:
+    """Returns the last part of an ARN, and any other id as it is (V2-134)."""
+    return DeploymentId(re.split(r"[:/]", text)[-1] if text.startswith("arn:") else text)
 
 
 def _revision(message: pb.DeploymentDescription, base_url: str) -> RevisionSource:
     location = message.revision
-    is_own = location.WhichOneof("source") == "bundle"
-    url = message.download_url or location.url.url
+    bundle, address, s3, github = location.bundle, location.url, location.s3, location.github
+    source = location.WhichOneof("source")
+    # A message that is not set has empty fields only.
+    kind = {"bundle": bundle, "url": address, "s3": s3, "github": github}.get(
+        source or "", bundle
+    ).bundle_type
+    url = message.download_url or address.url
     return RevisionSource(
         url=base_url + url if url.startswith("/") else url,
-        # What is not said shows when the archive is opened.
-        bundle_type=_BUNDLE_TYPES.get(
-            location.bundle.bundle_type if is_own else location.url.bundle_type, BundleType.ZIP
-        ),
-        sha256=(location.bundle.sha256 if is_own else location.url.sha256) or None,
-        size_bytes=location.bundle.size_bytes if is_own else None,
+        # What is not said shows when the archive is opened. GitHub packs as tar unless zip is asked for (AG-229).
+        bundle_type=_BUNDLE_TYPES.get(kind, BundleType.TAR if source == "github" else BundleType.ZIP),
+        sha256=bundle.sha256 or address.sha256 or s3.sha256 or None,
+        size_bytes=bundle.size_bytes if source == "bundle" else None,
+        s3=S3Object(bucket=s3.bucket, key=s3.key, version=s3.version, etag=s3.e_tag.strip('"'))
+        if source == "s3"
+        else None,
+        github=GitHubCommit(repository=github.repository, commit_id=github.commit_id)
+        if source == "github"
+        else None,
     )
 
 
