@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import aiohttp
 import structlog
 
 from ferryman_agent.bundles.archive import Built, build_archive
-from ferryman_agent.bundles.fetch import Progress, Sleep
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.obtain import Obtained, obtain
 from ferryman_agent.bundles.space import disk_full, is_disk_full
@@ -19,6 +18,11 @@ from ferryman_agent.errors import BundleError
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.prune import PruneReport, prune
 from ferryman_agent.threads import in_thread
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from ferryman_agent.bundles.fetch import Progress, Sleep
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +53,7 @@ async def download_bundle(
     deployment: DeploymentDescription,
     *,
     layout: Layout,
-    session: aiohttp.ClientSession,
+    session: aiohttp.ClientSession | None,
     limits: BundleLimits,
     max_revisions: int,
     on_progress: Progress,
@@ -100,7 +104,7 @@ async def prefetch_bundle(
     deployment: DeploymentDescription,
     *,
     layout: Layout,
-    session: aiohttp.ClientSession,
+    session: aiohttp.ClientSession | None,
     limits: BundleLimits,
     on_progress: Progress = lambda received, total: None,
     sleep: Sleep = asyncio.sleep,
@@ -121,7 +125,7 @@ async def _place(deployment: DeploymentDescription, layout: Layout) -> Deploymen
 async def _obtained(
     deployment: DeploymentDescription,
     directory: DeploymentDir,
-    session: aiohttp.ClientSession,
+    session: aiohttp.ClientSession | None,
     limits: BundleLimits,
     on_progress: Progress,
     sleep: Sleep,

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
+from ferryman_agent.bundles.address import shown_url
 from ferryman_agent.bundles.limits import MIB, BundleLimits
 from ferryman_agent.bundles.part import Part
 from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
@@ -58,13 +59,6 @@ class _TryAgain(Exception):
     def __init__(self, why: str, *, after: float = 0) -> None:
         super().__init__(why)
         self.after = after
-
-
-def shown_url(url: str) -> str:
-    """Returns an address without user, password, query and fragment."""
-    parts = urlsplit(url)
-    # Not `parts.port`: it raises when the port is none.
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def fetch(

@@ -10,12 +10,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
 import structlog
 
-from ferryman_agent.bundles.fetch import Progress, Sleep, fetch, shown_url
+from ferryman_agent.bundles.address import shown_url
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.part import Part
 from ferryman_agent.bundles.space import require_space
@@ -26,6 +26,11 @@ from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.digests import blocks
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
 from ferryman_agent.threads import in_thread
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from ferryman_agent.bundles.fetch import Progress, Sleep
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +56,15 @@ async def obtain(
     source: RevisionSource,
     directory: DeploymentDir,
     *,
-    session: aiohttp.ClientSession,
+    session: aiohttp.ClientSession | None,
     limits: BundleLimits,
     on_progress: Progress,
     sleep: Sleep = asyncio.sleep,
 ) -> Obtained:
-    """Returns the verified bundle of a revision. Raises BundleError."""
+    """Returns the verified bundle of a revision. Raises BundleError.
+
+    `session` is None for what lies on this machine: local deployments do not load the HTTP library for it.
+    """
     sha256 = normal_digest(source.sha256)
     local = local_path(source.url)
     if local is not None and sha256 is None:
@@ -72,6 +80,10 @@ async def obtain(
             return found
         if local is not None:
             return await in_thread(lambda: _copy(local, directory, digest, source.size_bytes, limits))
+    if session is None:
+        raise BundleError("BUNDLE_URL", f"cannot use {shown_url(source.url)} as a local file or directory")
+    from ferryman_agent.bundles.fetch import fetch
+
     fetched = await fetch(
         source.url,
         directory.bundle,

@@ -60,8 +60,14 @@ class Downloads:
             await prefetch_bundle(deployment, layout=self._layout, session=session, limits=self._limits())
 
     @asynccontextmanager
-    async def _session(self, url: str) -> AsyncIterator[aiohttp.ClientSession]:
-        """One session for each bundle: they are rare, and an idle one would hold connections and memory."""
+    async def _session(self, url: str) -> AsyncIterator[aiohttp.ClientSession | None]:
+        """One session for each bundle: they are rare, and an idle one would hold connections and memory.
+
+        None for what lies on this machine: the HTTP library is not loaded for it.
+        """
+        if url.lower().startswith("file:"):
+            yield None
+            return
         import aiohttp
 
         context: ssl.SSLContext | bool = True

@@ -16,7 +16,8 @@ import pytest
 import trustme
 from aiohttp import web
 
-from ferryman_agent.bundles.fetch import Fetched, fetch, shown_url
+from ferryman_agent.bundles.address import shown_url
+from ferryman_agent.bundles.fetch import Fetched, fetch
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.errors import BundleError
 from tests.support.misbehaving_server import Server, cut_after, stalls, status, whole
