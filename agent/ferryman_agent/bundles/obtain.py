@@ -23,7 +23,7 @@ from ferryman_agent.bundles.verify import check_digest, check_size, normal_diges
 from ferryman_agent.core.messages import RevisionSource
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.atomic import write_atomic
-from ferryman_agent.files.digests import blocks
+from ferryman_agent.files.hashing import blocks
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
 from ferryman_agent.threads import in_thread
 

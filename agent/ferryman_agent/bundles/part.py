@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from ferryman_agent.files.digests import blocks
+from ferryman_agent.files.hashing import blocks
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 

@@ -6,7 +6,7 @@ import os
 import re
 
 from ferryman_agent.errors import BundleError
-from ferryman_agent.files.digests import sha256_of
+from ferryman_agent.files.hashing import sha256_of
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 

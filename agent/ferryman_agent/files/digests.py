@@ -7,9 +7,7 @@ changed so shortly before the record that the clock could not tell.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +15,11 @@ import msgspec
 import structlog
 
 from ferryman_agent.files.atomic import write_atomic
+from ferryman_agent.files.hashing import BLOCK as BLOCK
+from ferryman_agent.files.hashing import blocks as blocks
+from ferryman_agent.files.hashing import sha256_of as sha256_of
 
 log = structlog.get_logger(__name__)
-
-BLOCK = 1024 * 1024
 
 Mark = tuple[int, int, int, int]
 """Inode, size, modification and change time in nanoseconds."""
@@ -32,20 +31,6 @@ _encoder = msgspec.json.Encoder()
 def mark_of(status: os.stat_result) -> Mark:
     """Returns what must stay the same for a digest to stay true."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def blocks(descriptor: int) -> Iterator[bytes]:
-    """Yields the rest of an open file in pieces of at most 1 MiB: smaller ones halve the speed of hashing."""
-    while block := os.read(descriptor, BLOCK):
-        yield block
-
-
-def sha256_of(descriptor: int) -> str:
-    """Returns the hexadecimal SHA-256 of an open file from its present position on. Raises OSError."""
-    digest = hashlib.sha256()
-    for block in blocks(descriptor):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -110,10 +110,8 @@ def _revision(message: pb.DeploymentDescription, base_url: str) -> RevisionSourc
     location = message.revision
     bundle, address, s3, github = location.bundle, location.url, location.s3, location.github
     source = location.WhichOneof("source")
-    # A message that is not set has empty fields only.
-    kind = {"bundle": bundle, "url": address, "s3": s3, "github": github}.get(
-        source or "", bundle
-    ).bundle_type
+    # One of them is set at most; the others are empty, and so is their type.
+    kind = bundle.bundle_type or address.bundle_type or s3.bundle_type or github.bundle_type
     url = message.download_url or address.url
     return RevisionSource(
         url=base_url + url if url.startswith("/") else url,
