@@ -43,6 +43,7 @@ def build_archive(
     *,
     wanted_appspec: str,
     limits: BundleLimits,
+    possible_events: Collection[str] = (),
     stop: threading.Event | None = None,
 ) -> Built:
     """Unpacks a bundle, or copies a directory, and puts it into the place of the deployment's archive; blocks.
@@ -57,7 +58,7 @@ def build_archive(
         try:
             top = _top_folder(directory.archive_temp)
             digests = unpacked.digests.below(top) if top else unpacked.digests
-            warnings += _check_appspec(directory, top, digests.rows, wanted_appspec)
+            warnings += _check_appspec(directory, top, digests.rows, wanted_appspec, possible_events)
             save_shared_modes(directory.archive_modes, _below(top, unpacked.withheld))
             _put_in_place(folder, directory, top, digests)
         finally:
@@ -103,11 +104,13 @@ def _top_folder(archive: Path) -> str:
     return names[0] if any("appspec" in name.lower() for name in os.listdir(archive / names[0])) else ""
 
 
-def _check_appspec(directory: DeploymentDir, top: str, files: Collection[str], wanted: str) -> list[str]:
+def _check_appspec(
+    directory: DeploymentDir, top: str, files: Collection[str], wanted: str, possible_events: Collection[str]
+) -> list[str]:
     """Returns warnings; raises BundleError when the archive has no AppSpec file that a host can use."""
     unpacked = directory.archive_temp / top
     with Folders.below(unpacked) as archive:
-        found = load_appspec(archive, files, wanted)
+        found = load_appspec(archive, files, wanted, possible_events)
     if found is None:
         similar = [f"{top}/{path}" if top else path for path in similar_names(files)]
         message = missing_appspec(directory.archive, wanted, similar, unpacked=unpacked)

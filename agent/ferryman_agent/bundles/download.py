@@ -154,6 +154,7 @@ async def _built(
             deployment.revision.bundle_type,
             directory,
             wanted_appspec=deployment.app_spec_file_name,
+            possible_events=deployment.possible_lifecycle_events,
             limits=limits,
             stop=stop,
         )

@@ -112,6 +112,8 @@ class DeploymentDescription:
     revision: RevisionSource
     last_successful_deployment_id: str = ""
     most_recent_deployment_id: str = ""
+    # What the AppSpec file's hooks are checked against (AG-F09); empty: they are not.
+    possible_lifecycle_events: tuple[str, ...] = ()
     # Names and values; out of every log and text (V2-141). The journal has the names only: runtime/download_secrets.py.
     download_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 

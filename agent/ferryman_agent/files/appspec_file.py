@@ -31,15 +31,22 @@ class AppSpecFile(NamedTuple):
         )
 
 
-def load_appspec(archive: Folders, files: Collection[str], wanted: str) -> AppSpecFile | None:
-    """Reads the AppSpec file among the regular `files` of an open archive; None where there is none. Raises OSError."""
+def load_appspec(
+    archive: Folders, files: Collection[str], wanted: str, possible_events: Collection[str] = ()
+) -> AppSpecFile | None:
+    """Reads the AppSpec file among the regular `files` of an open archive; None where there is none. Raises OSError.
+
+    `possible_events`: hooks of other events are mistakes, and so are events of one's own that have none (AG-F09).
+    """
     name = find_appspec_name(files, wanted)
     if name is None:
         return None
     folder, last = archive.parent(name)
     with os.fdopen(os.open(last, FILE_FLAGS, dir_fd=folder), "rb") as file:
         source = file.read(SIZE_LIMIT + 1)
-    return AppSpecFile(name, parse(source, strict=False, host_os=HOST_OS))
+    return AppSpecFile(
+        name, parse(source, strict=False, host_os=HOST_OS, possible_events=possible_events or None)
+    )
 
 
 def missing_appspec(

@@ -176,7 +176,8 @@ class _Install:
         """Its name, what it says, and warnings."""
         wanted = self._deployment.app_spec_file_name
         files = {path for path, fact in archive.facts.items() if fact.kind is EntryKind.FILE}
-        found = load_appspec(archive.folders, files, wanted)
+        possible = self._deployment.possible_lifecycle_events
+        found = load_appspec(archive.folders, files, wanted, possible)
         if found is None:
             message = missing_appspec(self._directory.archive, wanted, similar_names(files))
             raise InstallError("APPSPEC_MISSING", message)
