@@ -94,6 +94,7 @@ conformance: protos ## Which requirements of docs/spec have a passing test (runs
 .PHONY: docs
 docs: protos ## Write the generated pages: settings, sample files, state diagrams
 	$(PY) -m ferryman_coordinator.config.reference docs/operating
+	$(PY) -m ferryman_agent.config.reference docs/operating
 	$(PY) docs/draw_states.py
 
 # ---- see it ----

@@ -9,13 +9,14 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
 from ferryman_agent.config.original import MEANINGS, RETIRED, Key
-from ferryman_agent.config.schema import Config, Section
-from ferryman_agent.config.source import leaves
+from ferryman_agent.config.profiles import PROFILES
+from ferryman_agent.config.schema import Config, Profile, Section
+from ferryman_agent.config.walk import is_reloadable, leaves, metas, span, value_of
 
 REFERENCE = "configuration-agent.md"
 SAMPLE = "agent.sample.yml"
@@ -32,7 +33,8 @@ _HEAD = f"""\
 another user for `$XDG_CONFIG_HOME/ferryman-agent/ferrymanagent.yml`. No file is needed. Durations carry their unit
 (`500ms`, `30s`, `5m`, `12h`, `7d`, `1h30m`), sizes may (`512MiB`). Mistakes keep the agent from starting and are all
 named at once; unknown keys are warnings, which `ferryman-agent status` shows. [{SAMPLE}]({SAMPLE}) holds every setting
-with its default.
+with its default. `ferryman-agent config --show` prints what counts on a machine, and where each value came from.
+Settings marked *reload* take effect with `ferryman-agent reload`, the others with a restart.
 
 | directory | as root | as another user |
 |---|---|---|
@@ -44,11 +46,21 @@ with its default.
 With `FERRYMAN_AGENT_HOME=D` they are `D/deployment-root`, `D/log`, `D/pid` and `D/state`.
 """
 
+_PROFILES_HEAD = """
+## Profiles
+
+`profile: NAME` in the file, or `--profile NAME`, changes the defaults of these settings; each can still be given by
+itself. Nothing lets a bundle or an AppSpec file reach outside of where it belongs, in any profile.
+
+| setting | default | `compat` | `strict` |
+|---|---|---|---|
+"""
+
 _ORIGINAL_HEAD = """
 ## Keys of the original
 
 The flat keys of `codedeployagent.yml` are accepted, with and without leading colons, besides `root_dir`, `log_dir`,
-`pid_dir` and `program_name`, which are the same here.
+`pid_dir`, `program_name`, `user` and `group`, which are the same here.
 
 | key | setting |
 |---|---|
@@ -63,6 +75,8 @@ def show(value: object) -> str:
         return "''"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
     return str(value)
 
 
@@ -82,11 +96,24 @@ def reference() -> str:
             section = heading
             parts.append(_section_head(heading))
         default = "see above" if not heading and key[0].endswith("_dir") else f"`{show(field.default)}`"
-        parts.append(f"| `{'.'.join(key)}` | {default} | {_description(field)}{_limits(field)} |\n")
+        reload = " *reload*" if is_reloadable(field) else ""
+        parts.append(f"| `{'.'.join(key)}` | {default} | {_description(field)}{_limits(field)}{reload} |\n")
+    parts += _profiles()
     parts.append(_ORIGINAL_HEAD)
-    parts += [f"| `{name}` | `{'.'.join(meaning.key)}` |\n" for name, meaning in MEANINGS.items()]
+    for name, meaning in MEANINGS.items():
+        settings = ", ".join(f"`{'.'.join(key)}`" for key in meaning.keys)
+        parts.append(f"| `{name}` | {settings} |\n")
     parts += [f"| `{name}` | ignored with a warning: {why} |\n" for name, why in RETIRED.items()]
     return "".join(parts)
+
+
+def _profiles() -> Iterator[str]:
+    yield _PROFILES_HEAD
+    touched = {key for profile in PROFILES.values() for key in profile}
+    for key, _ in leaves():
+        if key in touched:
+            values = [PROFILES[profile].get(key, value_of(Config(), key)) for profile in Profile]
+            yield f"| `{'.'.join(key)}` | {' | '.join(f'`{show(value)}`' for value in values)} |\n"
 
 
 def _section_head(heading: Key) -> str:
@@ -109,18 +136,14 @@ def _yaml(value: Any, struct: type[Section], indent: str) -> Iterator[str]:
         yield f"\n{lines}\n{indent}#{field.name}: {show(inner)}\n"
 
 
-def _metas(field: msgspec.structs.FieldInfo) -> tuple[msgspec.Meta, ...]:
-    return tuple(meta for meta in get_args(field.type)[1:] if isinstance(meta, msgspec.Meta))
-
-
 def _description(field: msgspec.structs.FieldInfo) -> str:
-    return " ".join(meta.description for meta in _metas(field) if meta.description)
+    return " ".join(meta.description for meta in metas(field) if meta.description)
 
 
 def _limits(field: msgspec.structs.FieldInfo) -> str:
-    for meta in _metas(field):
-        if meta.extra:
-            return f" From {meta.extra['least']} to {meta.extra['most']}."
+    if limits := span(field):
+        return f" From {limits[0]} to {limits[1]}."
+    for meta in metas(field):
         if meta.ge is not None and meta.le is not None:
             return f" {meta.ge:g} to {meta.le:g}."
     return ""

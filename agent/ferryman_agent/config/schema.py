@@ -1,6 +1,7 @@
 """Every setting of the agent: its name, its default, its limits, and what it is for.
 
 The descriptions are for operators: the reference and the sample file are generated from them (`reference.py`).
+A setting that is marked RELOADABLE takes effect with `ferryman-agent reload`; the others with a restart (AG-067).
 """
 
 from __future__ import annotations
@@ -12,14 +13,26 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ferryman_agent.config.values import ByteSize, Duration
+from ferryman_agent.config.values import ByteSize, Duration, ProxyAddress
 from ferryman_agent.hooks.contract import OutputsLeftOpen, ScriptCwd
 
 _MIB = 1 << 20
+_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+RELOADABLE = Meta(extra={"reloadable": True})
+"""Beside the Meta that describes the setting: msgspec keeps both."""
 
 
 def _span(description: str, least: str, most: str) -> Meta:
     return Meta(description=description, extra={"least": least, "most": most})
+
+
+class Profile(StrEnum):
+    """A set of defaults (`profiles.py`)."""
+
+    DEFAULT = "default"
+    COMPAT = "compat"
+    STRICT = "strict"
 
 
 class LogStyle(StrEnum):
@@ -47,6 +60,46 @@ class Coordinator(Section, frozen=True, kw_only=True):
             " where the enrolment said."
         ),
     ] = ""
+    on_premises_file: Annotated[
+        str,
+        Meta(
+            description="The original's `codedeploy.onpremises.yml`, or one of our own shape. Default: see"
+            " [Identity file](on-premises.md)."
+        ),
+    ] = ""
+    call_timeout: Annotated[
+        Duration, _span("How long a single call, such as a renewal, waits for its answer.", "1s", "10m")
+    ] = Duration(80_000)
+    throttle_wait: Annotated[
+        Duration,
+        _span(
+            "The least pause after the coordinator said that it has too much to do; back-off goes on from"
+            " there.",
+            "1s",
+            "1h",
+        ),
+    ] = Duration(60_000)
+
+
+class Proxy(Section, frozen=True, kw_only=True):
+    """Ways out. A proxy is told the address only: TLS goes through it, end to end."""
+
+    coordinator: Annotated[
+        ProxyAddress | None,
+        Meta(description="`http://[user:password@]host:port` for everything to the coordinator's gRPC."),
+        RELOADABLE,
+    ] = None
+    downloads: Annotated[
+        ProxyAddress | None, Meta(description="The same for bundles, wherever they come from."), RELOADABLE
+    ] = None
+    no_proxy: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Hosts that need no proxy: names (with all names below them), addresses, networks such as"
+            " 10.0.0.0/8, or `*`. This machine never needs one."
+        ),
+        RELOADABLE,
+    ] = ()
 
 
 class Commands(Section, frozen=True, kw_only=True):
@@ -67,6 +120,10 @@ class Commands(Section, frozen=True, kw_only=True):
             "How long an ending agent waits for lifecycle events that run; then it ends them.", "0s", "24h"
         ),
     ] = Duration(7_200_000)
+    ongoing_directory: Annotated[
+        str,
+        Meta(description="Below `root_dir`: markers of deployments in progress.", pattern=_FILE_NAME),
+    ] = "ongoing-deployment"
 
 
 class Hooks(Section, frozen=True, kw_only=True):
@@ -103,6 +160,21 @@ class Hooks(Section, frozen=True, kw_only=True):
         ByteSize,
         _span("Of one script's output on disk; what follows is counted and left out.", "1MiB", "1TiB"),
     ] = ByteSize(128 * _MIB)
+    memory_limit: Annotated[
+        ByteSize | None,
+        _span("Of one script with all its children, where the system has cgroup v2.", "16MiB", "64TiB"),
+    ] = None
+    cpu_limit: Annotated[
+        int,
+        Meta(
+            description="The same, in percent of one processor: 150 is one and a half, 0 is no limit.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 0
+    process_limit: Annotated[
+        int, Meta(description="The same, in processes and threads; 0 is no limit.", ge=0, le=4_194_304)
+    ] = 0
 
 
 class Bundles(Section, frozen=True, kw_only=True):
@@ -115,7 +187,12 @@ class Bundles(Section, frozen=True, kw_only=True):
             ge=1,
             le=1_000,
         ),
+        RELOADABLE,
     ] = 5
+    max_revisions_size: Annotated[
+        ByteSize | None,
+        _span("Of all revisions of one deployment group together. Default: no limit.", "1MiB", "1024TiB"),
+    ] = None
     max_extracted_size: Annotated[
         ByteSize | None,
         _span("What an archive may grow to when it is unpacked. Default: 64GiB.", "1MiB", "64TiB"),
@@ -123,6 +200,32 @@ class Bundles(Section, frozen=True, kw_only=True):
     min_free_disk: Annotated[
         ByteSize, _span("A bundle is refused when less than this would be left on the disk.", "0", "64TiB")
     ] = ByteSize(100 * _MIB)
+    download_rate: Annotated[
+        ByteSize | None,
+        _span("Bytes per second of all downloads together. Default: no limit.", "1KiB", "1TiB"),
+    ] = None
+    archive_reuse: Annotated[
+        bool,
+        Meta(
+            description="Take an archive that is on the disk and proven whole instead of fetching it again."
+        ),
+    ] = True
+    require_digest: Annotated[
+        bool, Meta(description="Refuse revisions that were registered without a SHA-256.")
+    ] = False
+    reject_links: Annotated[
+        bool,
+        Meta(description="Refuse every symbolic link in a bundle; those that leave it are refused anyway."),
+    ] = False
+    reject_hard_links: Annotated[
+        bool, Meta(description="Refuse hard links in a bundle; otherwise they become copies.")
+    ] = True
+    reject_set_id: Annotated[
+        bool,
+        Meta(
+            description="Refuse set-user-id and set-group-id files in a bundle; otherwise the bits are dropped."
+        ),
+    ] = True
 
 
 class Install(Section, frozen=True, kw_only=True):
@@ -142,12 +245,26 @@ class Install(Section, frozen=True, kw_only=True):
             " goes on with a warning, `fail` fails the event, as the original does."
         ),
     ] = MissingPrevious.SKIP
+    preserve_directory_modes: Annotated[
+        bool,
+        Meta(
+            description="New directories get the mode of those in the bundle, instead of the system's default."
+        ),
+    ] = True
+    allow_set_id: Annotated[
+        bool,
+        Meta(description="Accept modes with set-user-id and set-group-id in an AppSpec's permissions."),
+    ] = False
+    reject_unconfined: Annotated[
+        bool,
+        Meta(description="Refuse the SELinux types unconfined_t, kernel_t and init_t in an AppSpec."),
+    ] = True
 
 
 class Log(Section, frozen=True, kw_only=True):
     """The agent's own log, and the combined log of all deployments."""
 
-    verbose: Annotated[bool, Meta(description="Log at debug level.")] = False
+    verbose: Annotated[bool, Meta(description="Log at debug level."), RELOADABLE] = False
     style: Annotated[
         LogStyle,
         Meta(
@@ -158,6 +275,23 @@ class Log(Section, frozen=True, kw_only=True):
     deployments_log: Annotated[
         bool, Meta(description="Keep the combined log of all scripts under `<root_dir>/deployment-logs`.")
     ] = True
+    private: Annotated[
+        bool,
+        Meta(description="The agent's log is for its own user and group only, instead of for everybody."),
+    ] = True
+    downloads_wire: Annotated[
+        bool,
+        Meta(
+            description="Trace the requests and answers of downloads into `<program_name>.aws_wire.log`. It grows"
+            " fast and may hold contents of bundles."
+        ),
+        RELOADABLE,
+    ] = False
+    coordinator_wire: Annotated[
+        bool,
+        Meta(description="Trace the messages of the coordinator's stream into the agent's log, by kind."),
+        RELOADABLE,
+    ] = False
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -173,13 +307,32 @@ class Config(Section, frozen=True, kw_only=True):
         str,
         Meta(
             description="Begins the names of the log and PID files.",
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            pattern=_FILE_NAME,
         ),
     ] = "codedeploy-agent"
+    profile: Annotated[
+        Profile,
+        Meta(
+            description="`compat`: the defaults that the original has, where ours are safer; `strict`: safer still."
+            " The table below has them; what the file says wins over a profile."
+        ),
+    ] = Profile.DEFAULT
+    user: Annotated[
+        str,
+        Meta(description="The account that an agent started as root becomes. Default: it stays root."),
+    ] = ""
+    group: Annotated[
+        str, Meta(description="The group that it becomes, with `user`. Default: the user's own.")
+    ] = ""
+    private_directories: Annotated[
+        bool,
+        Meta(description="`root_dir` can be passed through but not listed by others, instead of read."),
+    ] = True
     core_dumps: Annotated[bool, Meta(description="The agent may leave core dumps, which hold its key.")] = (
         False
     )
     coordinator: Coordinator = Coordinator()
+    proxy: Proxy = Proxy()
     commands: Commands = Commands()
     hooks: Hooks = Hooks()
     bundles: Bundles = Bundles()

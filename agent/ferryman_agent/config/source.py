@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 import yaml
 
-from ferryman_agent.config.original import MEANINGS, RETIRED, Key
-from ferryman_agent.config.schema import Config, Section
-from ferryman_agent.config.values import ByteSize, Duration
+from ferryman_agent.config.original import MEANINGS, RETIRED, Key, refusal
+from ferryman_agent.config.profiles import PROFILES
+from ferryman_agent.config.schema import Config, Profile, Section
+from ferryman_agent.config.values import ByteSize, Duration, ProxyAddress
+from ferryman_agent.config.walk import leaves, span, value_of
 from ferryman_agent.errors import ConfigError
 
 HOME_VARIABLE = "FERRYMAN_AGENT_HOME"
 _SIZE_LIMIT = 1 << 20
 _DIRECTORIES = ("root_dir", "log_dir", "pid_dir", "state_dir")
+_PATHS = (("install", "root"), ("coordinator", "on_premises_file"))
 
 _OWN_FILE = "ferrymanagent.yml"
 _SYSTEM_FILES = (Path("/etc/ferryman-agent/conf") / _OWN_FILE, Path("/opt/ferryman-agent/conf") / _OWN_FILE)
@@ -32,37 +36,48 @@ _ORIGINALS_FILE = Path("/etc/codedeploy-agent/conf/codedeployagent.yml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The settings, where they came from (None: no file, all defaults), and what about them deserves a warning."""
+    """The settings, where they came from (None: no file, all defaults), and what about them deserves a warning.
+
+    `origins` has a place for each setting that is no plain default: `file:line`, a profile, an option.
+    """
 
     config: Config
     path: Path | None
     warnings: tuple[str, ...]
+    origins: Mapping[Key, str]
 
 
-def load(path: Path | None, environment: Mapping[str, str], *, must_exist: bool = True) -> Loaded:
-    """Reads the file at `path`, or else the default one where there is one (V2-382).
+def load(
+    path: Path | None, environment: Mapping[str, str], *, must_exist: bool = True, profile: str | None = None
+) -> Loaded:
+    """Reads the file at `path`, or else the default one where there is one (V2-382). `profile` wins over the file's.
 
     Raises ConfigError that lists every mistake, one a line, each with its place.
     """
     chosen = path or default_path(environment)
-    source = _read(chosen, must_exist=path is not None and must_exist)
-    loaded = parse(source or b"", str(chosen), environment)
-    if path is None and source is not None and chosen == _ORIGINALS_FILE:
-        note = f"{chosen}: read for want of a configuration of our own ({_SYSTEM_FILES[0]})"
-        loaded = Loaded(config=loaded.config, path=chosen, warnings=(note, *loaded.warnings))
-    return Loaded(config=loaded.config, path=None if source is None else chosen, warnings=loaded.warnings)
+    source, status = _read(chosen, must_exist=path is not None and must_exist)
+    loaded = parse(source or b"", str(chosen), environment, profile=profile)
+    if status is None:
+        return loaded
+    notes = list(_file_remarks(chosen, status, loaded.config))
+    if path is None and chosen == _ORIGINALS_FILE:
+        notes.append(f"{chosen}: read for want of a configuration of our own ({_SYSTEM_FILES[0]})")
+    return replace(loaded, path=chosen, warnings=(*notes, *loaded.warnings))
 
 
-def parse(source: bytes, name: str, environment: Mapping[str, str]) -> Loaded:
+def parse(source: bytes, name: str, environment: Mapping[str, str], *, profile: str | None = None) -> Loaded:
     """Checks the text of a configuration; `name` is where it comes from. Raises ConfigError."""
-    reading = _Reading()
+    reading = _Reading(environment)
     _take_source(source, name, reading)
-    reading.check_directories()
+    if profile is not None:
+        reading.override(("profile",), profile, "--profile")
+    reading.check()
     if reading.mistakes:
         lines = "\n".join(f"  {line}" for line in reading.mistakes)
         raise ConfigError(f"cannot use the configuration:\n{lines}")
-    config = _with_directories(_assemble(Config, (), reading.values), environment)
-    return Loaded(config=config, path=None, warnings=tuple(reading.warnings))
+    reading.fill_in(environment)
+    config = _assemble(Config, (), reading.values)
+    return Loaded(config=config, path=None, warnings=tuple(reading.warnings), origins=reading.origins)
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
@@ -100,27 +115,17 @@ def default_directories(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def leaves(
-    struct: type[Section] = Config, prefix: Key = ()
-) -> Iterator[tuple[Key, msgspec.structs.FieldInfo]]:
-    """Every setting with its path, such as `("hooks", "cwd")`, in the order of the schema."""
-    for field in msgspec.structs.fields(struct):
-        if isinstance(field.type, type) and issubclass(field.type, Section):
-            yield from leaves(field.type, (*prefix, field.name))
-        else:
-            yield (*prefix, field.name), field
-
-
 class _Reading:
     """Collects values, mistakes and warnings while a file is walked through."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self.fields = dict(leaves())
         self.sections = {key[:1] for key in self.fields if len(key) > 1}
         self.values: dict[Key, object] = {}
         self.origins: dict[Key, str] = {}
         self.mistakes: list[str] = []
         self.warnings: list[str] = []
+        self._region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
 
     def take(self, key: Key, raw: object, origin: str, shown: str) -> None:
         """Converts one raw value; `shown` is its name in the file."""
@@ -128,7 +133,9 @@ class _Reading:
         try:
             value = msgspec.convert(raw, field.type, strict=True, dec_hook=_convert)
         except (msgspec.ValidationError, ValueError, OverflowError) as error:
-            self.mistakes.append(f"{origin}: {shown}: {str(error).split(' - at `$')[0]}")
+            mistake = f"{origin}: {shown}: {str(error).split(' - at `$')[0]}"
+            if mistake not in self.mistakes:
+                self.mistakes.append(mistake)
             return
         mistake = _out_of_span(field, value)
         if mistake:
@@ -137,6 +144,11 @@ class _Reading:
             self.mistakes.append(f"{origin}: {shown}: is set twice, first at {self.origins[key]}")
         else:
             self.values[key], self.origins[key] = value, origin
+
+    def override(self, key: Key, raw: object, origin: str) -> None:
+        """Takes a value that wins over the file's."""
+        self.values.pop(key, None)
+        self.take(key, raw, origin, ".".join(key))
 
     def take_mapping(self, mapping: Mapping[Any, object], prefix: Key, lines: Mapping[Key, str]) -> None:
         """Walks one level of the file."""
@@ -154,26 +166,51 @@ class _Reading:
             elif not prefix and plain in MEANINGS:
                 self._take_original(plain, raw, origin)
             elif not prefix and plain in RETIRED:
-                self.warnings.append(f"{origin}: {plain}: is ignored, {RETIRED[plain]}")
+                self._take_retired(plain, raw, origin)
             else:
                 near = _nearest(key, self.fields)
                 self.warnings.append(f"{origin}: {'.'.join(key)}: is unknown and ignored{near}")
 
-    def check_directories(self) -> None:
-        """Paths must be absolute: an agent has no directory that they could be meant from."""
-        for key in (*((name,) for name in _DIRECTORIES), ("install", "root")):
+    def check(self) -> None:
+        """What no single value shows. Paths are absolute: an agent has no directory that they could be meant from."""
+        for key in (*((name,) for name in _DIRECTORIES), *_PATHS):
             value = self.values.get(key)
             if isinstance(value, str) and value and (not Path(value).is_absolute() or "\0" in value):
                 self.mistakes.append(
                     f"{self.origins[key]}: {'.'.join(key)}: {value!r} is not an absolute path"
                 )
+        if self.values.get(("group",)) and not self.values.get(("user",)):
+            self.mistakes.append(f"{self.origins[('group',)]}: group: needs `user` beside it")
+
+    def fill_in(self, environment: Mapping[str, str]) -> None:
+        """Adds what the profile and the place of the agent say about settings that nobody gave."""
+        profile = Profile(str(self.values.get(("profile",), Profile.DEFAULT)))
+        for key, value in PROFILES[profile].items():
+            if key not in self.values:
+                self.values[key], self.origins[key] = value, f"profile {profile}"
+        for name, path in default_directories(environment).items():
+            if not self.values.get((name,)):
+                self.values[(name,)] = path
+                self.origins.pop((name,), None)
+                if environment.get(HOME_VARIABLE):
+                    self.origins[(name,)] = HOME_VARIABLE
 
     def _take_original(self, name: str, raw: object, origin: str) -> None:
         meaning = MEANINGS[name]
         try:
-            self.take(meaning.key, meaning.convert(raw), origin, name)
+            for key in meaning.keys:
+                self.take(key, meaning.convert(raw), origin, name)
         except ValueError as error:
             self.mistakes.append(f"{origin}: {name}: {error}")
+            return
+        if remark := meaning.remark(raw):
+            self.warnings.append(f"{origin}: {name}: {remark}")
+
+    def _take_retired(self, name: str, raw: object, origin: str) -> None:
+        if why := refusal(name, raw, self._region):
+            self.mistakes.append(f"{origin}: {name}: {why}")
+        else:
+            self.warnings.append(f"{origin}: {name}: is ignored, {RETIRED[name]}")
 
 
 def _take_source(source: bytes, name: str, reading: _Reading) -> None:
@@ -200,16 +237,37 @@ def _take_source(source: bytes, name: str, reading: _Reading) -> None:
     reading.take_mapping(content, (), lines)
 
 
-def _read(path: Path, *, must_exist: bool) -> bytes | None:
+def _read(path: Path, *, must_exist: bool) -> tuple[bytes | None, os.stat_result | None]:
     try:
-        with path.open("rb") as file:
-            return file.read(_SIZE_LIMIT + 1)
+        # A pipe in its place must not hold up the agent.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            return file.read(_SIZE_LIMIT + 1) or b"", os.fstat(descriptor)
     except FileNotFoundError:
         if must_exist:
             raise ConfigError(f"cannot read the configuration {path}: there is no such file") from None
-        return None
+        return None, None
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+
+
+def _file_remarks(path: Path, status: os.stat_result, config: Config) -> Iterator[str]:
+    """What is wrong with who can read and write the file (V2-343). Without a secret in it, reading harms nobody."""
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid not in (0, os.geteuid()):
+        yield f"{path}: belongs to user {status.st_uid}, who decides what this agent does: run `chown root {path}`"
+    if mode & (0o002 if status.st_gid in (0, os.getegid()) else 0o022):
+        yield f"{path}: can be changed by others (mode {mode:04o}): run `chmod go-w {path}`"
+    holds = [".".join(key) for key, _ in leaves() if _is_secret(value_of(config, key))]
+    if holds and mode & 0o044:
+        yield (
+            f"{path}: holds a password ({', '.join(holds)}) and can be read by others (mode {mode:04o}): "
+            f"run `chmod 600 {path}`"
+        )
+
+
+def _is_secret(value: object) -> bool:
+    return isinstance(value, ProxyAddress) and bool(value.password)
 
 
 def _plain_key(name: object) -> str:
@@ -226,18 +284,17 @@ def _places(node: yaml.Node | None, prefix: Key, *, depth: int) -> Iterator[tupl
 
 
 def _convert(kind: type, raw: object) -> object:
-    if kind in (Duration, ByteSize):
+    if kind in (Duration, ByteSize, ProxyAddress):
         return kind.parse(raw)
     raise ValueError(f"cannot make {kind.__name__} of {raw!r}")
 
 
 def _out_of_span(field: msgspec.structs.FieldInfo, value: object) -> str:
-    for meta in get_args(field.type)[1:] if get_origin(field.type) else ():
-        span = getattr(meta, "extra", None) or {}
-        if span and isinstance(value, Duration | ByteSize):
-            least, most = type(value).parse(span["least"]), type(value).parse(span["most"])
-            if not least <= value <= most:
-                return f"{value} is not between {span['least']} and {span['most']}"
+    limits = span(field)
+    if limits and isinstance(value, Duration | ByteSize):
+        least, most = (type(value).parse(text) for text in limits)
+        if not least <= value <= most:
+            return f"{value} is not between {limits[0]} and {limits[1]}"
     return ""
 
 
@@ -262,9 +319,3 @@ def _assemble(struct: type[Any], prefix: Key, values: Mapping[Key, object]) -> A
         elif key in values:
             given[field.name] = values[key]
     return struct(**given)
-
-
-def _with_directories(config: Config, environment: Mapping[str, str]) -> Config:
-    defaults = default_directories(environment)
-    missing = {name: defaults[name] for name in _DIRECTORIES if not getattr(config, name)}
-    return msgspec.structs.replace(config, **missing)

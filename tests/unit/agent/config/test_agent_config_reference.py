@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ferryman_agent.config import parse, reference
-from ferryman_agent.config.source import leaves
+from ferryman_agent.config.walk import leaves
 
 DOCS = Path(__file__).parents[4] / "docs" / "operating"
 HOME = {"FERRYMAN_AGENT_HOME": "/srv/agent"}
