@@ -152,6 +152,10 @@ class Layout:
     def cleanup_journal(self, group_id: GroupId | str) -> Path:
         return self._instruction(group_id, _JOURNAL_SUFFIX)
 
+    def group_lock(self, group_id: GroupId | str) -> Path:
+        """Locked by the process that works for the group: the agent, or a local deployment (AG-505)."""
+        return self._instruction(group_id, "-lock")
+
     def install_mark(self, group_id: GroupId | str) -> Path:
         """Exists while an install of the group changes the host; left behind by one that was killed."""
         return self._instruction(group_id, "-installing")

@@ -31,6 +31,7 @@ from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher
 from ferryman_agent.runtime import scripts
 from ferryman_agent.runtime.destinations import DestinationTurns
+from ferryman_agent.runtime.group_turns import GroupTurns
 from ferryman_agent.runtime.prefetch import ArchiveTurns
 from ferryman_agent.runtime.watch import EventWatch
 
@@ -80,6 +81,7 @@ class Worker:
         install: Install,
         run_hooks: RunHooks,
         turns: ArchiveTurns,
+        groups: GroupTurns | None = None,
     ) -> None:
         self._layout = layout
         self._clock = clock
@@ -88,6 +90,7 @@ class Worker:
         self._install = install
         self._run_hooks = run_hooks
         self._turns = turns
+        self._groups = groups or GroupTurns(layout, clock)
         self._destinations = DestinationTurns()
         self._left: defaultdict[CommandId, list[asyncio.Future[Any]]] = defaultdict(list)
 
@@ -121,8 +124,10 @@ class Worker:
             self._layout.ongoing_mark(segment.deployment.deployment_id).unlink(missing_ok=True)
         except (OSError, EventError) as error:
             log.warning("marker.not_removed", command_id=segment.command_id, error=str(error))
+        self._groups.release(segment.deployment.deployment_group_id, segment.deployment.deployment_id)
 
     async def _do_download(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:
+        await self._take_group(segment, perform, watch)
         directory = await self._prepare(segment, watch)
         deployment = segment.deployment
         async with self._turns.of(deployment.deployment_id):
@@ -143,6 +148,7 @@ class Worker:
         return Diagnostics(message=message)
 
     async def _do_install(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:
+        await self._take_group(segment, perform, watch)
         directory = await self._prepare(segment, watch)
         task = asyncio.ensure_future(self._install_in_turn(segment.deployment, directory))
         try:
@@ -170,13 +176,10 @@ class Worker:
 
     async def _do_hooks(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:
         deployment = segment.deployment
-        chosen = await asyncio.to_thread(
-            scripts.choose,
-            perform.lifecycle_event,
-            deployment,
-            self._layout,
-            fail_on_missing=self._settings.fail_on_missing_previous,
-        )
+        chosen = await self._choose(segment, perform)
+        if chosen.scripts and await self._take_group(segment, perform, watch):
+            # Meanwhile another revision may have become the last successful one.
+            chosen = await self._choose(segment, perform)
         if chosen.warning:
             log.warning("hooks.skipped", event_name=perform.lifecycle_event, reason=chosen.warning)
             message = f"Succeeded. Warning: {chosen.warning}"
@@ -209,6 +212,23 @@ class Worker:
             cancel=watch.stop,
             background=background,
         )
+
+    async def _choose(self, segment: Segment, perform: Perform) -> scripts.Chosen:
+        return await asyncio.to_thread(
+            scripts.choose,
+            perform.lifecycle_event,
+            segment.deployment,
+            self._layout,
+            fail_on_missing=self._settings.fail_on_missing_previous,
+        )
+
+    async def _take_group(self, segment: Segment, perform: Perform, watch: EventWatch) -> bool:
+        """Keeps local deployments away from the group until `finish`; returns whether it had to wait for one."""
+        group, deployment = segment.deployment.deployment_group_id, segment.deployment.deployment_id
+        has_waited = await self._groups.take(group, deployment, watch.stop)
+        if has_waited and watch.stop.is_set():
+            raise _stopped(perform)
+        return has_waited
 
     async def _prepare(self, segment: Segment, watch: EventWatch) -> DeploymentDir:
         """Makes the deployment's directory and marker, and sees that the event's start outlives a crash (AG-114)."""
