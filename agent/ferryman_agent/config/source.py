@@ -123,6 +123,7 @@ class _Reading:
         self.sections = {key[:1] for key in self.fields if len(key) > 1}
         self.values: dict[Key, object] = {}
         self.origins: dict[Key, str] = {}
+        self.shown: dict[Key, str] = {}
         self.mistakes: list[str] = []
         self.warnings: list[str] = []
         self._region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or ""
@@ -143,7 +144,7 @@ class _Reading:
         elif key in self.values:
             self.mistakes.append(f"{origin}: {shown}: is set twice, first at {self.origins[key]}")
         else:
-            self.values[key], self.origins[key] = value, origin
+            self.values[key], self.origins[key], self.shown[key] = value, origin, shown
 
     def override(self, key: Key, raw: object, origin: str) -> None:
         """Takes a value that wins over the file's."""
@@ -177,7 +178,7 @@ class _Reading:
             value = self.values.get(key)
             if isinstance(value, str) and value and (not Path(value).is_absolute() or "\0" in value):
                 self.mistakes.append(
-                    f"{self.origins[key]}: {'.'.join(key)}: {value!r} is not an absolute path"
+                    f"{self.origins[key]}: {self.shown[key]}: {value!r} is not an absolute path"
                 )
         if self.values.get(("group",)) and not self.values.get(("user",)):
             self.mistakes.append(f"{self.origins[('group',)]}: group: needs `user` beside it")
