@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ferryman.appspec import AppSpec, EntryKind, Finding, Target
 from ferryman_agent.core.acl import Acl
 from ferryman_agent.core.messages import FileExistsBehavior
+from ferryman_agent.core.overwritten import Original
 
 
 class ArchiveFact(NamedTuple):
@@ -72,6 +73,7 @@ class Situation:
     preserve_directory_modes: new directories take mode and owner of the archive's (AG-C12), else mode 0755.
     agent_root: the agent's own directory, as configured and as it really is.
     allow_set_id: accept modes with set-user-id and set-group-id bits in `permissions` (V2-216).
+    originals: what comes back where the deployment has no file of its own, or must RETAIN what was there (CP-347).
     """
 
     appspec: AppSpec
@@ -90,18 +92,21 @@ class Situation:
     agent_root: tuple[str, ...] = ()
     has_selinux: bool = False
     allow_set_id: bool = False
+    originals: Mapping[str, Original] = field(default_factory=dict)
 
 
 class Action(StrEnum):
     """What happens at a file's path.
 
     WRITE: nothing is there. CORRECT: the content is right, owner, mode or time are not. KEEP: all is right already.
+    RESTORE: what was there before a deployment that failed comes back (CP-347).
     """
 
     WRITE = "write"
     REPLACE = "replace"
     CORRECT = "correct"
     KEEP = "keep"
+    RESTORE = "restore"
 
 
 class Attributes(NamedTuple):
@@ -149,6 +154,7 @@ class InstallPlan:
 
     aside: places of our own objects that are in the way because they are of another kind.
     directories, files: to be made, kept or replaced; parents before what is in them.
+    restored: files of others that a deployment which failed had overwritten, and that come back.
     obsolete: journaled paths and their places that nothing wants any more, what is inside before its directory.
     retained: files of others that stay (RETAIN).
     journal: paths of the next install's journal.
@@ -158,6 +164,7 @@ class InstallPlan:
     aside: tuple[str, ...]
     directories: tuple[PlannedDirectory, ...]
     files: tuple[PlannedFile, ...]
+    restored: tuple[PlannedFile, ...]
     obsolete: tuple[tuple[str, str], ...]
     retained: tuple[str, ...]
     journal: tuple[str, ...]

@@ -100,6 +100,7 @@ class _Planner:
         self._leaves: dict[str, PlannedFile] = {}
         self._plain: set[str] = set()
         self._retained: list[str] = []
+        self._restored: dict[str, PlannedFile] = {}
         self._conflicts: list[Conflict] = []
         self._warnings: list[str] = []
 
@@ -118,10 +119,12 @@ class _Planner:
         )
         files = tuple(self._finished(one, access) for one in self._leaves.values())
         made = self._in_order(given.targets)
+        self._restore_unwanted(made)
         return InstallPlan(
             aside=tuple(self._aside),
             directories=directories,
             files=files,
+            restored=tuple(self._restored.values()),
             obsolete=self._obsolete(made),
             retained=tuple(self._retained),
             journal=made,
@@ -196,6 +199,10 @@ class _Planner:
         self._directories[path] = PlannedDirectory(path, place, fact is not None, attributes)
 
     def _leaf(self, target: Target, place: str) -> None:
+        if self._behavior is FileExistsBehavior.RETAIN and target.path in self._given.originals:
+            self._restore(target.path, place)
+            self._retained.append(target.path)
+            return
         fact = self._there(target.path)
         action = Action.WRITE
         if fact is not None:
@@ -297,7 +304,7 @@ class _Planner:
         return tuple(made)
 
     def _obsolete(self, made: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-        kept = frozenset(made) | frozenset(self._retained)
+        kept = frozenset(made) | frozenset(self._retained) | frozenset(self._restored)
         found: list[tuple[str, str]] = []
         for path in reversed(self._given.journal):
             if path in kept or self._given.host.get(path) is None:
@@ -310,6 +317,27 @@ class _Planner:
                 continue
             found.append((path, place))
         return tuple(found)
+
+    def _restore(self, path: str, place: str) -> None:
+        original = self._given.originals[path]
+        self._restored[path] = PlannedFile(
+            path, place, EntryKind.FILE, Action.RESTORE, original.kept, original.size, 0, "", Attributes()
+        )
+
+    def _restore_unwanted(self, made: tuple[str, ...]) -> None:
+        """Brings back what the deployment has nothing else for (CP-347)."""
+        wanted = frozenset(made)
+        for path in self._given.originals:
+            if path in wanted or path in self._restored:
+                continue
+            place = self._real_place(path)
+            fact = self._given.host.get(path)
+            if place is None or any(parent in self._leaves for parent in ancestors(path)):
+                self._warnings.append(f"the original of {path} cannot be put back: its directory is gone")
+            elif fact is not None and fact.kind is EntryKind.DIRECTORY:
+                self._warnings.append(f"the original of {path} cannot be put back: there is a directory now")
+            else:
+                self._restore(path, place)
 
     def _real_place(self, path: str) -> str | None:
         """Returns where a journaled path really is; None when a directory of ours on the way became a link."""
@@ -336,6 +364,11 @@ class _Planner:
 
     def _remarks(self) -> list[str]:
         remarks = [finding.message for finding in self._findings.ordered()]
+        if self._restored:
+            back = list(self._restored)
+            remarks.append(
+                f"{len(back)} files that a failed deployment had overwritten were put back: {_some(back)}"
+            )
         if self._retained:
             remarks.append(
                 f"{len(self._retained)} existing files were kept (RETAIN): {_some(self._retained)}"

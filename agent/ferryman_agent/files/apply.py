@@ -20,6 +20,7 @@ from ferryman_agent.core.messages import FileExistsBehavior
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.access import differs, set_attributes, set_link_owner
 from ferryman_agent.files.cleanup import JournalWriter
+from ferryman_agent.files.originals import Originals
 from ferryman_agent.files.siblings import Siblings
 from ferryman_agent.files.staging import stage
 from ferryman_agent.files.survey import Archive
@@ -51,10 +52,12 @@ class Application:
         journal: JournalWriter,
         known: frozenset[str],
         seen: Mapping[str, os.stat_result],
+        originals: Originals,
     ) -> None:
         """`host` is opened at `/`; places of the plan are looked up below it without following links.
 
         `known` has the paths that the journal lists already, `seen` what was at the paths when the plan was made.
+        `originals` keeps what is replaced and not the group's.
         """
         self._plan = plan
         self._archive = archive
@@ -63,6 +66,7 @@ class Application:
         self._journal = journal
         self._known = known
         self._seen = seen
+        self._originals = originals
         self._undo: list[Callable[[], None]] = []
         self._leftovers: list[tuple[str, str]] = []
         self._moved: dict[str, str] = {}
@@ -76,12 +80,14 @@ class Application:
             self._make_directories()
             changing = [file for file in self._plan.files if file.action is not Action.KEEP]
             self.applied.kept = len(self._plan.files) - len(changing)
+            changing += self._plan.restored
             for file in changing:
                 if file.action is not Action.CORRECT:
                     self._stage(file)
             for start in range(0, len(changing), CHUNK):
                 chunk = changing[start : start + CHUNK]
                 self._journal.add(file.path for file in chunk if file.path not in self._known)
+                self._keep_originals(chunk)
                 for file in chunk:
                     self._settle(file)
             for directory in self._plan.directories:
@@ -169,7 +175,10 @@ class Application:
     def _stage(self, file: PlannedFile) -> None:
         folder, name = self._host.parent(file.place[1:])
         new = self._new(file, name)
-        stage(self._archive, folder, new, file)
+        if file.action is Action.RESTORE:
+            self._originals.stage(file.source, folder, new)
+        else:
+            stage(self._archive, folder, new, file)
 
         def back() -> None:
             with contextlib.suppress(FileNotFoundError):
@@ -201,13 +210,30 @@ class Application:
             raise InstallError(
                 "FILES_CONFLICT", f"{file.path} became a directory while the install was running"
             )
-        if file.action is Action.REPLACE or self._plan.behavior is FileExistsBehavior.OVERWRITE:
+        if (
+            file.action in (Action.REPLACE, Action.RESTORE)
+            or self._plan.behavior is FileExistsBehavior.OVERWRITE
+        ):
             return True
         if self._plan.behavior is FileExistsBehavior.RETAIN:
             return False
         raise InstallError("FILES_CONFLICT", f"{file.path} appeared while the install was running")
 
+    def _keep_originals(self, chunk: list[PlannedFile]) -> None:
+        """Keeps what the chunk is going to replace and is not the group's, forced to the disk together (AG-328)."""
+        for file in chunk:
+            if file.action is Action.REPLACE and file.path not in self._known:
+                # What is gone meanwhile needs no keeping.
+                with contextlib.suppress(FileNotFoundError):
+                    folder, name = self._host.parent(file.place[1:])
+                    self._originals.keep(file.path, folder, name)
+        self._originals.flush()
+
     def _replace(self, file: PlannedFile, folder: int, name: str) -> None:
+        if file.path not in self._known:
+            # It may have come, or have been exchanged, since the chunk began.
+            self._originals.keep(file.path, folder, name)
+            self._originals.flush()
         old, new = self._siblings.old(name), self._new(file, name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(old, dir_fd=folder)

@@ -15,6 +15,7 @@ from ferryman_agent.core.install_facts import Action, InstallPlan, PlanRefused, 
 from ferryman_agent.core.install_plan import make_plan, merge_carried, paths_to_look_at, wanted_targets
 from ferryman_agent.core.install_root import below
 from ferryman_agent.core.messages import DeploymentDescription, Instant
+from ferryman_agent.core.overwritten import Original, coming_back, still_counting
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.accounts import agent_user, groups_of, users_of
 from ferryman_agent.files.apply import Application, said
@@ -22,7 +23,7 @@ from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
 from ferryman_agent.files.atomic import make_directory, write_atomic
 from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal, write_journal
 from ferryman_agent.files.conflicts import SHOWN_CONFLICTS, describe_refusal
-from ferryman_agent.files.digests import Digests, mark_of
+from ferryman_agent.files.digests import Digests
 from ferryman_agent.files.layout import PRIVATE_MODE, STATE_FILE_MODE, DeploymentDir, Layout
 from ferryman_agent.files.records import read_destinations, write_instructions
 from ferryman_agent.files.removal import Removed, remove_obsolete
@@ -101,8 +102,8 @@ class _Install:
     def run(self) -> InstallReport:
         try:
             make_directory(self._layout.instructions, PRIVATE_MODE)
-            with self._open_archive() as folders, Folders.below("/") as host:
-                return self._install(folders, host)
+            with self._open_archive() as folders, Folders.below("/") as host, self._originals() as originals:
+                return self._install(folders, host, originals)
         except OSError as problem:
             if is_disk_full(problem):
                 raise out_of_room(said(problem), self._layout.root) from problem
@@ -116,21 +117,35 @@ class _Install:
             message = f"there is no archive {self._directory.archive}: DownloadBundle must run before Install"
             raise InstallError("INSTALL_NO_ARCHIVE", message) from problem
 
-    def _install(self, folders: Folders, host: Folders) -> InstallReport:
+    def _originals(self) -> Originals:
+        return Originals(self._layout.originals(self._group), self._directory)
+
+    def _install(self, folders: Folders, host: Folders, originals: Originals) -> InstallReport:
         withheld = load_shared_modes(self._directory.archive_modes)
         archive = Archive(folders, Digests.load(self._directory.archive_digests), withheld)
         name, appspec, remarks = self._appspec(archive)
         siblings = Siblings(self._group)
         journal = self._recovered(host, siblings)
-        view = self._look(appspec, archive, journal)
+        before = read_originals(self._layout.originals(self._group))
+        counting = still_counting(before, self._deployment, frozenset(journal.paths))
+        back, lost = self._coming_back(counting, originals)
+        view = self._look(appspec, archive, journal, back)
         plan = make_plan(view.situation)
         if isinstance(plan, PlanRefused):
             raise describe_refusal(plan, name, self._layout, self._group)
-        require_room(plan)
+        require_room(plan, self._kept_beside(plan, journal, view), self._directory.path)
         self._begin(plan)
-        application = self._apply(plan, archive, host, siblings, journal, view.host.statuses)
+        try:
+            application = self._apply(plan, archive, host, siblings, journal, view.host.statuses, originals)
+        except (InstallError, OSError) as problem:
+            if not (isinstance(problem, InstallError) and problem.detail_code == "INSTALL_NOT_RESTORED"):
+                with contextlib.suppress(OSError):
+                    originals.forget_attempt(before)
+            raise
         try:
             removed, problems = self._finish(plan, application, archive, view, journal, host)
+            ours = frozenset(read_journal(self._layout.cleanup_journal(self._group)).paths)
+            originals.finish({one.path: one for one in counting}, ours, [file.path for file in plan.restored])
         except OSError as problem:
             message = (
                 f"The new files are in their places, but the deployment failed because of: {said(problem)}"
@@ -142,7 +157,7 @@ class _Install:
             raise InstallError("INSTALL_CLEANUP", message)
         applied = application.applied
         log.info("install.done", written=applied.written, kept=applied.kept, removed=removed.count)
-        warnings = (*remarks, *journal.warnings, *plan.warnings, *view.remarks, *problems)
+        warnings = (*remarks, *journal.warnings, *lost, *plan.warnings, *view.remarks, *problems)
         return InstallReport(
             written=applied.written,
             corrected=applied.corrected,
@@ -187,7 +202,31 @@ class _Install:
         appspec = below(self._settings.install_root, found.parsed.appspec)
         return found.name, appspec, [finding.describe(found.name) for finding in found.parsed.warnings]
 
-    def _look(self, appspec: AppSpec, archive: Archive, journal: Journal) -> _View:
+    def _coming_back(
+        self, counting: tuple[Original, ...], originals: Originals
+    ) -> tuple[dict[str, Original], list[str]]:
+        """Returns the originals to put back, by path, and a sentence for each that is lost (AG-468)."""
+        wanted = coming_back(counting, self._deployment)
+        found = {one.path: one for one in wanted if originals.is_there(one)}
+        lost = [
+            f"the original of {one.path}, which deployment {one.deployment} overwrote, is lost: {one.kept} is missing"
+            for one in wanted
+            if one.path not in found
+        ]
+        return found, lost
+
+    def _kept_beside(self, plan: InstallPlan, journal: Journal, view: _View) -> list[tuple[str, int]]:
+        """Returns the files whose originals will be kept, with their sizes."""
+        known = frozenset(journal.paths)
+        return [
+            (file.place, view.situation.host[file.path].size)
+            for file in plan.files
+            if file.action is Action.REPLACE and file.path not in known
+        ]
+
+    def _look(
+        self, appspec: AppSpec, archive: Archive, journal: Journal, back: Mapping[str, Original]
+    ) -> _View:
         targets, findings = wanted_targets(appspec, archive.facts)
         host = Host(paths_to_look_at(appspec, targets, journal.paths))
         installed = Digests.load(self._layout.installed_digests(self._group))
@@ -218,6 +257,7 @@ class _Install:
             agent_root=(root, os.path.realpath(root)),
             has_selinux=os.path.exists(_SELINUX),
             allow_set_id=self._settings.allow_set_id,
+            originals=back,
         )
         changed = changed_since(installed, host, journal.paths, digests)
         return _View(situation, host, tuple(_remarks(changed)))
@@ -256,6 +296,7 @@ class _Install:
         siblings: Siblings,
         journal: Journal,
         seen: Mapping[str, os.stat_result],
+        originals: Originals,
     ) -> Application:
         path = self._layout.cleanup_journal(self._group)
         if not journal.is_clean:
@@ -264,7 +305,7 @@ class _Install:
         writer = JournalWriter(path)
         try:
             known = frozenset(journal.paths)
-            application = Application(plan, archive, host, siblings, writer, known, seen)
+            application = Application(plan, archive, host, siblings, writer, known, seen, originals)
             application.run()
         except InstallError as problem:
             if problem.detail_code != "INSTALL_NOT_RESTORED":

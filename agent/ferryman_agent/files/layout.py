@@ -30,6 +30,7 @@ RESERVED_NAMES = frozenset({"deployment-instructions", "deployment-logs", "ongoi
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,160}", re.ASCII)
 _POINTER_LIMIT = 4096
 _JOURNAL_SUFFIX = "-cleanup"
+_SUCCESS_SUFFIX = "_last_successful_install"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,11 @@ class DeploymentDir:
     def archive_modes(self) -> Path:
         """Write permission of others that the archive's files and folders get where they are installed."""
         return self.path / ".archive-modes"
+
+    @property
+    def overwritten(self) -> Path:
+        """Originals of files that the deployment replaced with OVERWRITE, by number (AG-328)."""
+        return self.path / "overwritten"
 
     @property
     def logs(self) -> Path:
@@ -161,8 +167,25 @@ class Layout:
         return self._instruction(group_id, "-installing")
 
     def installed_digests(self, group_id: GroupId | str) -> Path:
-        """Digests of the files that the group has installed."""
+        """What the group has installed: paths, digests, owners and modes."""
         return self._instruction(group_id, "-digests")
+
+    def distrusted(self, group_id: GroupId | str) -> Path:
+        """Installed files that a check found changed although `stat` says nothing: the next install reads them."""
+        return self._instruction(group_id, "-distrusted")
+
+    def installed_groups(self) -> tuple[GroupId, ...]:
+        """Returns the groups that have something installed here, in order."""
+        try:
+            names = sorted(path.name for path in self.instructions.glob(f"*{_SUCCESS_SUFFIX}"))
+        except OSError:
+            return ()
+        found = (name.removesuffix(_SUCCESS_SUFFIX) for name in names)
+        return tuple(GroupId(name) for name in found if _SAFE.fullmatch(name) and name not in RESERVED_NAMES)
+
+    def originals(self, group_id: GroupId | str) -> Path:
+        """What is kept in the `overwritten` folders of the group's deployments."""
+        return self._instruction(group_id, "-overwritten")
 
     def journals(self) -> Mapping[str, Path]:
         """Returns the cleanup journals of all groups that have one, by group id."""
@@ -206,7 +229,7 @@ class Layout:
         return self.instructions / f"{_safe_group(group_id)}{suffix}"
 
     def _last_successful(self, group_id: str) -> Path:
-        return self._instruction(group_id, "_last_successful_install")
+        return self._instruction(group_id, _SUCCESS_SUFFIX)
 
     def _most_recent(self, group_id: str) -> Path:
         return self._instruction(group_id, "_most_recent_install")

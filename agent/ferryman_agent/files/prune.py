@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ import structlog
 from ferryman_agent.core.messages import DeploymentId, GroupId
 from ferryman_agent.core.retention import RevisionDir, expired
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.originals import kept_in, read_originals
 from ferryman_agent.files.tree import Folders, remove_tree, walk
 
 log = structlog.get_logger(__name__)
@@ -45,6 +47,9 @@ def prune(
     pointers = (layout.last_successful(group_id), layout.most_recent(group_id))
     protected = {path.name for path in pointers if path is not None}
     protected |= layout.ongoing_deployments() | in_use
+    with contextlib.suppress(OSError):
+        # A rollback may want the files back that these had overwritten (CP-347).
+        protected |= kept_in(read_originals(layout.originals(group_id)))
     removed: list[str] = []
     problems: list[str] = []
     try:

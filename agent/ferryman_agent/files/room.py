@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ferryman_agent.core.install_facts import Action, InstallPlan
@@ -13,19 +14,32 @@ _BLOCK = 4096
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def require_room(plan: InstallPlan) -> None:
-    """Raises InstallError, with the figures, when the new files do not fit beside the old ones. Raises OSError."""
+def require_room(
+    plan: InstallPlan, kept: Iterable[tuple[str, int]] = (), keep_at: Path | None = None
+) -> None:
+    """Raises InstallError, with the figures, when the new files do not fit beside the old ones. Raises OSError.
+
+    `kept` has places and sizes of files whose originals go to `keep_at`: those of other file systems are copied there.
+    """
     needs: dict[int, tuple[str, int, int]] = {}
     devices: dict[str, tuple[int, str]] = {}
-    for file in plan.files:
+
+    def need(device: int, existing: str, size: int) -> None:
+        _, all_size, count = needs.get(device, (existing, 0, 0))
+        needs[device] = (existing, all_size + -(-size // _BLOCK) * _BLOCK, count + 1)
+
+    for file in (*plan.files, *plan.restored):
         if file.action in (Action.KEEP, Action.CORRECT):
             continue
         folder = file.place.rpartition("/")[0] or "/"
         if folder not in devices:
             devices[folder] = _device(folder)
-        device, existing = devices[folder]
-        _, size, count = needs.get(device, (existing, 0, 0))
-        needs[device] = (existing, size + -(-file.size // _BLOCK) * _BLOCK, count + 1)
+        need(*devices[folder], file.size)
+    if keep_at is not None:
+        device = os.stat(keep_at).st_dev
+        for place, size in kept:
+            if os.lstat(place).st_dev != device:
+                need(device, str(keep_at), size)
     for existing, size, count in needs.values():
         status = os.statvfs(existing)
         free = status.f_bavail * status.f_frsize

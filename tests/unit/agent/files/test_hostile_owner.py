@@ -120,7 +120,7 @@ async def test_a_file_that_is_moved_in_during_the_install_is_not_given_away(
     await host.install({"f": b"1"}, "files:\n  - {source: f, destination: SRV/app}\n")
     mine = host.srv / "app" / "f"
 
-    def swap(_plan: object) -> None:
+    def swap(*_: object) -> None:
         mine.unlink()
         (system / "f").rename(mine)
 
@@ -136,7 +136,7 @@ async def test_a_directory_that_is_moved_in_is_not_given_away(
     text = "files:\n  - {source: d, destination: SRV/app/d}\n"
     await host.install({"d/f": b"1"}, text)
 
-    def swap(_plan: object) -> None:
+    def swap(*_: object) -> None:
         (host.srv / "app" / "d").rename(host.srv / "app" / "away")
         system.rename(host.srv / "app" / "d")
 

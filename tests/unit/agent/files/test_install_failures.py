@@ -293,7 +293,7 @@ async def test_a_disk_that_fills_up_on_the_way_leaves_the_old_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if somebody else had used the room after the plan was made.
-    monkeypatch.setattr("ferryman_agent.files.install.require_room", lambda plan: None)
+    monkeypatch.setattr("ferryman_agent.files.install.require_room", lambda *_: None)
     layout = Layout(tmp_path / "root")
     layout.prepare()
     with small_disk(tmp_path / "disk", 1024 * 1024) as disk:
