@@ -48,6 +48,20 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return self.inode, self.size, self.modified_ns, self.changed_ns
 
 
+class Installed(Row, array_like=True, frozen=True, gc=False):
+    """A file, link or directory as an install left it: what drift is told by. A record of digests can be made of these.
+
+    mode: type and permissions; -1 in records of versions that did not write it. place: where it really is, as far as
+    that is another path. target: of a link. sha256 is empty for what is no file.
+    """
+
+    mode: int = -1
+    uid: int = -1
+    gid: int = -1
+    place: str = ""
+    target: str = ""
+
+
 _decoder = msgspec.json.Decoder(list[Row])
 
 

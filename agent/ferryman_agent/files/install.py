@@ -25,6 +25,8 @@ from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal, w
 from ferryman_agent.files.conflicts import SHOWN_CONFLICTS, describe_refusal
 from ferryman_agent.files.digests import Digests
 from ferryman_agent.files.layout import PRIVATE_MODE, STATE_FILE_MODE, DeploymentDir, Layout
+from ferryman_agent.files.manifest import load_trusted, take_installed
+from ferryman_agent.files.originals import Originals, read_originals
 from ferryman_agent.files.records import read_destinations, write_instructions
 from ferryman_agent.files.removal import Removed, remove_obsolete
 from ferryman_agent.files.room import is_disk_full, out_of_room, require_room
@@ -229,7 +231,7 @@ class _Install:
     ) -> _View:
         targets, findings = wanted_targets(appspec, archive.facts)
         host = Host(paths_to_look_at(appspec, targets, journal.paths))
-        installed = Digests.load(self._layout.installed_digests(self._group))
+        installed = load_trusted(self._layout, self._group)
         unchanged, digests = unchanged_files(targets, archive, host, journal.paths, installed)
         ours = frozenset(journal.paths)
         clashes = (
@@ -338,19 +340,21 @@ class _Install:
         paths = merge_carried(made, tuple(removed.carried))
         write_journal(self._layout.cleanup_journal(self._group), Journal(paths, journal.contexts))
         digests = Digests()
+        for directory in plan.directories:
+            if directory.path not in application.applied.dropped:
+                with contextlib.suppress(OSError):
+                    take_installed(digests, directory.path, directory.place, os.lstat(directory.place))
         for file in plan.files:
-            if file.kind is not EntryKind.FILE or file.path in application.applied.dropped:
+            if file.path in application.applied.dropped:
                 continue
-            known = archive.known_digest(file.source)
-            if known is None:
-                continue
-            if file.action is Action.KEEP:
-                digests.remember(file.path, mark_of(view.host.statuses[file.path]), known)
-                continue
+            known = archive.known_digest(file.source) if file.kind is EntryKind.FILE else None
+            is_kept = file.action is Action.KEEP
             with contextlib.suppress(OSError):
-                digests.remember(file.path, mark_of(os.lstat(file.path)), known)
+                status = view.host.statuses[file.path] if is_kept else os.lstat(file.place)
+                take_installed(digests, file.path, file.place, status, known or "", file.target)
         with contextlib.suppress(OSError):
             digests.save(self._layout.installed_digests(self._group))
+            self._layout.distrusted(self._group).unlink(missing_ok=True)
 
 
 class _View(NamedTuple):

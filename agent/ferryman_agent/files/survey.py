@@ -154,7 +154,7 @@ def changed_since(installed: Digests, host: Host, ours: Iterable[str], found: Ma
     changed = []
     for path in ours:
         row, status = installed.rows.get(path), host.statuses.get(path)
-        if row is None or status is None or not stat.S_ISREG(status.st_mode):
+        if row is None or not row.sha256 or status is None or not stat.S_ISREG(status.st_mode):
             continue
         if status.st_size != row.size or found.get(path, row.sha256) != row.sha256:
             changed.append(path)

@@ -1,0 +1,186 @@
+"""What a deployment left on the host: recorded by Install, completed when the deployment's own scripts have run.
+
+A script that fills in a configuration file, or gives files away, belongs to the deployment: what it did is no drift.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from ferryman.appspec import EntryKind
+from ferryman_agent.core.drift import Found, Recorded
+from ferryman_agent.core.messages import GroupId
+from ferryman_agent.files.atomic import write_atomic
+from ferryman_agent.files.digests import Digests, Installed, from_text, mark_of, to_text
+from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.survey import kind_of, sha256_at
+from ferryman_agent.files.tree import Folders
+
+log = structlog.get_logger(__name__)
+
+_LOOPS = (errno.ELOOP, errno.EMLINK)
+_decoder = msgspec.json.Decoder(list[Installed])
+_names = msgspec.json.Decoder(list[str])
+
+
+class RecordUnusable(Exception):
+    """There is no record of what is installed, or none that tells enough; the message says what to do."""
+
+
+def take_installed(
+    digests: Digests,
+    path: str,
+    place: str,
+    status: os.stat_result,
+    sha256: str = "",
+    target: str = "",
+) -> None:
+    """Takes an object of an install into its record."""
+    digests.rows[path] = Installed(
+        to_text(path),
+        *mark_of(status),
+        sha256,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+        "" if place == path else to_text(place),
+        to_text(target),
+    )
+
+
+def load_manifest(path: Path) -> list[Installed]:
+    """Returns what is recorded, in the order of the paths. Raises RecordUnusable."""
+    try:
+        rows = _decoder.decode(path.read_bytes())
+    except FileNotFoundError:
+        raise RecordUnusable(
+            "there is no record of what was installed: the next deployment writes one"
+        ) from None
+    except (OSError, msgspec.MsgspecError, UnicodeError) as problem:
+        message = f"the record of what was installed cannot be read ({problem}): the next deployment writes a new one"
+        raise RecordUnusable(message) from problem
+    if any(row.mode == -1 for row in rows):
+        raise RecordUnusable(
+            "the record of what was installed is of an older agent, without modes: the next deployment writes a new one"
+        )
+    rows.sort(key=lambda row: row.path)
+    return rows
+
+
+def path_of(row: Installed) -> str:
+    """Returns where the AppSpec file put it. Raises ValueError."""
+    return from_text(row.path)
+
+
+def place_of(row: Installed) -> str:
+    """Returns where it really is, without the leading slash. Raises ValueError."""
+    return from_text(row.place or row.path)[1:]
+
+
+def recorded(row: Installed) -> Recorded:
+    """Returns a row as the core wants it. Raises ValueError."""
+    return Recorded(
+        from_text(row.path),
+        kind_of(row.mode),
+        stat.S_IMODE(row.mode),
+        row.uid,
+        row.gid,
+        row.mark,
+        row.sha256,
+        from_text(row.target),
+    )
+
+
+def look(host: Folders, place: str) -> tuple[os.stat_result, Found] | None:
+    """Returns what is at a place; None where nothing is, or something else than a folder is on the way.
+
+    Raises OSError for what cannot be looked at.
+    """
+    try:
+        folder, name = host.parent(place)
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        kind = kind_of(status.st_mode)
+        target = os.readlink(name, dir_fd=folder) if kind is EntryKind.LINK else ""
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as problem:
+        if problem.errno in _LOOPS:
+            return None
+        raise
+    mode = stat.S_IMODE(status.st_mode)
+    return status, Found(kind, mode, status.st_uid, status.st_gid, mark_of(status), target)
+
+
+def settle(layout: Layout, group_id: GroupId, deployment_id: str) -> bool:
+    """Takes into the record what the deployment's scripts did to its files since Install; says whether they did.
+
+    To be called in the group's turn. Raises OSError.
+    """
+    pointer = layout.last_successful(group_id)
+    if pointer is None or pointer.name != deployment_id or layout.install_mark(group_id).exists():
+        return False
+    path = layout.installed_digests(group_id)
+    try:
+        rows = load_manifest(path)
+    except RecordUnusable as problem:
+        log.warning("manifest.not_settled", group=group_id, reason=str(problem))
+        return False
+    settled = Digests()
+    with Folders.below("/") as host:
+        for row in rows:
+            with contextlib.suppress(ValueError, OSError):
+                _settle(host, row, settled)
+    before = {path_of(row): _facts(row) for row in rows}
+    after = {name: _facts(row) for name, row in settled.rows.items() if isinstance(row, Installed)}
+    if before == after:
+        return False
+    settled.save(path)
+    return True
+
+
+def _settle(host: Folders, row: Installed, settled: Digests) -> None:
+    place = place_of(row)
+    seen = look(host, place)
+    if seen is None:
+        return
+    status, found = seen
+    sha256 = row.sha256 if row.mark == found.mark and row.sha256 else ""
+    if found.kind is EntryKind.FILE and not sha256:
+        sha256 = sha256_at(host, place)
+    take_installed(settled, path_of(row), f"/{place}", status, sha256, found.target)
+
+
+def _facts(row: Installed) -> tuple[object, ...]:
+    return row.mode, row.uid, row.gid, row.sha256, row.target
+
+
+def write_distrusted(path: Path, paths: Iterable[str]) -> None:
+    """Notes files whose content is another although `stat` says nothing, for Install to read. Raises OSError."""
+    write_atomic(path, msgspec.json.encode([to_text(one) for one in paths]))
+
+
+def read_distrusted(path: Path) -> frozenset[str]:
+    """Returns what `write_distrusted` wrote; nothing where there is none or it cannot be used (V2-288)."""
+    try:
+        return frozenset(from_text(one) for one in _names.decode(path.read_bytes()))
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
+        log.warning("distrusted.unusable", path=str(path), reason=str(problem))
+        return frozenset()
+
+
+def load_trusted(layout: Layout, group_id: GroupId) -> Digests:
+    """Returns the digests of what is installed, without those that a check found to be wrong."""
+    found = Digests.load(layout.installed_digests(group_id))
+    for path in read_distrusted(layout.distrusted(group_id)):
+        found.rows.pop(path, None)
+    return found
