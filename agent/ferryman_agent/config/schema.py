@@ -63,8 +63,9 @@ class Coordinator(Section, frozen=True, kw_only=True):
     on_premises_file: Annotated[
         str,
         Meta(
-            description="The original's `codedeploy.onpremises.yml`, or one of our own shape. Default: see"
-            " [Identity file](on-premises.md)."
+            description="The original's `codedeploy.onpremises.yml`, or one of our own shape. Default:"
+            " `ferryman.onpremises.yml` beside the configuration; as root also"
+            " `/etc/codedeploy-agent/conf/codedeploy.onpremises.yml`. See [on-premises.md](on-premises.md)."
         ),
     ] = ""
     call_timeout: Annotated[

@@ -32,6 +32,8 @@ _PATHS = (("install", "root"), ("coordinator", "on_premises_file"))
 _OWN_FILE = "ferrymanagent.yml"
 _SYSTEM_FILES = (Path("/etc/ferryman-agent/conf") / _OWN_FILE, Path("/opt/ferryman-agent/conf") / _OWN_FILE)
 _ORIGINALS_FILE = Path("/etc/codedeploy-agent/conf/codedeployagent.yml")
+_OWN_IDENTITY = "ferryman.onpremises.yml"
+_ORIGINALS_IDENTITY = Path("/etc/codedeploy-agent/conf/codedeploy.onpremises.yml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,13 @@ def default_path(environment: Mapping[str, str]) -> Path:
         return Path(base) / "ferryman-agent" / _OWN_FILE
     candidates = (*_SYSTEM_FILES, _ORIGINALS_FILE)
     return next((path for path in candidates if path.is_file()), _SYSTEM_FILES[0])
+
+
+def default_on_premises(environment: Mapping[str, str]) -> str:
+    """Where the identity file is looked for: beside our configuration, then where the original has it (AG-K07)."""
+    ours = default_path(environment).with_name(_OWN_IDENTITY)
+    is_originals = not ours.exists() and os.geteuid() == 0 and not environment.get(HOME_VARIABLE)
+    return str(_ORIGINALS_IDENTITY if is_originals else ours)
 
 
 def default_directories(environment: Mapping[str, str]) -> dict[str, str]:
@@ -189,12 +198,14 @@ class _Reading:
         for key, value in PROFILES[profile].items():
             if key not in self.values:
                 self.values[key], self.origins[key] = value, f"profile {profile}"
-        for name, path in default_directories(environment).items():
-            if not self.values.get((name,)):
-                self.values[(name,)] = path
-                self.origins.pop((name,), None)
+        places: dict[Key, str] = {(name,): path for name, path in default_directories(environment).items()}
+        places["coordinator", "on_premises_file"] = default_on_premises(environment)
+        for key, path in places.items():
+            if not self.values.get(key):
+                self.values[key] = path
+                self.origins.pop(key, None)
                 if environment.get(HOME_VARIABLE):
-                    self.origins[(name,)] = HOME_VARIABLE
+                    self.origins[key] = HOME_VARIABLE
 
     def _take_original(self, name: str, raw: object, origin: str) -> None:
         meaning = MEANINGS[name]

@@ -139,3 +139,21 @@ class TestFile:
         os.chown(path, 12345, 0)
         (warning,) = load(path, HOME).warnings
         assert "belongs to user 12345" in warning
+
+    @pytest.mark.req("AG-K07")
+    def test_where_the_identity_file_is_looked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ours, original = tmp_path / "ferryman.onpremises.yml", tmp_path / "original.yml"
+        monkeypatch.setattr(source, "_SYSTEM_FILES", (tmp_path / "a.yml", tmp_path / "b.yml"))
+        monkeypatch.setattr(source, "_ORIGINALS_FILE", tmp_path / "c.yml")
+        monkeypatch.setattr(source, "_ORIGINALS_IDENTITY", original)
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert source.default_on_premises({}) == str(original)
+        ours.write_text("")
+        assert source.default_on_premises({}) == str(ours)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        assert (
+            source.default_on_premises({"XDG_CONFIG_HOME": "/x"})
+            == "/x/ferryman-agent/ferryman.onpremises.yml"
+        )
