@@ -16,7 +16,11 @@ from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.api.inventory import InventoryOperations, InventoryServicer
 from ferryman_coordinator.api.server import GrpcServer
 from ferryman_coordinator.api.tokens import TokenServicer
+from ferryman_coordinator.bundles.github import GitHubArchives
+from ferryman_coordinator.bundles.github_tokens import GitHubTokens
 from ferryman_coordinator.bundles.inspect import BundleInspector
+from ferryman_coordinator.bundles.s3 import S3Store
+from ferryman_coordinator.bundles.sources import Sources
 from ferryman_coordinator.bundles.storage import BundleStorage
 from ferryman_coordinator.bundles.urls import BundleUrls
 from ferryman_coordinator.clock import SystemClock
@@ -25,6 +29,7 @@ from ferryman_coordinator.core.model import Timers
 from ferryman_coordinator.data_dir import DataDirectory
 from ferryman_coordinator.engine.engine import Engine
 from ferryman_coordinator.engine.settings import EngineSettings
+from ferryman_coordinator.errors import Unreachable
 from ferryman_coordinator.http.app import make_app
 from ferryman_coordinator.http.bundles import BundleDoor
 from ferryman_coordinator.http.server import HttpServer
@@ -39,6 +44,7 @@ from ferryman_coordinator.observe.metrics import Metrics
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.connections import Connections
 from ferryman_coordinator.operations.deployments import Deployments
 from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.groups import Groups
@@ -46,6 +52,8 @@ from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.tokens import AccessTokens, JoinTokens
 from ferryman_coordinator.store.history import History
+from ferryman_coordinator.store.queries import revisions as revision_queries
+from ferryman_coordinator.store.queries.revisions import RevisionSource
 from ferryman_coordinator.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -86,7 +94,11 @@ class App:
         self._bundles.prepare()
         urls = BundleUrls.open(directory.url_key, config.bundles.url_lifetime)
         self.links = Links(self.clock, StoredSeen(store), _link_settings(config))
-        self.engine = Engine(store, self.links, self.clock, ids, urls, _engine_settings(config))
+        self.s3 = S3Store(config.s3, self.clock)
+        self._github_tokens = GitHubTokens.open(directory.github_tokens)
+        archives = GitHubArchives(config.github, self._github_tokens)
+        self._sources = Sources(urls, self.s3, archives)
+        self.engine = Engine(store, self.links, self.clock, ids, self._sources, _engine_settings(config))
         self.history = History(store, self.clock, config.history.keep)
         self._metrics = Metrics()
         self._observe()
@@ -117,6 +129,16 @@ class App:
         )
         return self._ready
 
+    async def prepare_sources(self) -> None:
+        """Before the engine goes on with what is unfinished: if there are objects of S3 among it, it needs keys."""
+        async with self._store.reading() as connection:
+            has_s3 = await revision_queries.exists(connection, RevisionSource.S3)
+        if has_s3:
+            try:
+                await self.s3.prepare()
+            except Unreachable as problem:
+                log.warning("s3.keys_not_read", error=problem.message)
+
     def _make_grpc(self, ids: Ids) -> GrpcServer:
         store, clock, limits = self._store, self.clock, self._config.limits
         failures = FailureLimiter(self._config.access.failures_per_minute)
@@ -129,8 +151,17 @@ class App:
         inspector = BundleInspector(self._bundles)
         revisions = Revisions(store, clock, applications, inspector)
         deployments = Deployments(
-            store, self.engine, self.links, applications, groups, configurations, inspector, account
+            store,
+            self.engine,
+            self.links,
+            applications,
+            groups,
+            configurations,
+            inspector,
+            self._sources,
+            account,
         )
+        connections = Connections(self._github_tokens, self.s3, clock)
         instances = Instances(store, clock, limits, self.engine)
         inventory = InventoryOperations(
             applications=applications,
@@ -152,8 +183,8 @@ class App:
             agents.register,
             DeploymentServicer(deployments).register,
             InventoryServicer(inventory, self.links).register,
-            BundleServicer(self._bundles).register,
-            TokenServicer(join_tokens).register,
+            BundleServicer(self._bundles, connections).register,
+            TokenServicer(join_tokens, connections).register,
         ]
         gate = Gate(Authenticator(self.access_tokens, enrolment, failures, clock), self._metrics)
         return GrpcServer(gate, services, lambda: self.certificate.current, self._authority.certificate_pem)
@@ -220,5 +251,7 @@ def _engine_settings(config: Config) -> EngineSettings:
         max_deployments=config.limits.concurrent_deployments,
         prefetch_concurrency=timers.prefetch_concurrency,
         # An address that is sent must still be good for a while.
-        description_lifetime_ms=min(_HOUR_MS, int(config.bundles.url_lifetime) // 2),
+        description_lifetime_ms=min(
+            _HOUR_MS, int(config.bundles.url_lifetime) // 2, int(config.s3.url_lifetime) // 2
+        ),
     )

@@ -68,6 +68,10 @@ class DataDirectory:
         return self.root / "bundle-urls.key"
 
     @property
+    def github_tokens(self) -> Path:
+        return self.root / "github-tokens.json"
+
+    @property
     def database(self) -> Path:
         return self.root / "ferryman.db"
 

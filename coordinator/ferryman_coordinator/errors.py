@@ -7,7 +7,8 @@ FerrymanError
 │   ├── Conflict           exists already, is in use, or is in the wrong state
 │   ├── LimitExceeded      a quota is reached
 │   ├── Unauthenticated    no identity, or one that cannot be believed
-│   └── Denied             the identity may not do this
+│   ├── Denied             the identity may not do this
+│   └── Unreachable        somebody else, such as an object store, cannot be asked now; trying again can help
 ├── StoreUnavailable       the database cannot be reached or written; trying again can help
 ├── ConstraintBroken       the store refused a batch because of a named constraint
 ├── NotMatched             the store refused a batch because a row is not as expected
@@ -63,6 +64,12 @@ class Unauthenticated(Refused):
 
 class Denied(Refused):
     """The identity may not do this."""
+
+
+class Unreachable(Refused):
+    """Somebody else who must be asked for this does not answer."""
+
+    is_retryable = True
 
 
 class StoreUnavailable(FerrymanError):

@@ -64,6 +64,7 @@ class Coordinator:
     async def run(self, announce: Callable[[Ready], None], stop: asyncio.Event) -> None:
         """Opens the doors, says so, and closes them again after `stop`. Raises SetupError when a door cannot open."""
         await self._ensure_admin_token()
+        await self._app.prepare_sources()
         ready = self._app.listen()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -72,6 +73,7 @@ class Coordinator:
                     tasks.create_task(self._app.engine.run()),
                     tasks.create_task(self._renew_certificate()),
                     tasks.create_task(self._app.history.run()),
+                    tasks.create_task(self._app.s3.run()),
                 ]
                 await self._app.engine.ready()
                 await self._app.grpc.start()

@@ -30,6 +30,7 @@ from ferryman_coordinator.core.model import (
     RevisionLocation,
     RollbackEvent,
     TargetStatus,
+    UrlLocation,
 )
 from ferryman_coordinator.core.tags import Selection, Tag, TagFilter
 from ferryman_coordinator.engine.creation import CreateOrder
@@ -38,7 +39,7 @@ from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.updates import TargetView, view
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.links.link import Link
-from ferryman_coordinator.links.orders import Order, PrefetchOrder
+from ferryman_coordinator.links.orders import Download, Order, PrefetchOrder
 from ferryman_coordinator.links.registry import Links
 from ferryman_coordinator.links.seen import StoredSeen
 from ferryman_coordinator.store import tables
@@ -56,14 +57,21 @@ ON_EVERYTHING = frozenset(RollbackEvent)
 
 
 class SignedUrls:
-    """Satisfies dispatch.BundleUrls: every signing gives another address."""
+    """Satisfies dispatch.Downloads: every signing gives another address."""
 
     def __init__(self) -> None:
         self.signed = 0
+        self.generation = 0
+        # What every request brings along.
+        self.headers: dict[str, str] = {}
 
-    def sign(self, sha256: str, now: Instant) -> str:
+    def download(self, revision: RevisionLocation, now: Instant) -> Download:
+        if isinstance(revision, UrlLocation):
+            return Download(revision.url)
         self.signed += 1
-        return f"/bundles/{sha256}?expires={now}&signature={self.signed}"
+        return Download(
+            f"/bundles/{revision.sha256}?expires={now}&signature={self.signed}", dict(self.headers)
+        )
 
 
 class LocalConnection:

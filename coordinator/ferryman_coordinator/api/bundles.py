@@ -1,4 +1,4 @@
-"""BundleService: archives into the built-in store, streamed to disk."""
+"""BundleService: archives into the built-in store, streamed to disk; or the way into S3."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import grpc.aio
+import structlog
 
 from ferryman.v1 import bundles_pb2 as pb
 from ferryman.v1 import bundles_pb2_grpc, types_pb2
-from ferryman_coordinator.api.auth import Context
+from ferryman_coordinator.api.auth import Context, current_caller
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.bundles.storage import BundleStorage, UploadHeader
 from ferryman_coordinator.core.inventory import StoredBundle
 from ferryman_coordinator.errors import Invalid, Refused
+from ferryman_coordinator.operations.connections import Connections
+
+log = structlog.get_logger(__name__)
 
 _DRAIN_S = 30.0
 _QUIET_S = 2.0
 
 
 class BundleServicer(bundles_pb2_grpc.BundleServiceServicer):
-    def __init__(self, storage: BundleStorage) -> None:
+    def __init__(self, storage: BundleStorage, connections: Connections) -> None:
         self._storage = storage
+        self._connections = connections
 
     def register(self, server: grpc.aio.Server) -> str:
         bundles_pb2_grpc.add_BundleServiceServicer_to_server(self, server)
@@ -46,6 +51,16 @@ class BundleServicer(bundles_pb2_grpc.BundleServiceServicer):
             raise
         await _drain(request_iterator)
         return pb.UploadBundleResponse(bundle=_bundle_to(stored))
+
+    async def PrepareS3Upload(
+        self, request: pb.PrepareS3UploadRequest, context: Context
+    ) -> pb.PrepareS3UploadResponse:
+        upload = await self._connections.prepare_upload(request.bucket, request.key, request.size_bytes)
+        # Whoever may call may write there with the coordinator's key, so it is told.
+        log.info("s3.upload_prepared", bucket=request.bucket, object=request.key, by=current_caller().name)
+        return pb.PrepareS3UploadResponse(
+            url=upload.url, headers=upload.headers, expires_at=upload.expires_at
+        )
 
 
 async def _header(parts: AsyncIterator[pb.UploadBundleRequest]) -> UploadHeader:

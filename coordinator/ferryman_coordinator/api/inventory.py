@@ -28,7 +28,7 @@ from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances, RegistrationStatus
 from ferryman_coordinator.operations.revisions import Revisions
-from ferryman_coordinator.store.queries.revisions import RevisionSort
+from ferryman_coordinator.store.queries.revisions import RevisionFilter, RevisionSort, TargetFilter
 
 _REGISTRATION = {
     pb.REGISTRATION_STATUS_UNSPECIFIED: "",
@@ -209,7 +209,11 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         return pb.RegisterRevisionResponse(revision=mapping.revision_to(revision), warnings=warnings)
 
     async def GetRevision(self, request: pb.GetRevisionRequest, context: Context) -> pb.GetRevisionResponse:
-        found = await self._revisions.get(request.application_name, request.revision)
+        if request.HasField("location"):
+            location = location_from(request.location)
+            found = await self._revisions.at(request.application_name, location)
+        else:
+            found = await self._revisions.get(request.application_name, request.revision)
         return pb.GetRevisionResponse(revision=mapping.revision_to(found))
 
     async def ListRevisions(
@@ -218,6 +222,12 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         page = await self._revisions.list(
             request.application_name,
             page_from(request.page),
+            wanted=RevisionFilter(
+                source=words.revision_sources.word(request.source) if request.source else None,
+                bucket=request.s3_bucket,
+                key_prefix=request.s3_key_prefix,
+                target=words.target_filters.word_or(request.target, TargetFilter.IGNORE),
+            ),
             sort_by=words.revision_sorts.word_or(request.sort_by, RevisionSort.REGISTER_TIME),
             descending=request.descending,
         )

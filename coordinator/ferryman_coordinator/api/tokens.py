@@ -1,4 +1,4 @@
-"""TokenService: join tokens."""
+"""TokenService: join tokens, and the tokens that the coordinator keeps for GitHub."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from ferryman_coordinator.api.auth import Context
 from ferryman_coordinator.api.mapping.inventory import join_token_to
 from ferryman_coordinator.api.mapping.values import page_from, tags_from
 from ferryman_coordinator.core.inventory import TokenId
+from ferryman_coordinator.operations.connections import Connections
 from ferryman_coordinator.operations.tokens import JoinTokens
 
 
 class TokenServicer(tokens_pb2_grpc.TokenServiceServicer):
-    def __init__(self, join_tokens: JoinTokens) -> None:
+    def __init__(self, join_tokens: JoinTokens, connections: Connections) -> None:
         self._join_tokens = join_tokens
+        self._connections = connections
 
     def register(self, server: grpc.aio.Server) -> str:
         tokens_pb2_grpc.add_TokenServiceServicer_to_server(self, server)
@@ -45,3 +47,25 @@ class TokenServicer(tokens_pb2_grpc.TokenServiceServicer):
     ) -> pb.RevokeJoinTokenResponse:
         await self._join_tokens.revoke(TokenId(request.token_id))
         return pb.RevokeJoinTokenResponse()
+
+    async def PutGitHubToken(
+        self, request: pb.PutGitHubTokenRequest, context: Context
+    ) -> pb.PutGitHubTokenResponse:
+        stored = await self._connections.put_token(request.name, request.token)
+        return pb.PutGitHubTokenResponse(
+            git_hub_token=pb.GitHubToken(name=stored.name, stored_at=stored.stored_at)
+        )
+
+    async def ListGitHubTokens(
+        self, request: pb.ListGitHubTokensRequest, context: Context
+    ) -> pb.ListGitHubTokensResponse:
+        tokens = self._connections.tokens()
+        return pb.ListGitHubTokensResponse(
+            git_hub_tokens=[pb.GitHubToken(name=one.name, stored_at=one.stored_at) for one in tokens]
+        )
+
+    async def RemoveGitHubToken(
+        self, request: pb.RemoveGitHubTokenRequest, context: Context
+    ) -> pb.RemoveGitHubTokenResponse:
+        await self._connections.remove_token(request.name)
+        return pb.RemoveGitHubTokenResponse()

@@ -168,6 +168,70 @@ class Bundles(Section, frozen=True, kw_only=True):
     ] = Duration(_DAY)
 
 
+class Addressing(StrEnum):
+    AUTO = "auto"
+    PATH = "path"
+    VIRTUAL = "virtual"
+
+
+class S3(Section, frozen=True, kw_only=True):
+    """Revisions in S3, or in a store that speaks like it. Agents get addresses that are signed for them, never keys."""
+
+    endpoint_url: Annotated[
+        str,
+        Meta(
+            description="Where a compatible store is, such as https://minio.example.org:9000. Empty: Amazon S3."
+            " Agents must be able to reach it under the same name."
+        ),
+    ] = ""
+    region: Annotated[
+        str,
+        Meta(
+            description="Region of the buckets, as far as they do not say themselves. Empty: what AWS_REGION, the"
+            " profile, or us-east-1 say."
+        ),
+    ] = ""
+    credentials_file: Annotated[
+        str,
+        Meta(
+            description="A file with aws_access_key_id and aws_secret_access_key under [default], as AWS tools write"
+            " it; read again within a minute of a change. Empty: the environment, ~/.aws, or the machine's own role."
+        ),
+    ] = ""
+    profile: Annotated[str, Meta(description="Which part of the file; empty: default.")] = ""
+    ca_file: Annotated[
+        str, Meta(description="Certificates (PEM) that the store's own is checked with; empty: the system's.")
+    ] = ""
+    addressing: Annotated[
+        Addressing,
+        Meta(
+            description="Whether the bucket is in the path of an address or in its host name (virtual). auto: in the"
+            " path with `endpoint_url`, else in the name."
+        ),
+    ] = Addressing.AUTO
+    url_lifetime: Annotated[
+        Duration,
+        _duration(
+            "How long an agent can use the address of an object after the coordinator gave it. Longer than a command"
+            " may wait behind others; with temporary keys an address ends with them.",
+            "1m",
+            "7d",
+        ),
+    ] = Duration(12 * 3_600_000)
+
+
+class GitHub(Section, frozen=True, kw_only=True):
+    """Revisions that are commits of a repository. Tokens are stored with `ferryman github-token add`."""
+
+    api_url: Annotated[
+        str,
+        Meta(
+            description="Where GitHub's API is, for GitHub Enterprise https://HOST/api/v3. Agents fetch archives"
+            " there, and send a stored token to no other host."
+        ),
+    ] = "https://api.github.com"
+
+
 class Deployments(Section, frozen=True, kw_only=True):
     """Timers and concurrency of deployments."""
 
@@ -269,6 +333,8 @@ class Config(Section, frozen=True, kw_only=True):
     certificates: Certificates = Certificates()
     access: Access = Access()
     bundles: Bundles = Bundles()
+    s3: S3 = S3()
+    github: GitHub = GitHub()
     deployments: Deployments = Deployments()
     limits: Limits = Limits()
     history: History = History()

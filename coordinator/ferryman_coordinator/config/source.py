@@ -6,11 +6,13 @@ Later sources win: defaults, file, environment (`FERRYMAN_COORDINATOR_<SECTION>_
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -226,6 +228,36 @@ def _contradictions(config: Config, origins: Mapping[Key, str]) -> Iterator[str]
         if not _HOST.fullmatch(name):
             where = origins[("public", "names")]
             yield f"{where}: public.names: {name!r} is neither a host name nor an IP address"
+    yield from _wrong_addresses(config, origins)
     if config.database.password_file and not config.database.url:
         where = origins[("database", "password_file")]
         yield f"{where}: database.password_file: needs database.url, since SQLite has no password"
+
+
+def _wrong_addresses(config: Config, origins: Mapping[Key, str]) -> Iterator[str]:
+    """Of stores and hosts that are given keys: nothing of them in clear text over a network."""
+    for key, url in (
+        (("s3", "endpoint_url"), config.s3.endpoint_url),
+        (("github", "api_url"), config.github.api_url),
+    ):
+        if not url and key != ("github", "api_url"):
+            continue
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as problem:
+            yield f"{origins[key]}: {'.'.join(key)}: {url!r} cannot be read: {problem}"
+            continue
+        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+            yield f"{origins[key]}: {'.'.join(key)}: {url!r} is no address: write https://HOST"
+        elif parts.username is not None or parts.password is not None:
+            yield f"{origins[key]}: {'.'.join(key)}: holds a user or password, which do not belong there"
+        elif key == ("github", "api_url") and parts.scheme == "http" and not _is_loopback(host):
+            yield f"{origins[key]}: {'.'.join(key)}: {url!r} would carry tokens in clear text: use https"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -17,6 +17,7 @@ from ferryman_coordinator.core.model import (
     BundleType,
     DeploymentId,
     DeploymentStatus,
+    GitHubLocation,
     GroupId,
     InstanceHealth,
     InstanceId,
@@ -26,7 +27,9 @@ from ferryman_coordinator.core.model import (
     RevisionLocation,
     RolloutRecord,
     RolloutSpec,
+    S3Location,
     TargetStatus,
+    UrlLocation,
     ZonalConfig,
 )
 from ferryman_coordinator.core.tags import Selection, Tag
@@ -135,10 +138,16 @@ class RegisteredRevision:
 
     @property
     def label(self) -> str:
-        """Short name for people: the beginning of the digest, or the URL."""
-        if isinstance(self.location, BundleLocation):
-            return self.location.sha256[:LABEL_DIGITS]
-        return self.location.url
+        """Short name for people: the beginning of the digest, the URL, the object, or the commit."""
+        match self.location:
+            case BundleLocation():
+                return self.location.sha256[:LABEL_DIGITS]
+            case UrlLocation():
+                return self.location.url
+            case S3Location():
+                return self.location.text
+            case GitHubLocation():
+                return f"{self.location.repository}@{self.location.commit_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

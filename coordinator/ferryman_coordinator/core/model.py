@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
+from urllib.parse import quote
 
 from ferryman_coordinator.core.hot import hot_dataclass
 
@@ -175,7 +176,74 @@ class UrlLocation:
         return f"url:{self.url}#{self.sha256}"
 
 
-RevisionLocation = BundleLocation | UrlLocation
+def s3_key_prefix(bucket: str, key_prefix: str = "") -> str:
+    """What the keys of all revisions in this bucket begin with, whose object keys begin so."""
+    return f"s3://{bucket}/{quote(key_prefix)}"
+
+
+GITHUB_KEY_PREFIX = "github:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Location:
+    """An object of S3 or of a store that speaks like it. `e_tag` has no quotes; empty members are not pinned."""
+
+    bucket: str
+    object_key: str
+    bundle_type: BundleType
+    version: str = ""
+    e_tag: str = ""
+    # Of its content, for the agents; says nothing about which object it is.
+    sha256: str = ""
+
+    @property
+    def key(self) -> str:
+        """With version and ETag exactly as given (AG-527, CP-202).
+
+        Escaped, so that one text never means two objects; character by character, so that those whose keys begin
+        alike begin alike as well.
+        """
+        pins = [f"versionId={quote(self.version)}"] if self.version else []
+        pins += [f"eTag={quote(self.e_tag)}"] if self.e_tag else []
+        return s3_key_prefix(self.bucket, self.object_key) + ("?" + "&".join(pins) if pins else "")
+
+    @property
+    def text(self) -> str:
+        """As people write it (AG-529)."""
+        pins = [f"versionId={self.version}"] if self.version else []
+        pins += [f"eTag={self.e_tag}"] if self.e_tag else []
+        return f"s3://{self.bucket}/{self.object_key}" + ("?" + "&".join(pins) if pins else "")
+
+    def covers(self, other: RevisionLocation) -> bool:
+        """Whether `other` is this object, pinned at least as far as this is."""
+        return (
+            isinstance(other, S3Location)
+            and (self.bucket, self.object_key) == (other.bucket, other.object_key)
+            and self.version in ("", other.version)
+            and self.e_tag in ("", other.e_tag)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitHubLocation:
+    """A commit of a repository; `token_name` says how it is fetched, not which commit it is."""
+
+    repository: str
+    commit_id: str
+    bundle_type: BundleType = BundleType.TAR
+    token_name: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Unknown: GitHub makes the archive when it is asked for, and promises nothing about its bytes."""
+        return ""
+
+    @property
+    def key(self) -> str:
+        return f"{GITHUB_KEY_PREFIX}{self.repository}@{self.commit_id}"
+
+
+RevisionLocation = BundleLocation | UrlLocation | S3Location | GitHubLocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

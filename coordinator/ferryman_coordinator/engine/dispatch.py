@@ -12,7 +12,6 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.messages import Command, RunSegment
 from ferryman_coordinator.core.model import (
-    BundleLocation,
     DeploymentId,
     InstanceId,
     Instant,
@@ -22,6 +21,7 @@ from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.links.orders import (
     CancelOrder,
     DeploymentDescription,
+    Download,
     ForgetOrder,
     Order,
     PrefetchOrder,
@@ -30,10 +30,15 @@ from ferryman_coordinator.links.orders import (
 from ferryman_coordinator.links.registry import Links
 
 
-class BundleUrls(Protocol):
-    """Makes the addresses by which agents fetch bundles of the built-in store."""
+class Downloads(Protocol):
+    """Makes the addresses by which agents fetch revisions. Asks nobody: it is part of a decision round."""
 
-    def sign(self, sha256: str, now: Instant) -> str: ...
+    @property
+    def generation(self) -> int:
+        """Another number when addresses that were made before should not be sent any more."""
+        ...
+
+    def download(self, revision: RevisionLocation, now: Instant) -> Download: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Post:
     """What every dispatch needs."""
 
     links: Links
-    urls: BundleUrls
+    downloads: Downloads
     clock: Clock
     settings: EngineSettings
 
@@ -57,6 +62,7 @@ class Dispatch:
         self._event_timeout_seconds = -(-deployment.spec.timers.event_run_ms // 1000)
         self._description: DeploymentDescription | None = None
         self._described_at = Instant(0)
+        self._generation = 0
 
     def send(self, command: Command) -> bool:
         """Offer the command to its instance; False when that is not connected."""
@@ -86,13 +92,14 @@ class Dispatch:
 
     def _describe(self) -> DeploymentDescription:
         """One object for all orders, so that the door maps it once; made anew before its address expires."""
-        now = self._post.clock.now()
+        now, generation = self._post.clock.now(), self._post.downloads.generation
         if (
             self._description is None
+            or generation != self._generation
             or now - self._described_at >= self._post.settings.description_lifetime_ms
         ):
             self._description = self._fresh_description(now)
-            self._described_at = now
+            self._described_at, self._generation = now, generation
         return self._description
 
     def _fresh_description(self, now: Instant) -> DeploymentDescription:
@@ -105,12 +112,7 @@ class Dispatch:
             deployment_creator=spec.creator,
             file_exists_behavior=spec.file_exists_behavior,
             revision=spec.revision,
-            download_url=self._download_url(spec.revision, now),
+            download=self._post.downloads.download(spec.revision, now),
             last_successful_deployment_id=spec.last_good.deployment_id if spec.last_good else "",
             most_recent_deployment_id=self._most_recent,
         )
-
-    def _download_url(self, revision: RevisionLocation, now: Instant) -> str:
-        if isinstance(revision, BundleLocation):
-            return self._post.urls.sign(revision.sha256, now)
-        return revision.url

@@ -35,7 +35,7 @@ from ferryman_coordinator.core.model import (
 from ferryman_coordinator.engine.acceptance import Acceptance
 from ferryman_coordinator.engine.concerned import Concerned
 from ferryman_coordinator.engine.creation import CreateOrder
-from ferryman_coordinator.engine.dispatch import BundleUrls, Post
+from ferryman_coordinator.engine.dispatch import Downloads, Post
 from ferryman_coordinator.engine.feed import Feed
 from ferryman_coordinator.engine.live import LiveDeployment
 from ferryman_coordinator.engine.logs import LogLine, Logs
@@ -66,7 +66,7 @@ class Engine:
         links: Links,
         clock: Clock,
         ids: DrawsDeploymentIds,
-        urls: BundleUrls,
+        downloads: Downloads,
         settings: EngineSettings | None = None,
     ) -> None:
         self.settings = settings or EngineSettings()
@@ -90,7 +90,7 @@ class Engine:
             clock=clock,
             ids=ids,
             settings=self.settings,
-            post=Post(links, urls, clock, self.settings),
+            post=Post(links, downloads, clock, self.settings),
             feed=self.feed,
             logs=self.logs,
             timers=self._timers,

@@ -5,7 +5,8 @@ Every order may be sent again: commands are recognised by their id, the rest cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ferryman_coordinator.core.model import (
     CommandId,
@@ -17,6 +18,15 @@ from ferryman_coordinator.core.model import (
 )
 
 APP_SPEC_FILE_NAME = "appspec.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Where an agent fetches a revision, and the headers that it sends there. Secret for as long as it is good."""
+
+    # Absolute, or a path of the coordinator's own HTTP address. Empty: nowhere at present.
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,8 +44,7 @@ class DeploymentDescription:
     deployment_creator: Creator
     file_exists_behavior: FileExistsBehavior
     revision: RevisionLocation
-    # Absolute, or a path of the coordinator's own HTTP address.
-    download_url: str
+    download: Download
     # Of the group; empty where there is none.
     last_successful_deployment_id: str = ""
     most_recent_deployment_id: str = ""

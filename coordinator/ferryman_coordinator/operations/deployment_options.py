@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ferryman_coordinator.core.inventory import Application, ComputePlatform, DeploymentGroup
 from ferryman_coordinator.core.model import AutoRollback, BundleLocation, FileExistsBehavior, RevisionLocation
@@ -12,7 +14,8 @@ from ferryman_coordinator.operations import group_settings, names
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.groups import Groups
-from ferryman_coordinator.operations.revisions import Inspector, check_location
+from ferryman_coordinator.operations.locations import check_location
+from ferryman_coordinator.operations.revisions import Inspector, check_platform, unpinned_warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +33,30 @@ class DeploymentOptions:
     auto_rollback: AutoRollback | None = None
 
 
+class Sources(Protocol):
+    """The places outside of the coordinator that revisions lie in."""
+
+    async def pin(self, location: RevisionLocation) -> tuple[RevisionLocation, Sequence[str]]:
+        """The location of exactly what is there now, and warnings; raises Refused when that cannot be deployed."""
+        ...
+
+
 class OptionChecks:
     """The first half of a creation, and of a plan."""
 
     def __init__(
-        self, applications: Applications, groups: Groups, configurations: Configurations, inspector: Inspector
+        self,
+        applications: Applications,
+        groups: Groups,
+        configurations: Configurations,
+        inspector: Inspector,
+        sources: Sources,
     ) -> None:
         self._applications = applications
         self._groups = groups
         self._configurations = configurations
         self._inspector = inspector
+        self._sources = sources
 
     async def scope(self, options: DeploymentOptions) -> tuple[Application, DeploymentGroup]:
         """Where it is to go. Raises Invalid, NotFound."""
@@ -63,6 +80,7 @@ class OptionChecks:
                 "InvalidDeploymentConfigNameException", f"configuration {config.name!r} has no minimum"
             )
         revision = check_location(options.revision)
+        check_platform(application, revision)
         names.check_description(options.description)
         rollback = group.auto_rollback if options.auto_rollback is None else options.auto_rollback
         group_settings.check_auto_rollback(rollback)
@@ -80,16 +98,15 @@ class OptionChecks:
             request_key=request_key,
         )
 
-    async def inspect(self, revision: RevisionLocation) -> tuple[str, ...]:
-        """Warnings about the archive itself; raises what the inspector refuses."""
+    async def pin(self, revision: RevisionLocation) -> tuple[RevisionLocation, tuple[str, ...]]:
+        """The revision with what is left open settled, and warnings about the archive itself.
+
+        Raises what the inspector and the sources refuse, before any instance is touched (CP-199, TS-78).
+        """
         if isinstance(revision, BundleLocation):
-            return tuple(await self._inspector.inspect(revision))
-        if revision.sha256:
-            return ()
-        return (
-            f"{revision.url} has no digest: if the archive changes while the deployment runs, instances get "
-            "different content; give its SHA-256 to be sure that all get the same",
-        )
+            return revision, tuple(await self._inspector.inspect(revision))
+        pinned, warnings = await self._sources.pin(revision)
+        return pinned, (*unpinned_warnings(revision), *warnings)
 
 
 def _file_exists_behavior(text: FileExistsBehavior | str) -> FileExistsBehavior:

@@ -18,6 +18,7 @@ from ferryman_coordinator.core.model import (
     InstanceId,
     Instant,
     RevisionLocation,
+    S3Location,
     TargetRecord,
     TargetStatus,
 )
@@ -32,9 +33,10 @@ from ferryman_coordinator.operations import names
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
-from ferryman_coordinator.operations.deployment_options import DeploymentOptions, OptionChecks
+from ferryman_coordinator.operations.deployment_options import DeploymentOptions, OptionChecks, Sources
 from ferryman_coordinator.operations.groups import Groups
-from ferryman_coordinator.operations.revisions import Inspector, check_location
+from ferryman_coordinator.operations.locations import check_location
+from ferryman_coordinator.operations.revisions import Inspector
 from ferryman_coordinator.store.cursors import Key, Page, PageRequest
 from ferryman_coordinator.store.queries import deployments as queries
 from ferryman_coordinator.store.queries import instances as instance_queries
@@ -77,6 +79,7 @@ class Deployments:
         groups: Groups,
         configurations: Configurations,
         inspector: Inspector,
+        sources: Sources,
         account: Account,
     ) -> None:
         self._store = store
@@ -84,7 +87,7 @@ class Deployments:
         self._links = links
         self._groups = groups
         self._account = account
-        self._checks = OptionChecks(applications, groups, configurations, inspector)
+        self._checks = OptionChecks(applications, groups, configurations, inspector, sources)
 
     # Begin and end ----------------------------------------------------------------------------------------------------
 
@@ -105,8 +108,8 @@ class Deployments:
         if request_key and (known := await self._known(group, options, request_key)) is not None:
             return CreatedDeployment(deployment_id=known)
         order = await self._checks.check(application, group, options, request_key)
-        warnings = await self._checks.inspect(order.revision)
-        deployment_id = await self._engine.create(order)
+        pinned, warnings = await self._checks.pin(order.revision)
+        deployment_id = await self._engine.create(replace(order, revision=pinned))
         return CreatedDeployment(deployment_id=deployment_id, warnings=warnings)
 
     async def plan(self, options: DeploymentOptions) -> PlannedDeployment:
@@ -267,7 +270,9 @@ class Deployments:
             first = None if known is None else await queries.get(connection, known)
         if first is None:
             return None
-        if options.revision is not None and check_location(options.revision).key != first.spec.revision.key:
+        if options.revision is not None and not _is_same(
+            check_location(options.revision), first.spec.revision
+        ):
             raise Conflict(
                 "IdempotentParameterMismatchException",
                 f"the request key was used for another revision, by deployment {first.deployment_id}: "
@@ -316,6 +321,13 @@ def check_id(deployment_id: str) -> DeploymentId:
             f"{names.shown(deployment_id)} is no deployment id: one is d- and nine of A-Z and 0-9",
         )
     return DeploymentId(deployment_id)
+
+
+def _is_same(asked: RevisionLocation, deployed: RevisionLocation) -> bool:
+    """An object that was asked for without its version was pinned since."""
+    if isinstance(asked, S3Location):
+        return asked.covers(deployed)
+    return asked.key == deployed.key
 
 
 def _no_target(deployment_id: DeploymentId, instance: str) -> NotFound:

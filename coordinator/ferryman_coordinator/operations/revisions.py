@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from ferryman.locations import LocationError, is_s3, parse_commit, parse_s3
 from ferryman_coordinator.clock import Clock
-from ferryman_coordinator.core.inventory import Application, RegisteredRevision
-from ferryman_coordinator.core.model import BundleLocation, RevisionLocation, UrlLocation
+from ferryman_coordinator.core.inventory import Application, ComputePlatform, RegisteredRevision
+from ferryman_coordinator.core.model import (
+    BundleLocation,
+    BundleType,
+    GitHubLocation,
+    RevisionLocation,
+    S3Location,
+    UrlLocation,
+)
 from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound
 from ferryman_coordinator.operations import applications, names
 from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.locations import check_location, invalid_location
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import Key, Page, PageRequest
 from ferryman_coordinator.store.inventory_records import revision_row
 from ferryman_coordinator.store.queries import revisions as queries
-from ferryman_coordinator.store.queries.revisions import RevisionSort
+from ferryman_coordinator.store.queries.revisions import RevisionFilter, RevisionSort
+from ferryman_coordinator.store.records import to_json
 from ferryman_coordinator.store.store import Store
 
 SHORTEST_PREFIX = 8
 """Digits of a digest that are enough to look a revision up, if no other one begins with them."""
 
-_URL_LENGTH = 2048
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
 _SHOWN = 5
 
@@ -60,6 +66,7 @@ class Revisions:
         """
         application = await self._applications.get(application_name)
         location = check_location(location)
+        check_platform(application, location)
         names.check_description(description)
         warnings = await self._inspect(location)
         now = self._clock.now()
@@ -73,7 +80,12 @@ class Revisions:
         key = {"application_id": revision.application_id, "revision_key": location.key}
         batch = Batch()
         batch.add(tables.revisions, revision_row(revision))
-        batch.update(tables.revisions, key, {"description": description})
+        # What says how it is fetched, such as the name of a token, may have changed; which one it is has not.
+        batch.update(
+            tables.revisions,
+            key,
+            {"description": description, "location": to_json(location), "sha256": location.sha256},
+        )
         try:
             await self._store.write(batch)
         except ConstraintBroken as gone:
@@ -85,6 +97,7 @@ class Revisions:
     async def get(self, application_name: str, revision: str) -> RegisteredRevision:
         """By digest, by a unique beginning of one, or by URL as registered (`URL#digest` for one of several).
 
+        Or by s3://bucket/key with version and ETag as registered, no more and no less, or by owner/name@commit.
         Raises Invalid (RevisionRequiredException, InvalidRevisionException when it fits several), NotFound
         (ApplicationDoesNotExistException, RevisionDoesNotExistException).
         """
@@ -92,6 +105,8 @@ class Revisions:
         if not revision:
             raise Invalid("RevisionRequiredException", "the revision is missing: give a digest or a URL")
         text = revision.strip()
+        if (named := _named(text)) is not None:
+            return await self.at(application_name, named)
         digits = text.lower().removeprefix("sha256:")
         if not _DIGITS.fullmatch(digits):
             return await self._by_url(application, text)
@@ -101,18 +116,40 @@ class Revisions:
         kept = [one for one in found if isinstance(one.location, BundleLocation)] or found
         return _only(application, revision, kept)
 
+    async def at(self, application_name: str, location: RevisionLocation | None) -> RegisteredRevision:
+        """Exactly the one that was registered there, version and ETag included (AG-527, CP-202).
+
+        Raises Invalid (RevisionRequiredException, InvalidRevisionException), NotFound
+        (ApplicationDoesNotExistException, RevisionDoesNotExistException).
+        """
+        application = await self._applications.get(application_name)
+        location = check_location(location)
+        async with self._store.reading() as connection:
+            found = await queries.get(connection, application.application_id, location.key)
+        if found is None:
+            raise missing(application.name, location.key)
+        return found
+
     async def list(
         self,
         application_name: str,
         request: PageRequest,
         *,
+        wanted: RevisionFilter | None = None,
         sort_by: RevisionSort | str = RevisionSort.REGISTER_TIME,
         descending: bool = False,
     ) -> Page[RegisteredRevision]:
         """Revisions in the order asked for (CP-204); those that were never used count as the latest.
 
-        Raises Invalid (InvalidSortByException), NotFound (ApplicationDoesNotExistException).
+        Raises Invalid (InvalidSortByException, BucketNameFilterRequiredException), NotFound
+        (ApplicationDoesNotExistException).
         """
+        wanted = wanted or RevisionFilter()
+        if wanted.key_prefix and not wanted.bucket:
+            raise Invalid(
+                "BucketNameFilterRequiredException",
+                "a key prefix says nothing without a bucket: give that, too",
+            )
         application = await self._applications.get(application_name)
         order = _sort(sort_by)
 
@@ -123,12 +160,13 @@ class Revisions:
                     application.application_id,
                     after or (),
                     limit,
+                    wanted=wanted,
                     sort_by=order,
                     descending=descending,
                 )
 
         page = await self._store.cursors.page(
-            ["revisions", application.application_id, order, descending],
+            ["revisions", application.application_id, order, descending, *wanted.as_words],
             request,
             fetch,
             lambda item: (item[0], item[1].location.key),
@@ -146,50 +184,47 @@ class Revisions:
     async def _inspect(self, location: RevisionLocation) -> tuple[str, ...]:
         if isinstance(location, BundleLocation):
             return tuple(await self._inspector.inspect(location))
-        if location.sha256:
-            return ()
-        return (
-            f"{location.url} has no digest: instances take whatever is there when they fetch it; "
-            "register it with its SHA-256 to be sure that all of them get the same",
+        return unpinned_warnings(location)
+
+
+def unpinned_warnings(location: RevisionLocation) -> tuple[str, ...]:
+    """What leaves it open which bytes instances will get. A commit names them, and S3 pins them (CP-199)."""
+    if not isinstance(location, UrlLocation) or location.sha256:
+        return ()
+    return (
+        f"{location.url} has no digest: instances take whatever is there when they fetch it; "
+        "register it with its SHA-256 to be sure that all of them get the same",
+    )
+
+
+def check_platform(application: Application, location: RevisionLocation) -> None:
+    """Commits are for instances only (CP-196, PF-288). Raises Invalid."""
+    if isinstance(location, GitHubLocation) and application.compute_platform is not ComputePlatform.SERVER:
+        raise Invalid(
+            "InvalidRevisionException",
+            f"application {application.name!r} is on {application.compute_platform}: revisions from GitHub are for "
+            "instances (Server) only",
         )
 
 
-def check_location(location: RevisionLocation | None) -> RevisionLocation:
-    """`location` with its digest in lower case; raises Invalid (RevisionRequired…, InvalidRevisionException)."""
-    if location is None:
-        raise Invalid("RevisionRequiredException", "the revision is missing: give a bundle or a URL")
-    location = replace(location, sha256=location.sha256.lower())
-    if isinstance(location, BundleLocation):
-        if not _DIGEST.fullmatch(location.sha256):
-            raise _invalid(f"{names.shown(location.sha256)} is no SHA-256: it has 64 hexadecimal digits")
-        if location.size_bytes <= 0:
-            raise _invalid(
-                f"bundle {location.sha256[:12]} has {location.size_bytes} bytes: no archive is that small"
-            )
-        return location
-    if location.sha256 and not _DIGEST.fullmatch(location.sha256):
-        raise _invalid(f"{names.shown(location.sha256)} is no SHA-256: it has 64 hexadecimal digits")
-    problem = _url_problem(location)
-    if problem:
-        raise _invalid(f"URL {names.shown(location.url)} {problem}")
-    return location
-
-
-def _url_problem(location: UrlLocation) -> str:
-    url = location.url
-    if not url.startswith(("https://", "file:///")):
-        return "is neither https:// nor file:///: instances fetch from nothing else"
-    if len(url) > _URL_LENGTH:
-        return f"has {len(url)} characters, at most {_URL_LENGTH} are allowed"
-    if not url.isprintable() or " " in url:
-        return "holds a space or a character that cannot be printed: write it as %20 or the like"
+def _named(text: str) -> RevisionLocation | None:
+    """The place that the text names, if it names one of S3 or GitHub; the bundle type is not part of what it names."""
     try:
-        parts = urlsplit(url)
-        # A port that is none shows only when it is asked for.
-        host, _ = parts.hostname, parts.port
-    except ValueError as problem:
-        return f"cannot be read: {problem}"
-    return "" if host or url.startswith("file://") else "names no host"
+        if is_s3(text):
+            name = parse_s3(text)
+            return S3Location(
+                bucket=name.bucket,
+                object_key=name.key,
+                version=name.version,
+                e_tag=name.e_tag,
+                bundle_type=BundleType.ZIP,
+            )
+        if "@" in text and "://" not in text:
+            commit = parse_commit(text)
+            return GitHubLocation(repository=commit.repository, commit_id=commit.commit_id)
+    except LocationError as problem:
+        raise invalid_location(str(problem)) from problem
+    return None
 
 
 def _only(application: Application, asked: str, found: Sequence[RegisteredRevision]) -> RegisteredRevision:
@@ -198,7 +233,7 @@ def _only(application: Application, asked: str, found: Sequence[RegisteredRevisi
     if not found:
         raise missing(application.name, asked)
     several = ", ".join(one.location.key for one in found)
-    raise _invalid(
+    raise invalid_location(
         f"{names.shown(asked)} fits several revisions of {application.name!r}: {several}; give more of one"
     )
 
@@ -221,7 +256,3 @@ def _sort(sort_by: RevisionSort | str) -> RevisionSort:
     except ValueError:
         known = ", ".join(RevisionSort)
         raise Invalid("InvalidSortByException", f"cannot sort by {sort_by!r}: use one of {known}") from None
-
-
-def _invalid(message: str) -> Invalid:
-    return Invalid("InvalidRevisionException", message)

@@ -22,6 +22,7 @@ from ferryman_coordinator.core.model import (
     Diagnostics,
     EventRecord,
     EventStatus,
+    GitHubLocation,
     GroupId,
     InstanceId,
     Instant,
@@ -29,6 +30,7 @@ from ferryman_coordinator.core.model import (
     RevisionLocation,
     RolloutRecord,
     RolloutSpec,
+    S3Location,
     Segment,
     Step,
     TargetRecord,
@@ -298,8 +300,10 @@ def change_from(row: Any) -> StoredChange:
 
 def _location(raw: Values) -> RevisionLocation:
     # msgspec cannot tell two dataclasses of one union apart.
-    kind: type[UrlLocation] | type[BundleLocation] = UrlLocation if "url" in raw else BundleLocation
-    return msgspec.convert(raw, kind)
+    for member, kind in _SOURCES.items():
+        if member in raw:
+            return msgspec.convert(raw, kind)
+    return msgspec.convert(raw, BundleLocation)
 
 
 def location_from(text: str) -> RevisionLocation:
@@ -309,6 +313,12 @@ def location_from(text: str) -> RevisionLocation:
 def _step(raw: Values) -> Step:
     return Segment(tuple(raw["events"])) if "events" in raw else CoordinatorEvent(raw["name"])
 
+
+_SOURCES: dict[str, type[UrlLocation | S3Location | GitHubLocation]] = {
+    "url": UrlLocation,
+    "bucket": S3Location,
+    "repository": GitHubLocation,
+}
 
 _SPEC = get_type_hints(RolloutSpec)
 _SPEC_UNIONS = frozenset({"path", "revision", "last_good"})

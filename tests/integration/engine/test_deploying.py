@@ -204,7 +204,7 @@ async def test_an_order_says_all_that_the_agent_needs(tmp_path: Path) -> None:
         assert description.deployment_creator is Creator.USER
         assert description.file_exists_behavior is FileExistsBehavior.OVERWRITE
         assert description.revision == NEW
-        assert description.download_url.startswith(f"/bundles/{NEW.sha256}?expires=")
+        assert description.download.url.startswith(f"/bundles/{NEW.sha256}?expires=")
         assert description.last_successful_deployment_id == first
         assert description.most_recent_deployment_id == first
 
@@ -214,7 +214,7 @@ async def test_a_url_revision_is_fetched_from_where_it_is(tmp_path: Path) -> Non
         location = UrlLocation(url="https://example.org/web.zip", bundle_type=BundleType.ZIP)
         await world.finished(await world.deploy(revision=location))
         (order,) = (one for one in world.agents["mi-0"].orders if isinstance(one, SegmentOrder))
-        assert order.deployment.download_url == location.url
+        assert order.deployment.download.url == location.url
         assert world.urls.signed == 0
 
 
@@ -230,7 +230,7 @@ async def test_addresses_are_signed_anew_before_they_get_old(tmp_path: Path) -> 
         world.connect("mi-1")
         await world.finished(deployment_id)
         urls = {
-            order.deployment.download_url
+            order.deployment.download.url
             for agent in world.agents.values()
             for order in agent.orders
             if isinstance(order, SegmentOrder)

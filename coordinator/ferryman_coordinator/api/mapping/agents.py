@@ -186,7 +186,8 @@ def _description_to(description: DeploymentDescription) -> agents_pb2.Deployment
         app_spec_file_name=description.app_spec_file_name,
         file_exists_behavior=words.file_exists.wire(description.file_exists_behavior),
         revision=location_to(description.revision),
-        download_url=description.download_url,
+        download_url=description.download.url,
+        download_headers=description.download.headers,
         last_successful_deployment_id=description.last_successful_deployment_id,
         most_recent_deployment_id=description.most_recent_deployment_id,
     )

@@ -11,10 +11,13 @@ from ferryman_coordinator.core.inventory import Facts
 from ferryman_coordinator.core.model import (
     AutoRollback,
     BundleLocation,
+    BundleType,
     Diagnostics,
+    GitHubLocation,
     LifecycleErrorCode,
     MinimumHealthyHosts,
     RevisionLocation,
+    S3Location,
     UrlLocation,
     ZonalConfig,
 )
@@ -49,10 +52,29 @@ def bundle_to(bundle: BundleLocation) -> types_pb2.BundleLocation:
 def location_to(location: RevisionLocation) -> types_pb2.RevisionLocation:
     if isinstance(location, BundleLocation):
         return types_pb2.RevisionLocation(bundle=bundle_to(location))
-    url = types_pb2.UrlLocation(
-        url=location.url, bundle_type=words.bundle_types.wire(location.bundle_type), sha256=location.sha256
-    )
-    return types_pb2.RevisionLocation(url=url)
+    bundle_type = words.bundle_types.wire(location.bundle_type)
+    match location:
+        case UrlLocation():
+            url = types_pb2.UrlLocation(url=location.url, bundle_type=bundle_type, sha256=location.sha256)
+            return types_pb2.RevisionLocation(url=url)
+        case S3Location():
+            s3 = types_pb2.S3Location(
+                bucket=location.bucket,
+                key=location.object_key,
+                version=location.version,
+                e_tag=location.e_tag,
+                bundle_type=bundle_type,
+                sha256=location.sha256,
+            )
+            return types_pb2.RevisionLocation(s3=s3)
+        case GitHubLocation():
+            github = types_pb2.GitHubLocation(
+                repository=location.repository,
+                commit_id=location.commit_id,
+                bundle_type=bundle_type,
+                token_name=location.token_name,
+            )
+            return types_pb2.RevisionLocation(github=github)
 
 
 def location_from(location: types_pb2.RevisionLocation) -> RevisionLocation | None:
@@ -69,6 +91,23 @@ def location_from(location: types_pb2.RevisionLocation) -> RevisionLocation | No
                 url=location.url.url,
                 bundle_type=words.bundle_types.word(location.url.bundle_type),
                 sha256=location.url.sha256,
+            )
+        case "s3":
+            s3 = location.s3
+            return S3Location(
+                bucket=s3.bucket,
+                object_key=s3.key,
+                version=s3.version,
+                e_tag=s3.e_tag,
+                bundle_type=words.bundle_types.word(s3.bundle_type),
+                sha256=s3.sha256,
+            )
+        case "github":
+            return GitHubLocation(
+                repository=location.github.repository,
+                commit_id=location.github.commit_id,
+                bundle_type=words.bundle_types.word_or(location.github.bundle_type, BundleType.TAR),
+                token_name=location.github.token_name,
             )
         case _:
             return None

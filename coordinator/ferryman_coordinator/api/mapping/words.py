@@ -23,7 +23,7 @@ from ferryman_coordinator.core.model import (
 )
 from ferryman_coordinator.core.tags import TagFilterType
 from ferryman_coordinator.errors import Invalid
-from ferryman_coordinator.store.queries.revisions import RevisionSort
+from ferryman_coordinator.store.queries.revisions import RevisionSort, RevisionSource, TargetFilter
 
 if TYPE_CHECKING:
     from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
@@ -110,6 +110,15 @@ traffic_routing = Words(
 )
 instance_kinds = Words(InstanceKind, inventory_pb2.InstanceKind, "INSTANCE_KIND", "InvalidInstanceKind")
 revision_sorts = Words(RevisionSort, inventory_pb2.RevisionSort, "REVISION_SORT", "InvalidSortByException")
+revision_sources = Words(
+    RevisionSource, inventory_pb2.RevisionSource, "REVISION_SOURCE", "InvalidRevisionException"
+)
+target_filters = Words(
+    TargetFilter,
+    inventory_pb2.RevisionTargetFilter,
+    "REVISION_TARGET_FILTER",
+    "InvalidDeployedStateFilterException",
+)
 tag_filter_types = Words(
     TagFilterType, inventory_pb2.TagFilterType, "TAG_FILTER_TYPE", "InvalidTagFilterException"
 )

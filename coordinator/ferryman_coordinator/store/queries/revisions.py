@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core.inventory import RegisteredRevision
-from ferryman_coordinator.core.model import ApplicationId
+from ferryman_coordinator.core.model import GITHUB_KEY_PREFIX, ApplicationId, s3_key_prefix
 from ferryman_coordinator.store.inventory_records import revision_from
 from ferryman_coordinator.store.tables import applications, deployment_groups, revisions
 
@@ -22,6 +23,45 @@ class RevisionSort(StrEnum):
     FIRST_USED_TIME = "firstUsedTime"
     LAST_USED_TIME = "lastUsedTime"
 
+
+class RevisionSource(StrEnum):
+    """Kinds of location, for a list of one kind."""
+
+    BUNDLE = "Bundle"
+    URL = "Url"
+    S3 = "S3"
+    GITHUB = "GitHub"
+
+
+class TargetFilter(StrEnum):
+    """API:ListStateFilterAction: whether revisions are listed that are the target of a deployment group."""
+
+    INCLUDE = "include"
+    EXCLUDE = "exclude"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionFilter:
+    """Which revisions to list (CP-204, CP-205)."""
+
+    source: RevisionSource | None = None
+    bucket: str = ""
+    key_prefix: str = ""
+    target: TargetFilter = TargetFilter.IGNORE
+
+    @property
+    def as_words(self) -> tuple[str, ...]:
+        """All of it: a cursor is good for one filter only."""
+        return (self.source or "", self.bucket, self.key_prefix, self.target)
+
+
+_SOURCE_KEYS = {
+    RevisionSource.BUNDLE: "sha256:",
+    RevisionSource.URL: "url:",
+    RevisionSource.S3: "s3://",
+    RevisionSource.GITHUB: GITHUB_KEY_PREFIX,
+}
 
 _NEVER = sa.literal(2**62)
 """Where revisions that were never used come in an order by use: behind all others, or before them when descending."""
@@ -69,6 +109,7 @@ async def after(
     key: tuple[Any, ...],
     limit: int,
     *,
+    wanted: RevisionFilter,
     sort_by: RevisionSort,
     descending: bool,
 ) -> Sequence[tuple[int, RegisteredRevision]]:
@@ -76,7 +117,7 @@ async def after(
     time = _SORTED[sort_by]
     order = (time, revisions.c.revision_key)
     query = _SELECTED.add_columns(time.label("sorted_by")).limit(limit)
-    query = query.where(revisions.c.application_id == application_id)
+    query = query.where(revisions.c.application_id == application_id, *_conditions(wanted))
     query = query.order_by(*(column.desc() if descending else column.asc() for column in order))
     if key:
         place, seen = sa.tuple_(*order), sa.tuple_(*key)
@@ -84,6 +125,34 @@ async def after(
     rows = (await connection.execute(query)).all()
     groups = await _groups(connection, application_id, [row.revision_key for row in rows])
     return [(row.sorted_by, revision_from(row, groups.get(row.revision_key, ()))) for row in rows]
+
+
+async def exists(connection: AsyncConnection, source: RevisionSource) -> bool:
+    """Whether any application has a revision of this kind."""
+    query = sa.select(sa.literal(1)).select_from(revisions).where(_begins(_SOURCE_KEYS[source])).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+def _conditions(wanted: RevisionFilter) -> list[sa.ColumnElement[bool]]:
+    """A revision's key begins with its kind, and that of an object with its bucket and key: ranges of the index."""
+    found: list[sa.ColumnElement[bool]] = []
+    if wanted.source is not None:
+        found.append(_begins(_SOURCE_KEYS[wanted.source]))
+    if wanted.bucket:
+        found.append(_begins(s3_key_prefix(wanted.bucket, wanted.key_prefix)))
+    if wanted.target is not TargetFilter.IGNORE:
+        is_target = sa.exists().where(
+            deployment_groups.c.application_id == revisions.c.application_id,
+            deployment_groups.c.target_revision_key == revisions.c.revision_key,
+        )
+        found.append(is_target if wanted.target is TargetFilter.INCLUDE else ~is_target)
+    return found
+
+
+def _begins(prefix: str) -> sa.ColumnElement[bool]:
+    """By code points on both databases; never empty. What follows a prefix is ASCII, since keys are escaped."""
+    key = revisions.c.revision_key
+    return sa.and_(key >= prefix, key < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
 async def _found(
