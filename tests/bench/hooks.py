@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ferryman_agent.clock import SystemClock
+from ferryman_agent.hooks.cgroup_find import find
+from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookSettings, OutputLine, ProcessMark
 from ferryman_agent.hooks.runner import run_hooks
 from ferryman_agent.log import LogSettings, set_up
@@ -43,6 +45,7 @@ async def _run(bench: HookBench, text: str, *, times: int) -> float:
             clock=clock,
             watcher=_Deaf(),
             cancel=asyncio.Event(),
+            groups=bench.groups,
         )
         assert found.is_success, found
     return time.perf_counter() - started
@@ -59,8 +62,10 @@ def _bare(path: Path, *, times: int) -> float:
 @row("hooks.seven_events", what="7 events of one trivial script each", unit="ms", budget=20, ratio_budget=2.5)
 async def seven_events(options: Options) -> Figure:
     rounds = 3 if options.quick else 60
+    found = find()
+    groups = found if isinstance(found, GroupMaker) else None
     with tempfile.TemporaryDirectory() as folder:
-        bench = HookBench(root=Path(folder))
+        bench = HookBench(root=Path(folder), groups=groups)
         await _run(bench, "exit 0", times=EVENTS)
         taken, bare = [], []
         for _ in range(rounds):
@@ -71,6 +76,7 @@ async def seven_events(options: Options) -> Figure:
         value=sorted(taken)[middle] * 1000,
         reference=sorted(bare)[middle] * 1000,
         reference_name="ms posix_spawn",
+        details={"control_groups": groups is not None},
     )
 
 

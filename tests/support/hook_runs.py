@@ -20,6 +20,7 @@ from ferryman_agent.core.messages import (
     GroupId,
     RevisionSource,
 )
+from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookRun, HookSettings, OutputLine, ProcessMark
 from ferryman_agent.hooks.runner import run_hooks
 
@@ -113,6 +114,7 @@ class HookBench:
     watcher: Recorder = field(default_factory=Recorder)
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
     gates: list[Gate] = field(default_factory=list)
+    groups: GroupMaker | None = None
 
     @property
     def archive(self) -> Path:
@@ -165,6 +167,7 @@ class HookBench:
             watcher=self.watcher,
             cancel=self.cancel,
             background=background,
+            groups=self.groups,
         )
 
     def logged(self) -> bytes:

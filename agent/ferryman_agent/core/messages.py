@@ -46,8 +46,26 @@ class EventStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceUsage:
+    """What scripts took from the machine; None where that could not be measured.
+
+    `peak_memory_bytes` is the largest sum at one moment where a control group measures it, else the largest single
+    process. `out_of_memory_kills` counts processes that were ended for want of memory.
+    """
+
+    peak_memory_bytes: int | None = None
+    cpu_ms: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    out_of_memory_kills: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
-    """How a lifecycle event ended (AG-448, AG-455); `log` is the tail of its output, at most 2047 characters."""
+    """How a lifecycle event ended (AG-448, AG-455); `log` is the tail of its output, at most 2047 characters.
+
+    `dropped_lines` of output were not sent live; they are in the log on the instance.
+    """
 
     error_code: ScriptErrorCode = ScriptErrorCode.SUCCESS
     script_name: str = ""
@@ -58,6 +76,8 @@ class Diagnostics:
     signal: int | None = None
     duration_ms: int = 0
     host_log_path: str = ""
+    usage: ResourceUsage | None = None
+    dropped_lines: int = 0
 
     @property
     def is_success(self) -> bool:

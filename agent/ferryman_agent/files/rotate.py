@@ -69,7 +69,7 @@ class ByDay:
     max_bytes: int = 64 * MIB
 
     def is_due(self, size: int, modified: float, adding: int) -> bool:
-        return size > 0 and (_day(modified) < self.today() or size + adding > self.max_bytes)
+        return size > 0 and (size + adding > self.max_bytes or _day(modified) < self.today())
 
     def turn(self, path: Path, modified: float) -> None:
         stamp = f"{path.stem}.{_day(modified):%Y%m%d}"

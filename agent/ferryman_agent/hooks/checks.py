@@ -30,7 +30,7 @@ def presence(archive: Path, location: str) -> Refusal | None:
     path = script_path(archive, location)
     inside = posixpath.normpath(location.lstrip("/"))
     is_outside = inside.startswith("../") or inside in ("..", ".")
-    if is_outside or not path.resolve().is_relative_to(archive.resolve()):
+    if is_outside or not _is_below(os.path.realpath(path), os.path.realpath(archive)):
         return Refusal(
             error_code=ScriptErrorCode.SCRIPT_MISSING,
             detail_code="SCRIPT_LOCATION_ESCAPES",
@@ -102,6 +102,10 @@ def hint(code: int | None) -> str:
         126: ": a command in it was found but could not be executed; has it execute permission?",
         127: ": a command in it was not found; is it installed, and in the PATH of hooks?",
     }.get(code or 0, "")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder.rstrip('/')}/")
 
 
 def _first_line(path: Path, location: str) -> Refusal | None:

@@ -86,6 +86,8 @@ class HookSettings:
     log_max_bytes, log_files: rotation of `scripts.log` and of the combined log (V2-264).
     install_root: what scripts are told to put before destinations, as FERRYMAN_INSTALL_ROOT.
     live_lines_per_second, live_bytes_per_second: what of one script the watcher hears; the rest is counted (AG-460).
+    tasks_max, open_files_max: processes and threads of one script, and files that one process of it may have open;
+    None leaves what the agent itself has (V2-252). Limits that take a control group are its maker's.
     """
 
     kill_grace_seconds: float = 5
@@ -100,6 +102,8 @@ class HookSettings:
     install_root: str = "/"
     live_lines_per_second: int = 1000
     live_bytes_per_second: int = 256 * 1024
+    tasks_max: int | None = None
+    open_files_max: int | None = None
 
 
 class Stream(StrEnum):
@@ -124,13 +128,14 @@ class ProcessMark:
     """What it takes to recognise a script's process after the agent died (AG-137).
 
     `started_at_ticks` is its start in clock ticks since boot: with `boot_id` it tells the process from a later one
-    that got the same number.
+    that got the same number. `cgroup` is the folder of its control group, empty where it has none.
     """
 
     pid: int
     process_group: int
     started_at_ticks: int
     boot_id: str
+    cgroup: str = ""
 
 
 class HookWatcher(Protocol):

@@ -2,18 +2,21 @@
 
 `end` is for a running child of ours, `end_leftovers` for what an agent that died left behind.
 
-To a script belong its process group, and the descendants that left the group but still hang below it. A daemon that
-left both, by a double fork and a session of its own, is not found; that takes a control group for each script.
+To a script belongs who is in its control group. Where there are none: its process group, and the descendants that left
+the group but still hang below it; a daemon that left both, by a double fork and a session of its own, is not found.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 from collections.abc import Callable
 
 from ferryman_agent.clock import Clock, SystemClock, is_set_within
 from ferryman_agent.hooks import processes
+from ferryman_agent.hooks.cgroup import NAME_START, ControlGroup
 from ferryman_agent.hooks.contract import ProcessMark
 from ferryman_agent.hooks.posix import Child, signal_process
 from ferryman_agent.hooks.processes import Process
@@ -33,8 +36,9 @@ async def end(child: Child, exited: asyncio.Event, *, grace_seconds: float, cloc
     family.signal(signal.SIGTERM)
     await is_set_within(clock, grace_seconds, exited)
     await _until(lambda: not family.survivors(), clock, deadline - clock.monotonic())
-    family.signal(signal.SIGKILL)
+    family.kill()
     await is_set_within(clock, _REAP_SECONDS, exited)
+    await _until(lambda: not family.members(), clock, _REAP_SECONDS)
 
 
 async def end_leftovers(mark: ProcessMark, *, clock: Clock | None = None, grace_seconds: float = 5) -> bool:
@@ -44,17 +48,37 @@ async def end_leftovers(mark: ProcessMark, *, clock: Clock | None = None, grace_
     in a group whose first process is gone unless it carries a script's environment.
     """
     clock = clock or SystemClock()
+    group = group_of(mark)
     if not survivors(mark):
+        if group:
+            _remove(group)
         return False
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, _REAP_SECONDS)):
         for process in survivors(mark):
             signal_process(process, number)
+        if group and number == signal.SIGKILL:
+            group.kill()
         await _until(lambda: not survivors(mark), clock, seconds)
+    if group:
+        _remove(group)
     return True
 
 
+def group_of(mark: ProcessMark) -> ControlGroup | None:
+    """The control group of the script, if it is certainly that: no name is used twice between reboots."""
+    is_hooks = os.path.basename(mark.cgroup).startswith(NAME_START)
+    is_this_boot = mark.boot_id != "" and mark.boot_id == processes.boot_id()
+    return ControlGroup(mark.cgroup) if is_hooks and is_this_boot else None
+
+
 def survivors(mark: ProcessMark) -> list[Process]:
-    """The processes that are certainly left of the script: its group, and what hangs below it."""
+    """The processes that are certainly left of the script: its groups, and what hangs below them."""
+    group = group_of(mark)
+    members = group.members() if group else []
+    return list({process.pid: process for process in [*members, *_family_left(mark)]}.values())
+
+
+def _family_left(mark: ProcessMark) -> list[Process]:
     if not mark.boot_id or mark.boot_id != processes.boot_id() or mark.process_group <= 1:
         return []
     running = processes.snapshot()
@@ -76,7 +100,7 @@ def survivors(mark: ProcessMark) -> list[Process]:
 
 
 class _Family:
-    """A running child's group, and the descendants outside of it, remembered from the moment of the first signal."""
+    """A running child's groups, and the descendants outside of them, remembered from the moment of the first signal."""
 
     def __init__(self, child: Child) -> None:
         self._child = child
@@ -89,10 +113,19 @@ class _Family:
         for process in self._strays.values():
             signal_process(process, number)
 
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        if self._child.group:
+            self._child.group.kill()
+
+    def members(self) -> list[Process]:
+        """Who is alive in its control group."""
+        return self._child.group.members() if self._child.group else []
+
     def survivors(self) -> list[Process]:
         """Who is alive of them; the child's own zombie is not."""
         running = processes.snapshot()
-        return [process for process in running if self._is_ours(process)]
+        return [*self.members(), *(process for process in running if self._is_ours(process))]
 
     def _is_ours(self, process: Process) -> bool:
         stray = self._strays.get(process.pid)
@@ -105,6 +138,9 @@ class _Family:
         for process in processes.descendants(roots, running):
             if process.group != self._child.mark.process_group:
                 self._strays[process.pid] = process
+        for process in self.members():
+            if process.group != self._child.mark.process_group:
+                self._strays[process.pid] = process
 
 
 async def _until(is_done: Callable[[], bool], clock: Clock, seconds: float) -> None:
@@ -112,3 +148,9 @@ async def _until(is_done: Callable[[], bool], clock: Clock, seconds: float) -> N
     deadline = clock.monotonic() + seconds
     while not is_done() and clock.monotonic() < deadline:
         await clock.sleep(_POLL_SECONDS)
+
+
+def _remove(group: ControlGroup) -> None:
+    # What cannot be removed now is looked at again by the next agent.
+    with contextlib.suppress(OSError):
+        group.remove()

@@ -72,6 +72,8 @@ class Follower:
 
         `is_done` is asked whenever an output ends and when the child exits.
         """
+        if is_done():
+            return True
         others = [asyncio.ensure_future(cancel.wait()), asyncio.ensure_future(clock.sleep(seconds))]
         try:
             for other in others:

@@ -136,14 +136,21 @@ class ScriptsLog:
         self._deployment_id = run.deployment.deployment_id
         self._clock = clock
         self._second = (-1, "")
+        self._announced: list[str] = []
         self.tail = Tail()
         self.failures = 0
 
+    def announce(self, text: str) -> None:
+        """Have a line of our own written with the next one, in one go."""
+        self._announced.append(text)
+
     def entry(self, text: str) -> None:
         """Write a line of our own: a header, or a remark about a script."""
-        text = " ".join(text.splitlines())
-        self.tail.add(text)
-        self.write("", f"{text}\n".encode(errors="backslashreplace"))
+        lines = [" ".join(each.splitlines()) for each in (*self._announced, text)]
+        self._announced.clear()
+        for line in lines:
+            self.tail.add(line)
+        self.write("", "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
 
     def write(self, prefix: str, lines: bytes) -> None:
         """Write a block of whole, clean lines; every one of them gets its time and `prefix` (V2-262)."""
@@ -160,6 +167,8 @@ class ScriptsLog:
 
     def close(self) -> None:
         """Let go of the files; a later write opens them again."""
+        if self._announced:
+            self.entry(self._announced.pop())
         for file in self._files:
             file.close()
 

@@ -11,15 +11,18 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ferryman_agent.core.messages import ResourceUsage
 from ferryman_agent.hooks import processes
+from ferryman_agent.hooks.cgroup import ControlGroup
 from ferryman_agent.hooks.contract import ProcessMark
 from ferryman_agent.hooks.environment import Account
 
@@ -56,8 +59,28 @@ class Child:
 
     pid: int
     mark: ProcessMark
+    group: ControlGroup | None = None
     _pidfd: int | None = field(default=None, repr=False)
     _is_reaped: bool = False
+    _usage: ResourceUsage = field(default_factory=ResourceUsage)
+
+    def join(self, group: ControlGroup) -> None:
+        """Note that it was started in this control group."""
+        self.group = group
+        self.mark = replace(self.mark, cgroup=group.path)
+
+    def usage(self) -> ResourceUsage:
+        """What it took with all that it started, so far; without a group, of those that it waited for, once reaped."""
+        if self.group is None:
+            return self._usage
+        found = self.group.usage()
+        return ResourceUsage(
+            peak_memory_bytes=_either(found.peak_memory_bytes, self._usage.peak_memory_bytes),
+            cpu_ms=_either(found.cpu_ms, self._usage.cpu_ms),
+            read_bytes=_either(found.read_bytes, self._usage.read_bytes),
+            written_bytes=_either(found.written_bytes, self._usage.written_bytes),
+            out_of_memory_kills=found.out_of_memory_kills,
+        )
 
     def exit_status(self) -> ExitStatus | None:
         """How it ended, None while it runs. Does not reap."""
@@ -96,8 +119,9 @@ class Child:
             with contextlib.suppress(RuntimeError):  # the loop may be closed already
                 asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
-        os.waitpid(self.pid, 0)
+        _, _, used = os.wait4(self.pid, 0)
         self._is_reaped = True
+        self._usage = _measured(used)
 
 
 def start(
@@ -109,11 +133,13 @@ def start(
     stdin: int = subprocess.DEVNULL,
     stdout: int,
     stderr: int,
+    limits: Mapping[str, int] | None = None,
 ) -> Child:
     """Start a program directly, without a shell, in a session of its own; returns once it has been executed.
 
     The umask is 0022 (V2-255), no descriptor but 0 to 2 is inherited (AG-391), signals have their default actions.
-    A file without `#!` line runs under `/bin/sh` (AG-375). Raises OSError when it cannot be started.
+    A file without `#!` line runs under `/bin/sh` (AG-375). `limits` are resource limits by the names of `prlimit`,
+    `nofile` for one; none is ever raised above what this process has. Raises OSError when it cannot be started.
 
     Not in a thread on purpose: a fork holds the interpreter's lock, and a cancelled thread call would lose the child.
     """
@@ -134,7 +160,8 @@ def start(
         process.returncode = 0  # we wait for it ourselves; Popen must neither reap it nor complain
         return Child(process.pid, _mark(process.pid))
 
-    prefix, user = _as_user(account)
+    as_user, user = _as_user(account)
+    prefix = [*_limited(limits or {}), *as_user]
     try:
         return spawn([*prefix, *arguments], user)
     except OSError as error:
@@ -194,6 +221,18 @@ def _as_user(account: Account) -> tuple[list[str], dict[str, object]]:
     return [setpriv, f"--reuid={account.uid}", f"--regid={account.gid}", groups, "--"], {}
 
 
+def _limited(limits: Mapping[str, int]) -> list[str]:
+    """What goes before the command line to set resource limits, before the program's first instruction."""
+    if not limits:
+        return []
+    tool = shutil.which("prlimit")
+    if tool is None:
+        raise FileNotFoundError(errno.ENOENT, "the limits of hooks need the program 'prlimit' of util-linux")
+    own = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1] for name in limits}
+    least = {name: value if own[name] < 0 else min(value, own[name]) for name, value in limits.items()}
+    return [tool, *(f"--{name}={value}:{value}" for name, value in least.items()), "--"]
+
+
 def _resident_bytes() -> int:
     try:
         with open("/proc/self/statm", "rb") as file:
@@ -210,6 +249,21 @@ def _mark(pid: int) -> ProcessMark:
         started_at_ticks=found.started_at_ticks if found else 0,
         boot_id=processes.boot_id(),
     )
+
+
+def _measured(used: resource.struct_rusage) -> ResourceUsage:
+    # Until it became the program, the child was one with us: a peak below ours says nothing of the program.
+    is_own_peak = used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return ResourceUsage(
+        peak_memory_bytes=used.ru_maxrss * 1024 if is_own_peak else None,
+        cpu_ms=round((used.ru_utime + used.ru_stime) * 1000),
+        read_bytes=used.ru_inblock * 512,
+        written_bytes=used.ru_oublock * 512,
+    )
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first
 
 
 def _is_binary(path: Path) -> bool:

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from ferryman_agent.clock import Clock
 from ferryman_agent.core.messages import Diagnostics
-from ferryman_agent.hooks import checks, environment, posix, verdict
+from ferryman_agent.hooks import checks, environment, posix, usage, verdict
+from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher, Script, Stream
 from ferryman_agent.hooks.environment import Refusal
 from ferryman_agent.hooks.follow import Follower, Pipes
+from ferryman_agent.hooks.limits import resource_limits
 from ferryman_agent.hooks.output import LiveLines, ScriptOutput, ScriptsLog
+from ferryman_agent.hooks.posix import Child
 from ferryman_agent.hooks.supervise import Supervisor, Surroundings
 from ferryman_agent.hooks.verdict import Prepared, Verdict
 
@@ -32,12 +36,14 @@ async def run_hooks(
     watcher: HookWatcher,
     cancel: asyncio.Event,
     background: Background | None = None,
+    groups: GroupMaker | None = None,
 ) -> Diagnostics:
     """Run the event's scripts up to the first failure; returns how the event ended, never raises for a failure.
 
     `cancel` ends the running script with all that belongs to it; the event then has the detail code STOPPED.
     With `background`, a script that is over its limit is reported at that moment (AG-410) and ended in there; without,
     the return waits until it is gone. When the calling task is cancelled, the running script is ended first.
+    With `groups`, each script has a control group of its own, so that nothing that it starts outlives its end (AG-408).
     """
     if not run.scripts:
         return Diagnostics()
@@ -52,6 +58,7 @@ async def run_hooks(
         background=background,
         log=scripts_log,
         event_deadline=started + run.event_timeout_seconds,
+        groups=groups,
     )
     try:
         location, found = await _run_event(around)
@@ -69,23 +76,35 @@ async def run_hooks(
 async def _run_event(around: Surroundings) -> tuple[str, Verdict]:
     """Run all scripts; returns the location of the last one and how it ended, with the notes of all."""
     run = around.run
-    around.log.entry(f"LifecycleEvent - {run.lifecycle_event}")
+    around.log.announce(f"LifecycleEvent - {run.lifecycle_event}")
     prepared = await asyncio.to_thread(_prepare, run.archive, run.scripts)
     if isinstance(prepared, tuple):
         script, refusal = prepared
         _tell_refusal(script, refusal, around)
         return script.location, Verdict(failure=refusal)
-    notes = []
-    for each in prepared:
-        found = await _run_script(each, around)
+    notes, taken = [], []
+    for each in prepared.scripts:
+        # What the first one was seen to be is not a moment old; the others, an earlier script could have changed.
+        ready = prepared.first if each is prepared.scripts[0] else None
+        found = await _run_script(each, around, ready)
+        if found.usage:
+            taken.append(found.usage)
         if found.failure:
-            return each.script.location, found
+            return each.script.location, replace(found, usage=usage.total(taken))
         if found.note:
             notes.append(found.note)
-    return "", Verdict(note="; ".join(notes))
+    return "", Verdict(note="; ".join(notes), usage=usage.total(taken))
 
 
-def _prepare(archive: Path, scripts: Sequence[Script]) -> list[Prepared] | tuple[Script, Refusal]:
+@dataclass(frozen=True, slots=True)
+class _Scripts:
+    """The scripts of an event, and what `_make_ready` says of the first of them."""
+
+    scripts: list[Prepared]
+    first: bool | Refusal
+
+
+def _prepare(archive: Path, scripts: Sequence[Script]) -> _Scripts | tuple[Script, Refusal]:
     """See that every script is there and its user known, before the first of them runs (AG-372, AG-397, AG-399)."""
     prepared = []
     for script in scripts:
@@ -96,10 +115,10 @@ def _prepare(archive: Path, scripts: Sequence[Script]) -> list[Prepared] | tuple
             return script, account
         path = checks.script_path(archive, script.location)
         prepared.append(Prepared(script=script, path=path, account=account))
-    return prepared
+    return _Scripts(prepared, _make_ready(prepared[0]))
 
 
-async def _run_script(each: Prepared, around: Surroundings) -> Verdict:
+async def _run_script(each: Prepared, around: Surroundings, ready: bool | Refusal | None) -> Verdict:
     """One script from its last checks to its end, with its lines in both logs (AG-424)."""
     script, event, clock = each.script, around.run.lifecycle_event, around.clock
     started = clock.monotonic()
@@ -109,7 +128,9 @@ async def _run_script(each: Prepared, around: Surroundings) -> Verdict:
         limit = around.run.event_timeout_seconds
         return Verdict(failure=verdict.event_over(each, event, limit, is_running=False))
     around.log.entry(f"Script - {script.location}")
-    supervisor = await _start(each, around)
+    if ready is None:
+        ready = await asyncio.to_thread(_make_ready, each)
+    supervisor = ready if isinstance(ready, Refusal) else _start(each, around, was_changed=ready)
     if isinstance(supervisor, Refusal):
         _tell_refusal(script, supervisor, around)
         return Verdict(failure=supervisor)
@@ -121,12 +142,9 @@ async def _run_script(each: Prepared, around: Surroundings) -> Verdict:
     return found
 
 
-async def _start(each: Prepared, around: Surroundings) -> Supervisor | Refusal:
+def _start(each: Prepared, around: Surroundings, *, was_changed: bool) -> Supervisor | Refusal:
     script, account = each.script, each.account
-    ready = await asyncio.to_thread(_make_ready, each)
-    if isinstance(ready, Refusal):
-        return ready
-    if ready:
+    if was_changed:
         log.warning("hook.made_executable", script=script.location, path=str(each.path))
         around.log.entry(f"Warning - {script.location} was not executable and has been made so")
     variables = environment.variables(around.run, account, around.settings)
@@ -137,21 +155,26 @@ async def _start(each: Prepared, around: Surroundings) -> Supervisor | Refusal:
         "hook.starting",
         lifecycle_event=around.run.lifecycle_event,
         script=script.location,
-        from_user=environment.own_account().name,
+        from_user=environment.own_account().name if account.is_switch else account.name,
         to_user=account.name if account.is_switch else "self",
         sudo=script.sudo,
     )
-    # From here to the supervisor nothing waits: nobody can come between a child and who looks after it.
+    # Nothing waits in here: nobody can come between a child and who looks after it.
     pipes = Pipes()
-    try:
-        child = posix.start(
+
+    def spawn() -> Child:
+        return posix.start(
             [each.path],
             account=account,
             environment=variables,
             directory=environment.directory(around.run, around.settings),
             stdout=pipes.writing[Stream.STDOUT],
             stderr=pipes.writing[Stream.STDERR],
+            limits=resource_limits(around.settings, account, around.groups),
         )
+
+    try:
+        child = around.groups.start(spawn) if around.groups else spawn()
     except OSError as error:
         pipes.close()
         return checks.why_not_started(each.path, script.location, error)

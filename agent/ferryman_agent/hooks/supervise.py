@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import anyio
 
 from ferryman_agent.clock import Clock
+from ferryman_agent.core.messages import ResourceUsage
 from ferryman_agent.hooks import processes, verdict
+from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher, OutputsLeftOpen
 from ferryman_agent.hooks.ending import end
 from ferryman_agent.hooks.environment import Refusal
@@ -34,6 +36,7 @@ class Surroundings:
     background: Background | None
     log: ScriptsLog
     event_deadline: float
+    groups: GroupMaker | None = None
 
 
 class Supervisor:
@@ -51,13 +54,21 @@ class Supervisor:
         self._is_events_limit = left < each.script.timeout_seconds
         self._deadline = around.clock.monotonic() + self._limit
         self._is_closed = False
+        self._usage: ResourceUsage | None = None
 
     async def watch(self) -> Verdict:
-        """Returns how the script ended.
+        """Returns how the script ended, and what it took until then.
 
         Then it is gone and has left at most background processes of its own behind, or it is over its limit and being
         ended in the background.
         """
+        found = await self._watch()
+        # One that is being ended in the background is measured now: it is reported now (AG-410).
+        usage = self._usage or self._follower.child.usage()
+        groups = self._around.groups
+        return verdict.with_memory(self._each, found, usage, groups.limits.memory_bytes if groups else None)
+
+    async def _watch(self) -> Verdict:
         try:
             self._around.watcher.script_started(self._each.script.location, self._follower.child.mark)
             if await self._exits():
@@ -136,6 +147,10 @@ class Supervisor:
     def _close(self) -> None:
         self._is_closed = True
         self._follower.close()
+        child = self._follower.child
+        self._usage = child.usage()
+        if child.group and self._around.groups:
+            self._around.groups.free(child.group)
         self._around.watcher.script_ended(self._each.script.location, self._follower.child.mark)
 
     def _outputs_grace(self) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ferryman_agent.core.messages import Diagnostics, ScriptErrorCode
+from ferryman_agent.core.messages import Diagnostics, ResourceUsage, ScriptErrorCode
 from ferryman_agent.hooks import checks
 from ferryman_agent.hooks.contract import Script, Stream
 from ferryman_agent.hooks.environment import Account, Refusal
@@ -39,6 +39,7 @@ class Verdict:
     failure: Refusal | None = None
     status: ExitStatus | None = None
     note: str = ""
+    usage: ResourceUsage | None = None
 
     def __str__(self) -> str:
         return str(self.status) if self.status else self.failure.message if self.failure else "succeeded"
@@ -52,6 +53,24 @@ def exited(each: Prepared, status: ExitStatus) -> Refusal | None:
         message = f"{each.title} ended with {status}{checks.hint(status.code)}"
         return _failed(ScriptErrorCode.SCRIPT_FAILED, "SCRIPT_EXIT_STATUS", message)
     return _failed(ScriptErrorCode.SCRIPT_FAILED, "SCRIPT_SIGNALLED", f"{each.title} was killed by {status}")
+
+
+def with_memory(each: Prepared, found: Verdict, usage: ResourceUsage, limit: int | None) -> Verdict:
+    """The same verdict with what was measured, and with the reason where the system ended processes for memory.
+
+    `limit` is that of the settings, bytes.
+    """
+    found = replace(found, usage=usage)
+    if not usage.out_of_memory_kills:
+        return found
+    bound = f"the {limit / 2**20:g} MiB that hooks.memory_max allows" if limit else "the machine had left"
+    why = f"the system ended {usage.out_of_memory_kills} of its processes, which needed more memory than {bound}"
+    if found.failure is None:
+        return replace(found, note="; ".join(filter(None, (found.note, f"{each.title}: {why}"))))
+    failure = replace(
+        found.failure, detail_code="SCRIPT_OUT_OF_MEMORY", message=f"{found.failure.message}: {why}"
+    )
+    return replace(found, failure=failure)
 
 
 def timed_out(each: Prepared, seconds: float) -> Refusal:
@@ -112,6 +131,7 @@ def diagnostics(
         signal=status.signal if status else None,
         duration_ms=duration_ms,
         host_log_path=_plain(str(host_log_path)),
+        usage=verdict.usage,
     )
 
 
