@@ -6,6 +6,7 @@ standard error with syslog levels. The formatter is the one place that redacts s
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ _SENSITIVE = (
     r"secret|token|passw(?:or)?d|passphrase|authorization|credential|signature|(?:api|access|private)[-_]?key"
 )
 _SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
+_TO_QUOTE = re.compile(r"[\s\"=]")
 _SECRETS = (
     (
         re.compile(
@@ -130,11 +132,15 @@ def set_up(settings: LogSettings, clock: Clock, *, stderr: TextIO | None = None)
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(logging.INFO if settings.verbose else logging.WARNING)
-    logging.getLogger("ferryman_agent").setLevel(logging.DEBUG if settings.verbose else logging.INFO)
+    logging.getLogger().handlers = [handler]
+    set_verbose(settings.verbose)
     return handler
+
+
+def set_verbose(verbose: bool) -> None:
+    """From now on; see `LogSettings`."""
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("ferryman_agent").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def redact(text: str) -> str:
@@ -169,7 +175,12 @@ def _levels(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _redact_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {key: REDACTED if _SENSITIVE_KEY.search(key) else value for key, value in event.items()}
+    return {key: REDACTED if _is_sensitive(key) else value for key, value in event.items()}
+
+
+@functools.lru_cache(512)
+def _is_sensitive(key: str) -> bool:
+    return _SENSITIVE_KEY.search(key) is not None
 
 
 def _renderer(settings: LogSettings, clock: Clock) -> Processor:
@@ -203,11 +214,13 @@ def _say(event: EventDict) -> str:
 
 
 def _escape(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _quote(text: str) -> str:
-    if text and text.isprintable() and not re.search(r"[\s\"=]", text):
+    if text and text.isprintable() and not _TO_QUOTE.search(text):
         return text
     return _dumps(text)
 
