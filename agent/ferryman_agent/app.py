@@ -6,8 +6,9 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -15,9 +16,11 @@ import structlog
 from ferryman_agent import __version__
 from ferryman_agent.clock import Clock, SystemClock
 from ferryman_agent.config import Config
-from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
+from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import AgentError, ConfigError
+from ferryman_agent.files.check import check_group
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.manifest import distrust, settle
 from ferryman_agent.hooks.ending import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
 from ferryman_agent.host import facts, identity, trust
@@ -28,6 +31,7 @@ from ferryman_agent.host.shutdown import is_host_going_down
 from ferryman_agent.log import set_up as log_set_up
 from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.downloads import Downloads
+from ferryman_agent.runtime.drift import Drift
 from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.installs import Installs
 from ferryman_agent.runtime.journal import Journal
@@ -38,7 +42,7 @@ from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
 from ferryman_agent.runtime.work import Worker
-from ferryman_agent.wiring import demand_directories, log_settings, work_settings
+from ferryman_agent.wiring import demand_directories, drift_settings, log_settings, work_settings
 
 THREADS = 40
 """Installs of sixteen groups may each hold one for minutes, and hooks need some for moments."""
@@ -79,6 +83,7 @@ class Agent:
             install=installs.install,
             run_hooks=run_hooks,
             turns=turns,
+            settle=partial(settle, self._layout),
         )
         self._loop = CommandLoop(
             journal=self._journal,
@@ -106,6 +111,17 @@ class Agent:
             clock=clock,
             random=random_number,
             changed=self._shown,
+            began=lambda: self._drift.stream_began(),
+        )
+        self._drift = Drift(
+            check=partial(check_group, self._layout),
+            groups=self._layout.installed_groups,
+            busy=lambda: frozenset(live.group for live in self._loop.live),
+            send=self._link.installed_state,
+            distrust=partial(distrust, self._layout),
+            settings=drift_settings(config),
+            clock=clock,
+            random=random_number,
         )
         self._prefetches = Prefetches(downloads.prefetch, self._link.prefetch_done, turns)
         self._renewal = Renewal(config.identity_path, clock, random_number, self._link.reconnect)
@@ -135,6 +151,7 @@ class Agent:
                 beside = [
                     tasks.create_task(self._renewal.run(), name="renewal"),
                     tasks.create_task(self._status.run(), name="status"),
+                    tasks.create_task(self._drift.run(), name="drift"),
                 ]
                 log.info("agent.started", version=__version__, instance_id=self._instance_id)
                 notify("READY=1")
@@ -173,6 +190,10 @@ class Agent:
         self._prefetches.forget(deployment_id)
         self._loop.forget(deployment_id)
 
+    def check_installed(self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool) -> None:
+        """See Orders."""
+        self._drift.ask(check_id, group_ids, with_digests=with_digests)
+
     # Inside
 
     async def _wind_up(self, link: asyncio.Task[None]) -> None:
@@ -209,6 +230,7 @@ class Agent:
 
     def _changed(self) -> None:
         self._link.wake()
+        self._drift.commands_changed()
         self._shown()
 
     def _shown(self) -> None:

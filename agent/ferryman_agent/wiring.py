@@ -9,6 +9,7 @@ from ferryman_agent.config.schema import MissingPrevious
 from ferryman_agent.errors import ConfigError
 from ferryman_agent.hooks.contract import HookSettings
 from ferryman_agent.log import LogSettings, LogStyle
+from ferryman_agent.runtime.drift import DriftSettings
 from ferryman_agent.runtime.work import WorkSettings
 
 
@@ -28,6 +29,15 @@ def work_settings(config: Config) -> WorkSettings:
         ),
         fail_on_missing_previous=config.install.missing_previous_revision is MissingPrevious.FAIL,
         deployments_log=config.log.deployments_log,
+    )
+
+
+def drift_settings(config: Config) -> DriftSettings:
+    """When installed files are looked at."""
+    return DriftSettings(
+        stat_every=config.drift.stat_every.seconds,
+        digests_every=config.drift.digests_every.seconds,
+        bytes_per_second=int(config.drift.bytes_per_second),
     )
 
 

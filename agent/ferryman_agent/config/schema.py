@@ -262,6 +262,33 @@ class Install(Section, frozen=True, kw_only=True):
     ] = True
 
 
+class Drift(Section, frozen=True, kw_only=True):
+    """How often installed files are compared with what was installed."""
+
+    stat_every: Annotated[
+        Duration,
+        _span(
+            "Between looks at size, times, mode and owner of every installed file, at the start and after each"
+            " deployment as well; a file that these cannot vouch for is read. 0s: only when somebody asks.",
+            "0s",
+            "30d",
+        ),
+    ] = Duration(900_000)
+    digests_every: Annotated[
+        Duration,
+        _span(
+            "Between checks that read every installed file, and the archive that a rollback would use. 0s: only when"
+            " somebody asks.",
+            "0s",
+            "365d",
+        ),
+    ] = Duration(86_400_000)
+    bytes_per_second: Annotated[
+        ByteSize,
+        _span("What such a check reads in a second at most; 0 for any.", "0", "1TiB"),
+    ] = ByteSize(32 * _MIB)
+
+
 class Log(Section, frozen=True, kw_only=True):
     """The agent's own log, and the combined log of all deployments."""
 
@@ -338,6 +365,7 @@ class Config(Section, frozen=True, kw_only=True):
     hooks: Hooks = Hooks()
     bundles: Bundles = Bundles()
     install: Install = Install()
+    drift: Drift = Drift()
     log: Log = Log()
 
     @property

@@ -6,6 +6,7 @@ piece of work whether it shall go on.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -93,6 +94,7 @@ class _Check:
         self._problems: list[str] = []
 
     def run(self, now: Instant) -> Checked | None:
+        self._demand_quiet()
         pointer = self._layout.last_successful(self._group_id)
         if pointer is None:
             return None
@@ -108,6 +110,9 @@ class _Check:
             archive_whole=self._is_whole(DeploymentDir(pointer), known.archive, fresh.archive),
         )
         state = self._installed(state, known, fresh)
+        self._demand_quiet()
+        if self._layout.last_successful(self._group_id) != pointer:
+            raise Abandoned
         return Checked(state=state, knowledge=fresh, lying=frozenset(self._lying))
 
     # What is installed
@@ -259,6 +264,20 @@ class _Check:
         finally:
             os.close(descriptor)
         return Known(after if before == after else (0, 0, 0, 0), digest.hexdigest())
+
+    def _demand_quiet(self) -> None:
+        """Raises Abandoned while another process, a local deployment, works for the group."""
+        try:
+            descriptor = os.open(self._layout.group_lock(self._group_id), os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            # Nobody has ever worked for it.
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Abandoned from None
+        finally:
+            os.close(descriptor)
 
     def _go_on(self) -> None:
         if self._stop.is_set():

@@ -162,13 +162,24 @@ def _facts(row: Installed) -> tuple[object, ...]:
     return row.mode, row.uid, row.gid, row.sha256, row.target
 
 
-def write_distrusted(path: Path, paths: Iterable[str]) -> None:
-    """Notes files whose content is another although `stat` says nothing, for Install to read. Raises OSError."""
-    write_atomic(path, msgspec.json.encode([to_text(one) for one in paths]))
+def distrust(layout: Layout, group_id: GroupId, paths: Iterable[str]) -> None:
+    """Notes files whose content is another although `stat` says nothing, for Install to read.
+
+    A full disk costs no more than the next check: it finds them again.
+    """
+    path = layout.distrusted(group_id)
+    known = read_distrusted(path)
+    wanted = known.union(paths)
+    if wanted == known:
+        return
+    try:
+        write_atomic(path, msgspec.json.encode([to_text(one) for one in sorted(wanted)]))
+    except OSError as problem:
+        log.warning("distrusted.not_noted", group=group_id, reason=problem.strerror)
 
 
 def read_distrusted(path: Path) -> frozenset[str]:
-    """Returns what `write_distrusted` wrote; nothing where there is none or it cannot be used (V2-288)."""
+    """Returns what `distrust` noted; nothing where there is none or it cannot be used (V2-288)."""
     try:
         return frozenset(from_text(one) for one in _names.decode(path.read_bytes()))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,6 +22,7 @@ from ferryman.faults import decode_fault
 from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
 from ferryman_agent.clock import Clock, is_set_within
+from ferryman_agent.core.drift import InstalledGroup
 from ferryman_agent.core.messages import CommandId, DeploymentId, Instant
 from ferryman_agent.errors import IdentityError, JournalError
 from ferryman_agent.host.facts import Facts
@@ -82,6 +83,7 @@ class Link:
         clock: Clock,
         random: Callable[[], float],
         changed: Callable[[], None],
+        began: Callable[[], None] = lambda: None,
     ) -> None:
         self.status = LinkStatus(since=clock.now())
         self._load_identity = load_identity
@@ -94,6 +96,7 @@ class Link:
         self._clock = clock
         self._random = random
         self._changed = changed
+        self._began = began
         self._backoff = Backoff(random)
         self._answers: deque[pb.ConnectRequest] = deque(maxlen=ANSWERS_LIMIT)
         self._wake = asyncio.Event()
@@ -109,6 +112,11 @@ class Link:
     def prefetch_done(self, deployment_id: DeploymentId, error: str) -> None:
         """Tells the end of a prefetch."""
         self._answers.append(mapping.prefetch_done(deployment_id, error))
+        self._wake.set()
+
+    def installed_state(self, check_id: str, states: Sequence[InstalledGroup]) -> None:
+        """Tells what checks of installed files found."""
+        self._answers.append(mapping.installed_state(check_id, states))
         self._wake.set()
 
     def reconnect(self) -> None:
@@ -210,6 +218,7 @@ class Link:
             await stream.greet(hello)
             self._call = call
             self._become(LinkState.CONNECTED)
+            self._began()
             await stream.run()
         finally:
             call.cancel()

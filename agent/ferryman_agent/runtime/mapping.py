@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import assert_never
 
 from ferryman.channel import PROTOCOL_VERSION
 from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import types_pb2 as types
+from ferryman_agent.core.drift import FileDrift, InstalledGroup
 from ferryman_agent.core.facts import (
     CancelNoted,
     CommandStarted,
@@ -60,6 +62,15 @@ _STATUSES = {
     EventStatus.SKIPPED: types.LIFECYCLE_EVENT_STATUS_SKIPPED,
 }
 # The wire has the public API's six codes (AG-463); the agent's own two are told by the detail code.
+_DRIFTS = {
+    FileDrift.MISSING: pb.FILE_DRIFT_MISSING,
+    FileDrift.CONTENT: pb.FILE_DRIFT_CONTENT,
+    FileDrift.ATTRIBUTES: pb.FILE_DRIFT_ATTRIBUTES,
+    FileDrift.KIND: pb.FILE_DRIFT_KIND,
+}
+_NAMES_BYTES = 1 << 20
+"""Of the names of changed files in one message; a message may have four times as much."""
+_ERROR_LENGTH = 1024
 _ERROR_CODES = {
     ScriptErrorCode.SUCCESS: types.LIFECYCLE_ERROR_CODE_SUCCESS,
     ScriptErrorCode.SCRIPT_MISSING: types.LIFECYCLE_ERROR_CODE_SCRIPT_MISSING,
@@ -172,6 +183,33 @@ def command_ack(answer: Answer) -> pb.ConnectRequest:
 def prefetch_done(deployment_id: DeploymentId, error: str) -> pb.ConnectRequest:
     """Returns the end of a prefetch; `error` is empty when the archive is on disk and verified."""
     return pb.ConnectRequest(prefetch_done=pb.PrefetchDone(deployment_id=deployment_id, error=_text(error)))
+
+
+def installed_state(check_id: str, states: Sequence[InstalledGroup]) -> pb.ConnectRequest:
+    """Returns what checks of installed files found; fewer names where many groups have long ones."""
+    room = _NAMES_BYTES // max(1, len(states))
+    groups = [_installed_group(state, room) for state in states]
+    return pb.ConnectRequest(installed_state=pb.InstalledState(check_id=check_id, groups=groups))
+
+
+def _installed_group(state: InstalledGroup, room: int) -> pb.InstalledGroup:
+    message = pb.InstalledGroup(
+        deployment_group_id=state.group_id,
+        deployment_id=state.deployment_id,
+        files_checked=state.files_checked,
+        files_drifted=state.files_drifted,
+        checked_at=state.checked_at,
+        with_digests=state.with_digests,
+        archive_whole=state.archive_whole,
+        error=_text(state.error)[:_ERROR_LENGTH],
+    )
+    for one in state.drifted:
+        path = _text(one.path)
+        room -= len(path.encode())
+        if room < 0:
+            break
+        message.drifted.add(path=path, drift=_DRIFTS[one.drift])
+    return message
 
 
 def goodbye(reason: str, *, is_host_going_down: bool) -> pb.ConnectRequest:

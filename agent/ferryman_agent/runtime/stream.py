@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import grpc
@@ -18,7 +18,7 @@ import structlog
 
 from ferryman.v1 import agents_pb2 as pb
 from ferryman_agent.clock import Clock, ends_within, is_set_within
-from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
+from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import JournalError
 from ferryman_agent.runtime import mapping
 from ferryman_agent.runtime.commands import Answer
@@ -43,6 +43,9 @@ class Orders(Protocol):
     async def cancel(self, command_id: CommandId, *, reason: str, kill: bool) -> None: ...
     def prefetch(self, deployment: DeploymentDescription) -> None: ...
     def forget(self, deployment_id: DeploymentId) -> None: ...
+    def check_installed(
+        self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool
+    ) -> None: ...
 
 
 class StreamOver(Exception):
@@ -165,6 +168,10 @@ class Stream:
                 self._orders.prefetch(mapping.deployment(message.prefetch.deployment, self._base_url))
             case "forget":
                 self._orders.forget(DeploymentId(message.forget.deployment_id))
+            case "check_installed":
+                check = message.check_installed
+                group_ids = [GroupId(group_id) for group_id in check.deployment_group_ids]
+                self._orders.check_installed(check.check_id, group_ids, with_digests=check.with_digests)
             case "report_ack":
                 self._journal.acknowledge(message.report_ack.number)
                 self._acknowledged()

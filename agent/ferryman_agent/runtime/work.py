@@ -21,7 +21,9 @@ from ferryman_agent.core.lifecycle import Work
 from ferryman_agent.core.messages import (
     CommandId,
     DeploymentDescription,
+    DeploymentId,
     Diagnostics,
+    GroupId,
     ScriptErrorCode,
     Segment,
 )
@@ -38,6 +40,7 @@ from ferryman_agent.runtime.watch import EventWatch
 Progress = Callable[[int, int | None], None]
 Download = Callable[[DeploymentDescription, Progress], Awaitable[str]]
 Install = Callable[[DeploymentDescription], Awaitable[str]]
+Settle = Callable[[GroupId, DeploymentId], bool]
 
 STOPPED = "STOPPED"
 
@@ -82,6 +85,7 @@ class Worker:
         run_hooks: RunHooks,
         turns: ArchiveTurns,
         groups: GroupTurns | None = None,
+        settle: Settle = lambda group_id, deployment_id: False,
     ) -> None:
         self._layout = layout
         self._clock = clock
@@ -90,6 +94,7 @@ class Worker:
         self._install = install
         self._run_hooks = run_hooks
         self._turns = turns
+        self._settle = settle
         self._groups = groups or GroupTurns(layout, clock)
         self._destinations = DestinationTurns()
         self._left: defaultdict[CommandId, list[asyncio.Future[Any]]] = defaultdict(list)
@@ -120,6 +125,12 @@ class Worker:
         if left:
             log.warning("command.left_work", command_id=segment.command_id, pieces=len(left))
             await asyncio.gather(*left, return_exceptions=True)
+        deployment = segment.deployment
+        try:
+            # What its scripts did to the installed files belongs to the deployment.
+            await asyncio.to_thread(self._settle, deployment.deployment_group_id, deployment.deployment_id)
+        except (OSError, EventError) as error:
+            log.warning("manifest.not_settled", command_id=segment.command_id, error=str(error))
         try:
             self._layout.ongoing_mark(segment.deployment.deployment_id).unlink(missing_ok=True)
         except (OSError, EventError) as error:

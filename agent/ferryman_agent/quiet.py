@@ -1,0 +1,79 @@
+"""Work that must not be felt: in a thread of its own, behind everything else that wants the disk or the processor.
+
+A thread of the common pool would keep its low rank for whatever it does next, so this one ends with its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_NICE = 10
+_IDLE = 3 << 13
+_THIS_THREAD = 1
+# Numbers of ioprio_set: the C library has no function for it.
+_IOPRIO_SET = {
+    "x86_64": 251,
+    "aarch64": 30,
+    "riscv64": 30,
+    "loongarch64": 30,
+    "ppc64le": 273,
+    "s390x": 282,
+    "armv7l": 314,
+    "i686": 289,
+}
+
+
+async def in_quiet_thread(work: Callable[[], T], *, stop: threading.Event) -> T:
+    """Runs `work` in a thread of the lowest rank and returns its result.
+
+    When the caller is cancelled, `stop` is set, the thread is waited for, and only then the cancellation goes on.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        _step_back()
+        try:
+            result = work()
+        except BaseException as problem:
+            loop.call_soon_threadsafe(ended.set_exception, problem)
+        else:
+            loop.call_soon_threadsafe(ended.set_result, result)
+
+    thread = threading.Thread(target=run, name="quiet", daemon=True)
+    thread.start()
+    cancelled: asyncio.CancelledError | None = None
+    while not ended.done():
+        try:
+            await asyncio.wait({ended})
+        except asyncio.CancelledError as problem:
+            cancelled = problem
+            stop.set()
+    if cancelled is not None:
+        # Its own error, if any, is of no interest any more; looking at it keeps asyncio from complaining.
+        ended.exception()
+        raise cancelled
+    return ended.result()
+
+
+def _step_back() -> None:
+    """Linux knows ranks of single threads; elsewhere the pace has to do."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        import ctypes
+
+        # Refused in some sandboxes: then it reads at the common rank.
+        ctypes.CDLL(None, use_errno=True).syscall(number, _THIS_THREAD, 0, _IDLE)
