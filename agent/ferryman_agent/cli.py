@@ -87,8 +87,8 @@ def _enroll_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--token",
-        required=True,
-        help="join token, from `ferryman token create --join`; - reads it from stdin",
+        default="",
+        help="join token, from `ferryman token create --join`; - reads it from stdin (default: the identity file's)",
     )
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument(
