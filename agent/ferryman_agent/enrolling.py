@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -15,8 +15,9 @@ from ferryman_agent.config import Config, load
 from ferryman_agent.config.source import HOME_VARIABLE
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import ConfigError, IdentityError
-from ferryman_agent.host import enrolment, facts, identity, instance
+from ferryman_agent.host import enrolment, external_identity, facts, given_identity, identity, instance
 from ferryman_agent.host.identity import Identity
+from ferryman_agent.host.on_premises import OwnIdentity, read_private
 from ferryman_agent.runtime import mapping
 
 CONFIG_MODE = 0o644
@@ -26,7 +27,7 @@ CONFIG_MODE = 0o644
 class Wishes:
     """The options of the command. Empty text: not given."""
 
-    token: str
+    token: str = ""
     coordinator: str = ""
     ca_fingerprint: str = ""
     ca_file: Path | None = None
@@ -40,11 +41,62 @@ class Wishes:
 def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
     """Makes this machine an instance; returns what to tell. Raises AgentError, and changes nothing then."""
     config = load(wishes.config, environment, must_exist=False).config
+    wishes, given = _completed(wishes, Path(config.coordinator.on_premises_file))
     address = wishes.coordinator or config.coordinator.address
     if not address:
         raise IdentityError("no coordinator is given: use --coordinator host:port")
+    order = _order(wishes, address, config)
+    former = _former(config, is_forced=wishes.is_forced)
+    identity.require_room(config.identity_path)
+    now = SystemClock().now()
+    fresh = given_identity.take_over(given, now) if given else asyncio.run(enrolment.enrol(order, now))
+    identity.save(fresh, config.identity_path)
+    written = _write_config(wishes.config, config, address, environment)
+    more = f"\nConfiguration written to {written}" if written else ""
+    if former is not None:
+        more += (
+            f"\nThe former identity {former.instance_name} ({former.instance_id}) is not given up by this:"
+            f" `ferryman instance deregister {former.instance_id}` takes it out of deployments"
+        )
+    return f"Enrolled as {fresh.instance_name} ({fresh.instance_id}) at {fresh.address}{more}"
+
+
+def _completed(wishes: Wishes, path: Path) -> tuple[Wishes, OwnIdentity | None]:
+    """Adds what the identity file says to what the options do not.
+
+    Returns the file's own identity as well where no token is needed, since it has a certificate. Raises IdentityError.
+    """
+    external = external_identity.look(path)
+    found = external.found
+    if isinstance(found, OwnIdentity):
+        wishes = replace(
+            wishes,
+            coordinator=wishes.coordinator or found.coordinator,
+            ca_file=wishes.ca_file or (None if wishes.ca_fingerprint else found.ca_file),
+            token=wishes.token or _token(found.join_token_file),
+        )
+    elif not wishes.token:
+        if external.problem:
+            raise IdentityError(external.problem)
+        raise IdentityError(
+            f"no join token is given: use --token, or name a join_token_file in the identity file {path}"
+        )
+    wishes = replace(wishes, instance_name=wishes.instance_name or external.name)
+    return wishes, found if isinstance(found, OwnIdentity) and not wishes.token else None
+
+
+def _token(path: Path | None) -> str:
+    if path is None:
+        return ""
+    content = read_private(path, "join token file")
+    if content is None:
+        raise IdentityError(f"cannot read the join token file {path}: there is no such file")
+    return content.decode("ascii", errors="replace").strip()
+
+
+def _order(wishes: Wishes, address: str, config: Config) -> enrolment.EnrolOrder:
     host, port = enrolment.parse_address(address)
-    order = enrolment.EnrolOrder(
+    return enrolment.EnrolOrder(
         host=host,
         port=port,
         token=wishes.token,
@@ -55,18 +107,6 @@ def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
         zone=wishes.zone,
         tags=_tags(wishes.tags),
     )
-    former = _former(config, is_forced=wishes.is_forced)
-    identity.require_room(config.identity_path)
-    fresh = asyncio.run(enrolment.enrol(order, SystemClock().now()))
-    identity.save(fresh, config.identity_path)
-    written = _write_config(wishes.config, config, address, environment)
-    more = f"\nConfiguration written to {written}" if written else ""
-    if former is not None:
-        more += (
-            f"\nThe former identity {former.instance_name} ({former.instance_id}) is not given up by this:"
-            f" `ferryman instance deregister {former.instance_id}` takes it out of deployments"
-        )
-    return f"Enrolled as {fresh.instance_name} ({fresh.instance_id}) at {fresh.address}{more}"
 
 
 def _former(config: Config, *, is_forced: bool) -> Identity | None:

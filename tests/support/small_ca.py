@@ -48,14 +48,18 @@ class SmallCa:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         return self._signed(builder, key)
 
-    def sign(self, request_pem: bytes, name: str, lifetime_seconds: float = 3600) -> Signed:
-        """A certificate for whoever made the request, with `name` as its subject."""
+    def sign(self, request_pem: bytes, name: str, lifetime_seconds: float = 3600, *, uri: str = "") -> Signed:
+        """A certificate for whoever made the request, with `name` as its subject, and `uri` as another name."""
         request = x509.load_pem_x509_csr(request_pem)
         assert request.is_signature_valid
         lifetime = datetime.timedelta(seconds=lifetime_seconds)
         public_key = request.public_key()
         assert isinstance(public_key, ec.EllipticCurvePublicKey)
-        return self._signed(self._builder(_named(name), public_key, lifetime), None)
+        builder = self._builder(_named(name), public_key, lifetime)
+        if uri:
+            names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+            builder = builder.add_extension(names, critical=False)
+        return self._signed(builder, None)
 
     def _builder(
         self,

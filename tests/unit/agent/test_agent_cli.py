@@ -66,7 +66,7 @@ def test_the_version_comes_without_anything_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["bogus"], ["enroll"], ["stop", "--wait", "--force"], ["run", "--bogus"]]
+    "arguments", [[], ["bogus"], ["enroll", "--bogus"], ["stop", "--wait", "--force"], ["run", "--bogus"]]
 )
 def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     code, _, told = outcome(capsys, *arguments)
