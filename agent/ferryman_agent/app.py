@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,9 @@ import structlog
 
 from ferryman_agent import __version__
 from ferryman_agent.clock import Clock, SystemClock
-from ferryman_agent.config import Config
+from ferryman_agent.config import Config, Loaded
+from ferryman_agent.config.reload import reloadable_difference
+from ferryman_agent.core import clocks
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.files.check import check_group
@@ -23,12 +25,14 @@ from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.manifest import distrust, settle
 from ferryman_agent.hooks.ending import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
-from ferryman_agent.host import facts, identity, trust
-from ferryman_agent.host.hardening import harden, notify
+from ferryman_agent.host import facts, identity, memory, service_manager, trust, version
+from ferryman_agent.host.hardening import harden
 from ferryman_agent.host.instance import InstanceLock
 from ferryman_agent.host.renewal import Renewal
+from ferryman_agent.host.service_manager import notify
 from ferryman_agent.host.shutdown import is_host_going_down
 from ferryman_agent.log import set_up as log_set_up
+from ferryman_agent.log import set_verbose
 from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.downloads import Downloads
 from ferryman_agent.runtime.drift import Drift
@@ -42,7 +46,13 @@ from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
 from ferryman_agent.runtime.work import Worker
-from ferryman_agent.wiring import demand_directories, drift_settings, log_settings, work_settings
+from ferryman_agent.wiring import (
+    coordinator_proxy,
+    demand_directories,
+    drift_settings,
+    log_settings,
+    work_settings,
+)
 
 THREADS = 40
 """Installs of sixteen groups may each hold one for minutes, and hooks need some for moments."""
@@ -61,17 +71,20 @@ class Agent:
         clock: Clock,
         random_number: Callable[[], float],
         warnings: tuple[str, ...] = (),
+        load_again: Callable[[], Loaded] | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._warnings = warnings
-        self._started_at = clock.now()
+        self._load_again = load_again
+        self._started_at = self._configured_at = clock.now()
+        self._installed_version = version.installed(config.root)
         self._instance_id = identity.load(config.identity_path).instance_id
         self._layout = Layout(config.root, config.program_name, Path(config.state_dir))
         self._journal = Journal(config.journal_path, clock)
         lines = LiveLines()
         turns = ArchiveTurns()
-        downloads = Downloads(
+        self._downloads = downloads = Downloads(
             config, self._layout, lambda: identity.load(config.identity_path), self._deployments_in_use
         )
         installs = Installs(config, self._layout, clock)
@@ -112,6 +125,8 @@ class Agent:
             random=random_number,
             changed=self._shown,
             began=lambda: self._drift.stream_began(),
+            proxy_for=lambda host: coordinator_proxy(self._config, host),
+            throttled_seconds=config.coordinator.throttle_wait.seconds,
         )
         self._drift = Drift(
             check=partial(check_group, self._layout),
@@ -124,12 +139,19 @@ class Agent:
             random=random_number,
         )
         self._prefetches = Prefetches(downloads.prefetch, self._link.prefetch_done, turns)
-        self._renewal = Renewal(config.identity_path, clock, random_number, self._link.reconnect)
+        self._renewal = Renewal(
+            config.identity_path,
+            clock,
+            random_number,
+            self._link.reconnect,
+            proxy_for=lambda host: coordinator_proxy(self._config, host),
+        )
         self._status = StatusFile(config.status_path, clock, self._current_status)
         self._stops = 0
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
         self._is_draining = False
+        self._was_busy = False
 
     async def run(self) -> None:
         """Runs until it is asked to stop. Raises ConfigError, JournalError."""
@@ -144,6 +166,9 @@ class Agent:
         try:
             recovered = await recover(self._journal, self._clock, end_leftovers)
             self._clear_markers({run.segment.deployment.deployment_id for run in recovered})
+            if self._stop.is_set():
+                # Nothing was begun here, so nothing is waited for (AG-025).
+                return
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._loop.run(recovered), name="loop")
                 tasks.create_task(self._prefetches.run(), name="prefetches")
@@ -152,7 +177,9 @@ class Agent:
                     tasks.create_task(self._renewal.run(), name="renewal"),
                     tasks.create_task(self._status.run(), name="status"),
                     tasks.create_task(self._drift.run(), name="drift"),
+                    tasks.create_task(self._show_life(), name="watchdog"),
                 ]
+                memory.settle()
                 log.info("agent.started", version=__version__, instance_id=self._instance_id)
                 notify("READY=1")
                 await self._stop.wait()
@@ -170,6 +197,19 @@ class Agent:
         self._stop.set()
         if self._stops > 1:
             self._force.set()
+
+    def reload(self) -> None:
+        """Reads the configuration again: what can change without a restart does (AG-067), one with mistakes nothing."""
+        if self._load_again is None:
+            return
+        service_manager.notify_reloading()
+        try:
+            loaded = self._load_again()
+        except AgentError as error:
+            log.error("config.not_reloaded", error=str(error))
+        else:
+            self._reconfigure(loaded)
+        notify("READY=1")
 
     # What the link hands on (Orders)
 
@@ -195,6 +235,26 @@ class Agent:
         self._drift.ask(check_id, group_ids, with_digests=with_digests)
 
     # Inside
+
+    def _reconfigure(self, loaded: Loaded) -> None:
+        before, difference = self._config, reloadable_difference(self._config, loaded.config)
+        self._config = difference.config
+        self._downloads.reconfigure(self._config)
+        set_verbose(self._config.log.verbose)
+        if self._config.proxy != before.proxy:
+            self._link.reconnect()
+        log.info("config.reloaded", settings=", ".join(difference.reloaded) or "none changed")
+        if difference.needs_restart:
+            log.warning("config.needs_restart", settings=", ".join(difference.needs_restart))
+        self._configured_at = self._clock.now()
+        self._shown()
+
+    async def _show_life(self) -> None:
+        """Signs of life for systemd's watchdog, from the loop that everything depends on (V2-301)."""
+        seconds = service_manager.watchdog_seconds()
+        while seconds is not None:
+            notify("WATCHDOG=1")
+            await self._clock.sleep(seconds)
 
     async def _wind_up(self, link: asyncio.Task[None]) -> None:
         notify("STOPPING=1")
@@ -232,6 +292,9 @@ class Agent:
         self._link.wake()
         self._drift.commands_changed()
         self._shown()
+        if not self._loop.running_ids and self._was_busy:
+            memory.give_back()
+        self._was_busy = bool(self._loop.running_ids)
 
     def _shown(self) -> None:
         self._status.changed()
@@ -249,13 +312,28 @@ class Agent:
             results=results_of(self._journal.results.values()),
             reports_waiting=len(self._journal.outbox),
             is_draining=self._is_draining,
-            warnings=self._warnings,
+            configured_at=self._configured_at,
+            service_manager=service_manager.name(),
+            installed_version=self._installed_version,
+            warnings=tuple(self._all_warnings()),
         )
 
+    def _all_warnings(self) -> Iterator[str]:
+        yield from self._warnings
+        for remark in (
+            clocks.remark(self._link.status.clock_skew_ms),
+            version.remark(self._installed_version),
+        ):
+            if remark is not None:
+                yield remark
 
-def run(config: Config, warnings: tuple[str, ...] = ()) -> None:
+
+def run(
+    config: Config, warnings: tuple[str, ...] = (), load_again: Callable[[], Loaded] | None = None
+) -> None:
     """Is the agent, until somebody stops it. Raises AgentError: what keeps it from starting, or from going on."""
     clock = SystemClock()
+    service_manager.keep_from_children()
     identity.load(config.identity_path)
     demand_directories(config)
     directories = (
@@ -270,7 +348,7 @@ def run(config: Config, warnings: tuple[str, ...] = ()) -> None:
         log.warning("config.warning", warning=warning)
     try:
         with InstanceLock(config.pid_path):
-            asyncio.run(_main(config, clock, warnings))
+            asyncio.run(_main(config, clock, warnings, load_again))
     except ExceptionGroup as group:
         fatal = _expected(group)
         if fatal is None:
@@ -289,12 +367,19 @@ def _expected(error: Exception) -> AgentError | None:
     return error if isinstance(error, AgentError) else None
 
 
-async def _main(config: Config, clock: Clock, warnings: tuple[str, ...]) -> None:
+async def _main(
+    config: Config, clock: Clock, warnings: tuple[str, ...], load_again: Callable[[], Loaded] | None
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
-    agent = Agent(config, clock=clock, random_number=random.SystemRandom().random, warnings=warnings)
+    agent = Agent(
+        config,
+        clock=clock,
+        random_number=random.SystemRandom().random,
+        warnings=warnings,
+        load_again=load_again,
+    )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, agent.stop)
-    # Without a handler it would end the agent at once; with SIG_IGN, hooks would inherit that.
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.info("signal.ignored", name="SIGHUP"))
+    loop.add_signal_handler(signal.SIGHUP, agent.reload)
     await agent.run()

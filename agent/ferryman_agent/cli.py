@@ -1,4 +1,4 @@
-"""ferryman-agent enroll | run | status | stop: arguments, exit codes, and the only place that prints.
+"""ferryman-agent enroll | run | start | stop | …: arguments, exit codes, and the only place that prints.
 
 argparse, not typer as in the other commands: typer brings pydantic and rich, and the agent runs as root with as little
 in it as can be (DEPENDENCIES, rule 4). What is heavy is imported inside the commands, so that `--version` answers at
@@ -9,36 +9,39 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from ferryman_agent import __version__
+from ferryman_agent import __version__, lean
 from ferryman_agent.errors import AgentError
+from ferryman_agent.local.command import is_alias
+from ferryman_agent.local.command import main as local_deployment
 
 if TYPE_CHECKING:
-    from ferryman_agent.overview import Overview
+    from ferryman_agent.service import Service
 
 NOT_RUNNING = 3
-UNKNOWN = 4
 INTERRUPTED = 130
-STOP_SECONDS = 60.0
-POLL_SECONDS = 0.05
 FROM_STDIN = "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Ends with SystemExit: 0, 1 for what is refused, 2 for wrong usage; `status` has its own."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # By its old name, or as a command: local deployments read their arguments themselves (V2-370).
+    if is_alias(sys.argv[0]):
+        local_deployment(given)
+    if given[:1] == ["deploy-local"]:
+        local_deployment(given[1:], program="ferryman-agent deploy-local")
+    options = _parser().parse_args(given)
     # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         raise SystemExit(options.command(options))
     except AgentError as error:
-        _fail(str(error))
+        _fail(str(error), getattr(error, "code", 1))
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
 
@@ -48,33 +51,43 @@ def _parser() -> argparse.ArgumentParser:
         prog="ferryman-agent", description="The Ferryman agent: carries out deployments on this machine."
     )
     parser.add_argument("--version", action="version", version=f"ferryman-agent {__version__}")
+    _config_option(parser, default=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, action: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         about = (action.__doc__ or "").strip()
         added = commands.add_parser(name, help=about.partition(". ")[0].rstrip("."), description=about)
         added.set_defaults(command=action)
-        # The original's spelling works as well (AG-018).
-        added.add_argument(
-            "--config",
-            "--config_file",
-            type=Path,
-            metavar="FILE",
-            help="configuration file (default: the system's)",
-        )
+        # It may stand before the command as well: what the command does not say must not hide that.
+        _config_option(added, default=argparse.SUPPRESS)
         return added
 
     _enroll_options(command("enroll", _enroll))
+    commands.add_parser("deploy-local", help="Deploy a revision on this machine, without a coordinator")
     command("run", _run)
     status = command("status", _status)
     status.add_argument(
         "--json", action="store_true", dest="as_json", help="as JSON, with stable field names"
     )
-    stop = command("stop", _stop)
-    how = stop.add_mutually_exclusive_group()
-    how.add_argument("--wait", action="store_true", help="let the lifecycle events that run end first")
-    how.add_argument("--force", action="store_true", help="end the scripts that run; their events fail")
+    command("start", _start)
+    for name, action in (("stop", _stop), ("restart", _restart)):
+        how = command(name, action).add_mutually_exclusive_group()
+        how.add_argument("--wait", action="store_true", help="let the lifecycle events that run end first")
+        how.add_argument("--force", action="store_true", help="end the scripts that run; their events fail")
+    command("reload", _reload)
     return parser
+
+
+def _config_option(parser: argparse.ArgumentParser, *, default: object) -> None:
+    # The original's spelling works as well (AG-018).
+    parser.add_argument(
+        "--config",
+        "--config_file",
+        type=Path,
+        metavar="FILE",
+        default=default,
+        help="configuration file (default: the system's)",
+    )
 
 
 def _enroll_options(parser: argparse.ArgumentParser) -> None:
@@ -129,82 +142,54 @@ def _enroll(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the agent until it is stopped."""
-    # structlog imports rich where it finds it, for coloured tracebacks that no agent shows: 5 MiB, and a tenth of a
-    # second. None is how Python spells "not to be found" here, which the type of `sys.modules` does not know.
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+    """Run the agent in the foreground until it is stopped."""
+    lean.leave_out()
     from ferryman_agent import app
-    from ferryman_agent.config import load
+    from ferryman_agent.config import Loaded, load
 
-    loaded = load(options.config, os.environ)
-    app.run(loaded.config, loaded.warnings)
+    def read() -> Loaded:
+        return load(options.config, os.environ)
+
+    loaded = read()
+    app.run(loaded.config, loaded.warnings, load_again=read)
+    return 0
+
+
+def _start(options: argparse.Namespace) -> int:
+    """Start the agent in the background, where no systemd does, and wait until it is ready."""
+    print(_plain(_service(options).start()))
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
     """Show what the agent does. Exit code 0: it runs, 3: it does not, 4: that cannot be told."""
-    overview = _overview(options)
+    overview = _service(options).overview()
     print(overview.as_json() if options.as_json else _plain(overview.as_text()))
     return 0 if overview.is_running else NOT_RUNNING
 
 
 def _stop(options: argparse.Namespace) -> int:
     """Stop the agent. Refused while a lifecycle event runs, unless --wait or --force is given."""
-    overview = _overview(options)
-    if not overview.is_running:
-        print("no ferryman-agent is running")
-        return 0
-    running = overview.running_commands
-    if not (options.wait or options.force) and running != []:
-        _fail(_refusal(running))
-    # Two different signals: two of one kind may arrive as one. The second one ends what runs.
-    for number in (signal.SIGTERM, signal.SIGQUIT) if options.force else (signal.SIGTERM,):
-        _send(overview.pid, number)
-    patience = STOP_SECONDS + (overview.drain_seconds if options.wait else 0)
-    if _wait_until(lambda: not _overview(options).is_running, patience):
-        print("stopped")
-        return 0
-    if not options.force:
-        _fail(f"the agent (PID {overview.pid}) has not ended within {patience:.0f} s")
-    _send(overview.pid, signal.SIGKILL)
-    _wait_until(lambda: not _overview(options).is_running, STOP_SECONDS)
-    print(f"the agent (PID {overview.pid}) was killed", file=sys.stderr)
+    print(_plain(_service(options).stop(wait=options.wait, force=options.force)))
     return 0
 
 
-def _overview(options: argparse.Namespace) -> Overview:
-    from ferryman_agent.config import load
-    from ferryman_agent.overview import gather
-
-    try:
-        return gather(load(options.config, os.environ))
-    except OSError as error:
-        _fail(f"cannot tell whether the agent runs: {error}", UNKNOWN)
+def _restart(options: argparse.Namespace) -> int:
+    """Stop the agent, as `stop` does, and start it again."""
+    print(_plain(_service(options).restart(wait=options.wait, force=options.force)))
+    return 0
 
 
-def _refusal(running: list[dict[str, Any]] | None) -> str:
-    if running is None:
-        return "cannot tell whether a lifecycle event runs; use --wait to let it end, or --force to end it"
-    events = ", ".join(f"{each['lifecycle_event']} of {each['deployment_id']}" for each in running)
-    return f"the agent is in the middle of {events}: use --wait to let it end first, or --force to end it"
+def _reload(options: argparse.Namespace) -> int:
+    """Have the running agent read its configuration again, without a restart. Exit code 7: none is running."""
+    print(_plain(_service(options).reload()))
+    return 0
 
 
-def _send(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
-    except PermissionError:
-        _fail(f"cannot stop the agent (PID {pid}): it belongs to another user; try as root")
+def _service(options: argparse.Namespace) -> Service:
+    from ferryman_agent.service import Service
 
-
-def _wait_until(is_true: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
+    return Service(options.config, os.environ)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
@@ -215,3 +200,7 @@ def _fail(message: str, code: int = 1) -> NoReturn:
 def _plain(text: str) -> str:
     """Control characters but line ends made visible: root reads here what a coordinator says, whoever that is."""
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from ferryman_agent.config import Config
 from ferryman_agent.config.schema import MissingPrevious
+from ferryman_agent.core.no_proxy import is_direct
 from ferryman_agent.errors import ConfigError
+from ferryman_agent.files.atomic import make_directory
 from ferryman_agent.hooks.contract import HookSettings
 from ferryman_agent.log import LogSettings, LogStyle
 from ferryman_agent.runtime.drift import DriftSettings
@@ -51,13 +54,30 @@ def log_settings(config: Config) -> LogSettings:
     )
 
 
+def coordinator_proxy(config: Config, host: str) -> str | None:
+    """Returns the way to the coordinator, as `ferryman.channel.open_channel` wants it (V2-350)."""
+    proxy = config.proxy.coordinator
+    if proxy is None:
+        return None
+    if is_direct(host, config.proxy.no_proxy):
+        return ""
+    user = quote(proxy.user, safe="")
+    password = f":{quote(proxy.password.reveal(), safe='')}" if proxy.password else ""
+    return f"http://{user}{password}{'@' if user else ''}{proxy.place}"
+
+
 def demand_directories(config: Config) -> None:
-    """Makes what must be there before anything can be said (AG-062). Raises ConfigError that names every one."""
+    """Makes what must be there before anything can be said (AG-062), with exact modes (V2-280, V2-284).
+
+    Raises ConfigError that names every one that cannot be made or written to.
+    """
     problems = []
-    for name, mode in (("root_dir", 0o711), ("log_dir", 0o750), ("pid_dir", 0o755), ("state_dir", 0o700)):
+    # The others may lie below the state: made first, it is not made on their way.
+    for name, mode in (("state_dir", 0o700), ("root_dir", 0o711), ("log_dir", 0o750), ("pid_dir", 0o755)):
         path = Path(getattr(config, name))
         try:
-            path.mkdir(mode=mode, parents=True, exist_ok=True)
+            make_directory(path.parent, 0o755)
+            make_directory(path, mode)
             probe = path / ".ferryman-probe"
             probe.touch()
             probe.unlink()

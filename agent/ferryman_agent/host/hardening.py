@@ -1,11 +1,9 @@
-"""What a process that runs as root for weeks does for itself first, and what it tells the service manager."""
+"""What a process that runs as root for weeks does for itself first."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-import socket
 
 import structlog
 
@@ -33,13 +31,3 @@ def harden(*, core_dumps: bool) -> None:
             log.warning("core_dumps.not_forbidden", error=os.strerror(ctypes.get_errno()))
     except (OSError, AttributeError) as error:
         log.warning("core_dumps.not_forbidden", error=str(error))
-
-
-def notify(state: str) -> None:
-    """Tells systemd, where there is one (V2-301): `READY=1`, `STOPPING=1`, `WATCHDOG=1`."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    # A service manager that does not listen is no reason to stop.
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

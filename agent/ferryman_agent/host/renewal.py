@@ -30,11 +30,21 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Renewal:
-    """`renewed` is called when the file holds a fresh identity; `random` gives numbers from 0 to 1."""
+    """`renewed` is called when the file holds a fresh identity; `random` gives numbers from 0 to 1.
+
+    `proxy_for` as in `runtime.link`.
+    """
 
     def __init__(
-        self, path: Path, clock: Clock, random: Callable[[], float], renewed: Callable[[], None]
+        self,
+        path: Path,
+        clock: Clock,
+        random: Callable[[], float],
+        renewed: Callable[[], None],
+        *,
+        proxy_for: Callable[[str], str | None] = lambda host: None,
     ) -> None:
+        self._proxy_for = proxy_for
         self._path = path
         self._clock = clock
         self._spread = SPREAD * random()
@@ -59,7 +69,7 @@ class Renewal:
     async def renew_once(self) -> None:
         """Replaces key and certificate. Raises IdentityError and leaves both as they were."""
         current = identity.load(self._path)
-        fresh = await _renew(current, self._clock.now())
+        fresh = await _renew(current, self._clock.now(), self._proxy_for(current.host))
         identity.save(fresh, self._path)
         log.info("certificate.renewed", instance_id=fresh.instance_id, expires_at=fresh.expires_at)
         self._renewed()
@@ -74,7 +84,7 @@ class Renewal:
         return max(0.0, (current.renew_at + spread - self._clock.now()) / 1000)
 
 
-async def _renew(current: Identity, now: Instant) -> Identity:
+async def _renew(current: Identity, now: Instant, proxy: str | None) -> Identity:
     made = await certificates.make_apart(current.instance_id)
     request = pb.RenewCertificateRequest(certificate_signing_request=made.request.encode())
     async with open_channel(
@@ -82,6 +92,7 @@ async def _renew(current: Identity, now: Instant) -> Identity:
         ca_certificates=current.ca_certificates.encode(),
         certificate_chain=current.certificate_chain.encode(),
         private_key=current.private_key.encode(),
+        proxy=proxy,
     ) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
         try:

@@ -19,9 +19,15 @@ class Ending(Enum):
     """The stream ended, or never stood: the coordinator restarts, or the network is gone."""
     UNTRUSTED = "untrusted"
     """The TLS handshake failed: a certificate is wrong or has expired (AG-092)."""
+    UNIDENTIFIED = "unidentified"
+    """This agent has no identity, or the coordinator does not know it: somebody has to enroll it (AG-090)."""
     REFUSED = "refused"
-    """The coordinator does not want this agent, and asking often changes nothing."""
+    """The coordinator does not serve this agent, and asking often changes nothing."""
     THROTTLED = "throttled"
+    FAILING = "failing"
+    """The coordinator is there and cannot do its work."""
+    BROKEN = "broken"
+    """Something here that nobody expected."""
     OURS = "ours"
     """Ended here, to begin anew at once."""
 
@@ -29,8 +35,9 @@ class Ending(Enum):
 class Backoff:
     """Exponential with full jitter: `random` gives numbers from 0 to 1, so that a fleet does not come back in step."""
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    def __init__(self, random: Callable[[], float], throttled_seconds: float = THROTTLED_SECONDS) -> None:
         self._random = random
+        self._throttled_seconds = throttled_seconds
         self._failures = 0
 
     def after(self, ending: Ending, lived_seconds: float) -> float:
@@ -40,11 +47,11 @@ class Backoff:
         match ending:
             case Ending.OURS:
                 return 0.0
-            case Ending.REFUSED:
+            case Ending.REFUSED | Ending.UNIDENTIFIED:
                 return REFUSED_SECONDS * (0.5 + 0.5 * self._random())
             case Ending.THROTTLED:
-                return THROTTLED_SECONDS * (1 + 0.25 * self._random())
-            case Ending.LOST | Ending.UNTRUSTED:
+                return self._throttled_seconds * (1 + 0.25 * self._random())
+            case Ending.LOST | Ending.UNTRUSTED | Ending.FAILING | Ending.BROKEN:
                 ceiling = min(LONGEST_SECONDS, FIRST_SECONDS * float(2**self._failures))
                 self._failures = min(self._failures + 1, 10)
                 return ceiling * self._random()

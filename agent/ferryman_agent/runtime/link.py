@@ -17,18 +17,19 @@ import grpc
 import grpc.aio
 import structlog
 
-from ferryman.channel import open_channel
+from ferryman.channel import PROTOCOL_VERSION, open_channel
 from ferryman.faults import decode_fault
 from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
 from ferryman_agent.clock import Clock, is_set_within
+from ferryman_agent.core.clocks import Clocks
 from ferryman_agent.core.drift import InstalledGroup
 from ferryman_agent.core.messages import CommandId, DeploymentId, Instant
 from ferryman_agent.errors import IdentityError, JournalError
 from ferryman_agent.host.facts import Facts
 from ferryman_agent.host.identity import AGENT_METADATA, Identity
 from ferryman_agent.runtime import mapping
-from ferryman_agent.runtime.backoff import Backoff, Ending
+from ferryman_agent.runtime.backoff import THROTTLED_SECONDS, Backoff, Ending
 from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.live_lines import LiveLines
@@ -39,11 +40,14 @@ GOODBYE_SECONDS = 2.0
 ANSWERS_LIMIT = 10_000
 """Answers that wait for a stream. The oldest go: whoever asked asks again on a new stream."""
 
-_REFUSALS = {
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.UNIMPLEMENTED,
+_KINDS = {
+    grpc.StatusCode.UNAUTHENTICATED: Ending.UNIDENTIFIED,
+    grpc.StatusCode.PERMISSION_DENIED: Ending.UNIDENTIFIED,
+    grpc.StatusCode.FAILED_PRECONDITION: Ending.REFUSED,
+    grpc.StatusCode.UNIMPLEMENTED: Ending.REFUSED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Ending.THROTTLED,
+    grpc.StatusCode.INTERNAL: Ending.FAILING,
+    grpc.StatusCode.UNKNOWN: Ending.FAILING,
 }
 
 log = structlog.stdlib.get_logger(__name__)
@@ -65,10 +69,17 @@ class LinkStatus:
     problem: str = ""
     problem_kind: str = ""
     last_connected_at: Instant | None = None
+    last_contact_at: Instant | None = None
+    """When the coordinator was last heard."""
+    clock_skew_ms: int | None = None
+    """By how much this machine's clock is ahead of the coordinator's, as of the last connection."""
 
 
 class Link:
-    """`load_identity` is asked before each try, so that a renewed or new identity counts at once."""
+    """`load_identity` and `proxy_for` are asked before each try, so that what is renewed or reloaded counts at once.
+
+    `proxy_for` says by host which proxy to take, as `ferryman.channel.open_channel` wants it.
+    """
 
     def __init__(
         self,
@@ -84,8 +95,13 @@ class Link:
         random: Callable[[], float],
         changed: Callable[[], None],
         began: Callable[[], None] = lambda: None,
+        proxy_for: Callable[[str], str | None] = lambda host: None,
+        throttled_seconds: float = THROTTLED_SECONDS,
     ) -> None:
         self.status = LinkStatus(since=clock.now())
+        self._proxy_for = proxy_for
+        self._told_protocol = PROTOCOL_VERSION
+        self._told_clock = Clocks.AGREE
         self._load_identity = load_identity
         self._gather_facts = gather_facts
         self._open_commands = open_commands
@@ -97,7 +113,7 @@ class Link:
         self._random = random
         self._changed = changed
         self._began = began
-        self._backoff = Backoff(random)
+        self._backoff = Backoff(random, throttled_seconds)
         self._answers: deque[pb.ConnectRequest] = deque(maxlen=ANSWERS_LIMIT)
         self._wake = asyncio.Event()
         self._interrupt = asyncio.Event()
@@ -159,7 +175,7 @@ class Link:
         try:
             identity = self._load_identity()
         except IdentityError as error:
-            return Ending.REFUSED, str(error), 0.0
+            return Ending.UNIDENTIFIED, str(error), 0.0
         self.status.address = identity.address
         self._become(LinkState.CONNECTING)
         channel = open_channel(
@@ -167,6 +183,7 @@ class Link:
             ca_certificates=identity.ca_certificates.encode(),
             certificate_chain=identity.certificate_chain.encode(),
             private_key=identity.private_key.encode(),
+            proxy=self._proxy_for(identity.host),
         )
         talking = asyncio.ensure_future(self._talk(channel, identity))
         interrupted = asyncio.ensure_future(self._interrupt.wait())
@@ -185,7 +202,7 @@ class Link:
         except Exception as error:
             # A mistake of ours costs a stream; it must not end the hooks that run.
             log.exception("link.broke")
-            return Ending.LOST, f"{type(error).__name__}: {error}", 0.0
+            return Ending.BROKEN, f"{type(error).__name__}: {error}", 0.0
         finally:
             for task in (talking, interrupted):
                 task.cancel()
@@ -209,6 +226,7 @@ class Link:
             wake=self._wake,
             moved=self._moved,
             acknowledged=self._changed,
+            heard=self._note_contact,
             clock=self._clock,
         )
         try:
@@ -217,11 +235,27 @@ class Link:
             hello = mapping.hello(facts, open_commands=self._open_commands(), acknowledged=acknowledged)
             await stream.greet(hello)
             self._call = call
+            self._compare(stream)
             self._become(LinkState.CONNECTED)
             self._began()
             await stream.run()
         finally:
             call.cancel()
+
+    def _note_contact(self) -> None:
+        self.status.last_contact_at = self._clock.now()
+
+    def _compare(self, stream: Stream) -> None:
+        """Says once what differs between the two ends: their protocols (AG-035), their clocks (AG-091)."""
+        if stream.protocol_version not in (0, self._told_protocol):
+            self._told_protocol = stream.protocol_version
+            log.warning("protocol.differs", agent=PROTOCOL_VERSION, coordinator=stream.protocol_version)
+        skew = self.status.clock_skew_ms = stream.clock_skew_ms
+        found = Clocks.of(skew)
+        if found is not self._told_clock:
+            self._told_clock = found
+            say = {Clocks.AGREE: log.info, Clocks.DIFFER: log.warning, Clocks.CONTRADICT: log.error}[found]
+            say("clock.compared", verdict=found.value, ahead_seconds=round((skew or 0) / 1000))
 
     def _become(self, state: LinkState) -> None:
         if self.status.state is state:
@@ -240,17 +274,15 @@ class Link:
         if ending is Ending.OURS:
             log.info("link.renewed", reason=problem)
         elif is_news:
-            say = log.error if ending in (Ending.REFUSED, Ending.UNTRUSTED) else log.warning
+            say = log.warning if ending in (Ending.LOST, Ending.THROTTLED) else log.error
             say("link.down", kind=ending.value, address=self.status.address, problem=problem)
         else:
             log.debug("link.down", kind=ending.value, address=self.status.address, problem=problem)
 
 
 def _kind(error: grpc.aio.AioRpcError) -> Ending:
-    if error.code() in _REFUSALS:
-        return Ending.REFUSED
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return Ending.THROTTLED
+    if error.code() in _KINDS:
+        return _KINDS[error.code()]
     if re.search(r"certificate|handshake|SSL_ERROR|TLS", error.details() or "", re.IGNORECASE):
         return Ending.UNTRUSTED
     return Ending.LOST

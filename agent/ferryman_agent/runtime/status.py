@@ -52,6 +52,11 @@ class AgentStatus:
     results: tuple[LastResult, ...] = ()
     reports_waiting: int = 0
     is_draining: bool = False
+    configured_at: Instant = Instant(0)
+    """When the configuration was last read."""
+    service_manager: str = ""
+    """Who starts the agent again when it dies: `systemd`, `supervisor`, or empty for nobody."""
+    installed_version: str | None = None
     warnings: tuple[str, ...] = field(default=())
 
 

@@ -59,7 +59,9 @@ class StreamOver(Exception):
 class Stream:
     """`wake` is set by everybody who has something for it to send; it sets `moved` when something got through.
 
-    `acknowledged` is called, and must not block, when the coordinator has stored reports.
+    `acknowledged` is called, and must not block, when the coordinator has stored reports; `heard` with each message.
+    Its Welcome gives `protocol_version`, 0 where it does not say, and `clock_skew_ms`: by how much this machine's clock
+    is ahead of the coordinator's, give or take half a round trip; None where it does not say.
     """
 
     def __init__(
@@ -75,8 +77,12 @@ class Stream:
         wake: asyncio.Event,
         moved: asyncio.Event,
         acknowledged: Callable[[], None],
+        heard: Callable[[], None],
         clock: Clock,
     ) -> None:
+        self.clock_skew_ms: int | None = None
+        self.protocol_version = 0
+        self._heard = heard
         self._call = call
         self._host = host
         self._journal = journal
@@ -95,6 +101,7 @@ class Stream:
 
     async def greet(self, hello: pb.ConnectRequest) -> None:
         """Says Hello and takes the Welcome in. Raises StreamOver, AioRpcError, JournalError."""
+        asked_at = self._clock.now()
         await self._send(hello)
         reading = asyncio.ensure_future(self._read_one())
         try:
@@ -106,6 +113,9 @@ class Stream:
         if message is None or message.WhichOneof("message") != "welcome":
             raise StreamOver("the coordinator does not begin with Welcome")
         welcome = message.welcome
+        self.protocol_version = welcome.protocol_version
+        if welcome.now:
+            self.clock_skew_ms = (asked_at + self._clock.now()) // 2 - welcome.now
         host = welcome.http_host or self._host
         self._base_url = f"{welcome.http_scheme or 'http'}://{_in_url(host)}:{welcome.http_port}"
         self._journal.meet(welcome.acknowledged_report)
@@ -151,6 +161,7 @@ class Stream:
 
     async def _read_one(self) -> pb.ConnectResponse | None:
         message = await self._call.read()
+        self._heard()
         return message if isinstance(message, pb.ConnectResponse) else None
 
     async def _take_in(self, message: pb.ConnectResponse) -> None:

@@ -410,7 +410,7 @@ class TestStop:
         session = await coordinator.connected()
         await agent.until(lambda: agent.status()["link"]["state"] == "connected")
         os.kill(agent.pid, signal.SIGHUP)
-        await agent.until(lambda: "signal.ignored" in agent.log())
+        await agent.until(lambda: "config.reloaded" in agent.log())
         os.kill(agent.pid, number)
         assert await agent.ended() == 0
         assert session.goodbye is not None

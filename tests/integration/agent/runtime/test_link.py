@@ -285,17 +285,17 @@ async def test_the_pause_is_jittered_down_to_nothing(coordinator: FakeCoordinato
     await coordinator.connected(2)
 
 
-@pytest.mark.req("AG-105")
+@pytest.mark.req("AG-104", "AG-105")
 @pytest.mark.parametrize(
     "code,seconds,kind",
     [
-        (grpc.StatusCode.UNAUTHENTICATED, 300, "refused"),
-        (grpc.StatusCode.PERMISSION_DENIED, 300, "refused"),
+        (grpc.StatusCode.UNAUTHENTICATED, 300, "unidentified"),
+        (grpc.StatusCode.PERMISSION_DENIED, 300, "unidentified"),
         (grpc.StatusCode.FAILED_PRECONDITION, 300, "refused"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, 75, "throttled"),
         (grpc.StatusCode.CANCELLED, 0.5, "lost"),
         (grpc.StatusCode.UNAVAILABLE, 0.5, "lost"),
-        (grpc.StatusCode.INTERNAL, 0.5, "lost"),
+        (grpc.StatusCode.INTERNAL, 0.5, "failing"),
     ],
 )
 async def test_each_kind_of_end_has_its_pause(

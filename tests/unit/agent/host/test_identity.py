@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.hooks import processes
-from ferryman_agent.host import certificates, facts, hardening, identity, instance, renewal
+from ferryman_agent.host import certificates, facts, identity, instance, renewal, service_manager
 from ferryman_agent.host.instance import AlreadyRunning, InstanceLock
 from ferryman_agent.host.renewal import Renewal
 from tests.support.agent_clock import START, ManualAgentClock
@@ -186,11 +186,11 @@ class TestHardening:
             listening.bind("notify")
             listening.settimeout(10)
             monkeypatch.setenv("NOTIFY_SOCKET", "notify")
-            hardening.notify("READY=1")
+            service_manager.notify("READY=1")
             assert listening.recv(100) == b"READY=1"
-        hardening.notify("STOPPING=1")
+        service_manager.notify("STOPPING=1")
         monkeypatch.delenv("NOTIFY_SOCKET")
-        hardening.notify("STOPPING=1")
+        service_manager.notify("STOPPING=1")
 
 
 async def test_a_key_made_apart_fits_its_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ class Bench:
             wake=self.wake,
             moved=asyncio.Event(),
             acknowledged=lambda: None,
+            heard=lambda: None,
             clock=self.clock,
         )
 
