@@ -7,11 +7,12 @@ import os
 import stat
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman.appspec import JUNK, similar_names
+from ferryman_agent.bundles.building import Build, Built
 from ferryman_agent.bundles.directory_source import DirectorySource
+from ferryman_agent.bundles.entries import shown
 from ferryman_agent.bundles.formats import Format, check_declared, detect
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.sources import Source
@@ -27,13 +28,18 @@ from ferryman_agent.files.shared_modes import save_shared_modes
 from ferryman_agent.files.tree import Folders, remove_tree
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """The archive that now lies in its place."""
-
-    files: int
-    written_bytes: int
-    warnings: tuple[str, ...]
+def build(wanted: Build, stop: threading.Event) -> Built:
+    """Does `build_archive` for what is asked for in plain values."""
+    return build_archive(
+        Path(wanted.bundle),
+        BundleType(wanted.declared),
+        DeploymentDir(Path(wanted.directory)),
+        wanted_appspec=wanted.wanted_appspec,
+        limits=wanted.limits,
+        possible_events=wanted.possible_events,
+        is_github=wanted.is_github,
+        stop=stop,
+    )
 
 
 def build_archive(
@@ -44,6 +50,7 @@ def build_archive(
     wanted_appspec: str,
     limits: BundleLimits,
     possible_events: Collection[str] = (),
+    is_github: bool = False,
     stop: threading.Event | None = None,
 ) -> Built:
     """Unpacks a bundle, or copies a directory, and puts it into the place of the deployment's archive; blocks.
@@ -59,6 +66,8 @@ def build_archive(
             top = _top_folder(directory.archive_temp)
             digests = unpacked.digests.below(top) if top else unpacked.digests
             warnings += _check_appspec(directory, top, digests.rows, wanted_appspec, possible_events)
+            if is_github:
+                warnings += _left_out(unpacked, top)
             save_shared_modes(directory.archive_modes, _below(top, unpacked.withheld))
             _put_in_place(folder, directory, top, digests)
         finally:
@@ -122,6 +131,19 @@ def _check_appspec(
     both = [one for one in ("appspec.yml", "appspec.yaml") if one in files]
     if len(both) == 2:
         warnings.append(f"the revision has both {both[0]} and {both[1]}; {found.name} is used")
+    return warnings
+
+
+def _left_out(unpacked: Unpacked, top: str) -> list[str]:
+    """Says what GitHub's archives do not have in them (AG-240)."""
+    warnings = []
+    if (f"{top}/.gitmodules" if top else ".gitmodules") in unpacked.digests.rows:
+        warnings.append("the repository has submodules, which archives of GitHub leave out")
+    if unpacked.pointers:
+        count, first = len(unpacked.pointers), unpacked.pointers[0]
+        warnings.append(
+            f"{count} files are pointers to Git LFS and not the files themselves, {shown(first)} for one"
+        )
     return warnings
 
 

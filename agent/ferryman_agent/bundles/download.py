@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import structlog
 
-from ferryman_agent.bundles.archive import Built, build_archive
+from ferryman_agent.bundles.attempt import Progress
+from ferryman_agent.bundles.building import Build, Built
+from ferryman_agent.bundles.child_hands import ChildHands
+from ferryman_agent.bundles.hands import Hands, ThreadHands
 from ferryman_agent.bundles.limits import BundleLimits
-from ferryman_agent.bundles.obtain import Obtained, obtain
+from ferryman_agent.bundles.obtain import Obtained, local_path, obtain
 from ferryman_agent.bundles.space import disk_full, is_disk_full
+from ferryman_agent.bundles.transport import Transport
 from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.prune import PruneReport, prune
 from ferryman_agent.threads import in_thread
-
-if TYPE_CHECKING:
-    import aiohttp
-
-    from ferryman_agent.bundles.fetch import Progress, Sleep
 
 log = structlog.get_logger(__name__)
 
@@ -53,11 +51,10 @@ async def download_bundle(
     deployment: DeploymentDescription,
     *,
     layout: Layout,
-    session: aiohttp.ClientSession | None,
     limits: BundleLimits,
     max_revisions: int,
     on_progress: Progress,
-    sleep: Sleep = asyncio.sleep,
+    transport: Transport | None = None,
     in_use: frozenset[str] = frozenset(),
 ) -> DownloadReport:
     """Brings a revision onto the host: old ones pruned, bundle had and verified, unpacked, its AppSpec file checked.
@@ -68,21 +65,24 @@ async def download_bundle(
     most recent install is as it was, and no half archive is there.
     """
     group, ident = deployment.deployment_group_id, deployment.deployment_id
+    transport = transport or Transport()
 
     def tidy() -> PruneReport:
-        return prune(
-            layout,
-            group,
-            current=ident,
-            max_revisions=max_revisions,
-            max_bytes=limits.max_revisions_bytes,
-            in_use=in_use,
-        )
+        with transport.uses.standing_still() as used:
+            return prune(
+                layout,
+                group,
+                current=ident,
+                max_revisions=max_revisions,
+                max_bytes=limits.max_revisions_bytes,
+                in_use=in_use | used,
+            )
 
     directory = await _place(deployment, layout)
     pruned = await in_thread(tidy)
-    obtained = await _obtained(deployment, directory, session, limits, on_progress, sleep)
-    built = await _built(deployment, directory, obtained, limits)
+    async with _hands_for(deployment, transport) as hands:
+        obtained = await _obtained(deployment, directory, hands, transport, limits, on_progress)
+        built = await _built(deployment, directory, obtained, hands, limits)
     try:
         await in_thread(lambda: layout.set_most_recent(group, directory.path))
     except OSError as problem:
@@ -104,14 +104,30 @@ async def prefetch_bundle(
     deployment: DeploymentDescription,
     *,
     layout: Layout,
-    session: aiohttp.ClientSession | None,
     limits: BundleLimits,
+    transport: Transport | None = None,
     on_progress: Progress = lambda received, total: None,
-    sleep: Sleep = asyncio.sleep,
 ) -> int:
     """Fetches and verifies the bundle of a deployment that waits for its turn; returns its size. Raises BundleError."""
+    transport = transport or Transport()
     directory = await _place(deployment, layout)
-    return (await _obtained(deployment, directory, session, limits, on_progress, sleep)).size_bytes
+    async with _hands_for(deployment, transport) as hands:
+        obtained = await _obtained(deployment, directory, hands, transport, limits, on_progress)
+    return obtained.size_bytes
+
+
+@asynccontextmanager
+async def _hands_for(deployment: DeploymentDescription, transport: Transport) -> AsyncIterator[Hands]:
+    """A thread for a bundle that is known to be small, a process for every other one."""
+    size = deployment.revision.size_bytes
+    local = local_path(deployment.revision.url)
+    if local is not None:
+        size = await in_thread(lambda: local.stat().st_size if local.is_file() else None)
+    hands: Hands = ThreadHands() if size is not None and size <= transport.small_bytes else ChildHands()
+    try:
+        yield hands
+    finally:
+        await hands.close()
 
 
 async def _place(deployment: DeploymentDescription, layout: Layout) -> DeploymentDir:
@@ -125,42 +141,42 @@ async def _place(deployment: DeploymentDescription, layout: Layout) -> Deploymen
 async def _obtained(
     deployment: DeploymentDescription,
     directory: DeploymentDir,
-    session: aiohttp.ClientSession | None,
+    hands: Hands,
+    transport: Transport,
     limits: BundleLimits,
     on_progress: Progress,
-    sleep: Sleep,
 ) -> Obtained:
     try:
         return await obtain(
-            deployment.revision,
+            deployment,
             directory,
-            session=session,
+            hands=hands,
+            transport=transport,
             limits=limits,
             on_progress=on_progress,
-            sleep=sleep,
         )
     except OSError as problem:
         raise _io_error("store the bundle", directory, problem) from problem
 
 
 async def _built(
-    deployment: DeploymentDescription, directory: DeploymentDir, obtained: Obtained, limits: BundleLimits
+    deployment: DeploymentDescription,
+    directory: DeploymentDir,
+    obtained: Obtained,
+    hands: Hands,
+    limits: BundleLimits,
 ) -> Built:
-    stop = threading.Event()
-
-    def build() -> Built:
-        return build_archive(
-            obtained.path,
-            deployment.revision.bundle_type,
-            directory,
-            wanted_appspec=deployment.app_spec_file_name,
-            possible_events=deployment.possible_lifecycle_events,
-            limits=limits,
-            stop=stop,
-        )
-
+    wanted = Build(
+        bundle=str(obtained.path),
+        declared=deployment.revision.bundle_type,
+        directory=str(directory.path),
+        wanted_appspec=deployment.app_spec_file_name,
+        possible_events=deployment.possible_lifecycle_events,
+        limits=limits,
+        is_github=deployment.revision.github is not None,
+    )
     try:
-        return await in_thread(build, stop=stop)
+        return await hands.build(wanted)
     except BundleError as problem:
         if problem.detail_code in _SPOILT:
             # It will never be right: the next try shall fetch it anew (V2-103).

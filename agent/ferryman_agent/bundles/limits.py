@@ -24,6 +24,7 @@ class BundleLimits:
     reject_links: refuse all symbolic links, not only those that leave the archive (V2-106).
     reject_hard_links: refuse hard links; otherwise they become copies (V2-107).
     reject_set_id: refuse files with set-user-id or set-group-id; otherwise the bits are dropped (V2-108).
+    reuse_archives: take a bundle that an earlier deployment of the group left behind (V2-089).
     max_revisions_bytes: of all revisions of a group together; None for no limit (V2-071).
     """
 
@@ -44,4 +45,5 @@ class BundleLimits:
     reject_links: bool = False
     reject_hard_links: bool = True
     reject_set_id: bool = True
+    reuse_archives: bool = True
     max_revisions_bytes: int | None = None

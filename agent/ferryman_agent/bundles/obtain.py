@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -10,27 +9,27 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from ferryman_agent.bundles.address import shown_url
+from ferryman_agent.bundles.attempt import Progress
+from ferryman_agent.bundles.fetch import fetch
+from ferryman_agent.bundles.hands import Hands
 from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.origins import identity_of, pauses_of, request_for
 from ferryman_agent.bundles.part import Part
 from ferryman_agent.bundles.space import require_space
+from ferryman_agent.bundles.transport import Transport
+from ferryman_agent.bundles.uses import Uses
 from ferryman_agent.bundles.verify import check_digest, check_size, normal_digest, verify
-from ferryman_agent.core.messages import RevisionSource
+from ferryman_agent.core.messages import DeploymentDescription, RevisionSource
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.hashing import blocks
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
 from ferryman_agent.threads import in_thread
-
-if TYPE_CHECKING:
-    import aiohttp
-
-    from ferryman_agent.bundles.fetch import Progress, Sleep
 
 log = structlog.get_logger(__name__)
 
@@ -53,18 +52,16 @@ class Obtained:
 
 
 async def obtain(
-    source: RevisionSource,
+    deployment: DeploymentDescription,
     directory: DeploymentDir,
     *,
-    session: aiohttp.ClientSession | None,
+    hands: Hands,
+    transport: Transport,
     limits: BundleLimits,
     on_progress: Progress,
-    sleep: Sleep = asyncio.sleep,
 ) -> Obtained:
-    """Returns the verified bundle of a revision. Raises BundleError.
-
-    `session` is None for what lies on this machine: local deployments do not load the HTTP library for it.
-    """
+    """Returns the verified bundle of a deployment's revision. Raises BundleError."""
+    source = deployment.revision
     sha256 = normal_digest(source.sha256)
     local = local_path(source.url)
     if local is not None and sha256 is None:
@@ -72,29 +69,24 @@ async def obtain(
     if sha256 is None and limits.require_digest:
         message = f"the revision at {shown_url(source.url)} has no SHA-256, which this agent demands"
         raise BundleError("BUNDLE_UNVERIFIED", message)
-    if sha256 is not None:
+    found = await in_thread(lambda: _reuse(directory, source, sha256, limits, transport.uses))
+    if found is not None:
+        on_progress(found.size_bytes, found.size_bytes)
+        return found
+    if local is not None and sha256 is not None:
         digest = sha256
-        found = await in_thread(lambda: _reuse(directory, digest, source.size_bytes))
-        if found is not None:
-            on_progress(found.size_bytes, found.size_bytes)
-            return found
-        if local is not None:
-            return await in_thread(lambda: _copy(local, directory, digest, source.size_bytes, limits))
-    if session is None:
-        raise BundleError("BUNDLE_URL", f"cannot use {shown_url(source.url)} as a local file or directory")
-    from ferryman_agent.bundles.fetch import fetch
-
-    fetched = await fetch(
-        source.url,
-        directory.bundle,
-        session=session,
-        limits=limits,
-        sha256=sha256,
-        size_bytes=source.size_bytes,
-        on_progress=on_progress,
-        sleep=sleep,
-    )
-    await in_thread(lambda: _describe(directory, DOWNLOADED, fetched.sha256, fetched.etag))
+        return await in_thread(lambda: _copy(local, directory, digest, source.size_bytes, limits))
+    wanted = request_for(deployment, directory.bundle, transport.route, limits, sha256)
+    with transport.rate.share(hands):
+        fetched = await fetch(
+            wanted,
+            hands=hands,
+            transport=transport,
+            retry_pauses=pauses_of(source, limits),
+            on_progress=on_progress,
+        )
+    identity = identity_of(source)
+    await in_thread(lambda: _describe(directory, DOWNLOADED, fetched.sha256, fetched.etag, identity))
     return Obtained(directory.bundle, DOWNLOADED, fetched.size_bytes, fetched.sha256)
 
 
@@ -163,27 +155,41 @@ def _status(path: Path) -> os.stat_result:
     return status
 
 
-def _reuse(directory: DeploymentDir, sha256: str, size_bytes: int | None) -> Obtained | None:
-    """Takes what a prefetch or an earlier deployment of the group has left, if its bytes are still right (D7)."""
-    for candidate in (directory, *_siblings(directory)):
-        if _remembered(candidate) != sha256:
-            continue
-        try:
-            descriptor = os.open(candidate.bundle, os.O_RDONLY | os.O_NOFOLLOW)
-            with os.fdopen(descriptor, "rb") as file:
-                verify(descriptor, sha256, size_bytes, str(candidate.bundle))
-                if candidate.path != directory.path:
-                    _adopt(candidate, directory)
-                size = os.fstat(file.fileno()).st_size
-        except (OSError, BundleError) as problem:
-            # Never a reason to fail: the bundle can still be downloaded (V2-081).
-            log.warning("bundle.not_reusable", path=str(candidate.bundle), reason=str(problem))
-            continue
-        # What a prefetch fetched for this very deployment counts as downloaded.
-        origin = DOWNLOADED if candidate.path == directory.path else REUSED
-        _describe(directory, origin, sha256, _text(candidate.bundle_etag))
-        return Obtained(directory.bundle, origin, size, sha256)
+def _reuse(
+    directory: DeploymentDir, source: RevisionSource, sha256: str | None, limits: BundleLimits, uses: Uses
+) -> Obtained | None:
+    """Takes what a prefetch or an earlier deployment of the group has left, if its bytes are still right (D7).
+
+    It is recognised by its digest or, where none was registered, by what names its content for good: the version of an
+    object, a commit. Either way every byte is compared with the digest that it had when it came (V2-090).
+    """
+    identity = identity_of(source)
+    for candidate in (directory, *(_siblings(directory) if limits.reuse_archives else ())):
+        with uses.of(candidate.path.name):
+            digest = _text(candidate.bundle_digest)
+            is_it = digest == sha256 if sha256 else identity and _text(candidate.bundle_identity) == identity
+            if not digest or not is_it:
+                continue
+            try:
+                size = _taken(candidate, directory, digest, source.size_bytes)
+            except (OSError, BundleError) as problem:
+                # Never a reason to fail: the bundle can still be downloaded (V2-081).
+                log.warning("bundle.not_reusable", path=str(candidate.bundle), reason=str(problem))
+                continue
+            # What a prefetch fetched for this very deployment counts as downloaded.
+            origin = DOWNLOADED if candidate.path == directory.path else REUSED
+            _describe(directory, origin, digest, _text(candidate.bundle_etag), identity)
+            return Obtained(directory.bundle, origin, size, digest)
     return None
+
+
+def _taken(candidate: DeploymentDir, directory: DeploymentDir, digest: str, size_bytes: int | None) -> int:
+    descriptor = os.open(candidate.bundle, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb"):
+        verify(descriptor, digest, size_bytes, str(candidate.bundle))
+        if candidate.path != directory.path:
+            _adopt(candidate, directory)
+        return os.fstat(descriptor).st_size
 
 
 def _siblings(directory: DeploymentDir) -> Iterator[DeploymentDir]:
@@ -212,12 +218,15 @@ def _clear(path: Path) -> None:
         path.unlink()
 
 
-def _describe(directory: DeploymentDir, origin: str, sha256: str | None, etag: str) -> None:
+def _describe(
+    directory: DeploymentDir, origin: str, sha256: str | None, etag: str, identity: str = ""
+) -> None:
     """Notes beside the bundle what it is (V2-067, V2-068)."""
     notes = (
         (directory.bundle_source, origin),
         (directory.bundle_digest, sha256 or ""),
         (directory.bundle_etag, etag.removeprefix("W/").strip('"')),
+        (directory.bundle_identity, identity),
     )
     for path, text in notes:
         if text:
@@ -226,12 +235,8 @@ def _describe(directory: DeploymentDir, origin: str, sha256: str | None, etag: s
             _clear(path)
 
 
-def _remembered(directory: DeploymentDir) -> str:
-    return _text(directory.bundle_digest)
-
-
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8")[:1024].strip()
+        return path.read_text("utf-8")[:4096].strip()
     except (OSError, UnicodeError):
         return ""

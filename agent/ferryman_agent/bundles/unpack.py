@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ferryman_agent.bundles.entries import ArchiveEntry, EntryChecks, Kind, over_limit, refuse, shown
+from ferryman_agent.bundles.halt import Halted
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.sources import Source
 from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
@@ -27,8 +28,11 @@ _FOLDER_MODE = 0o755
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
-class Stopped(Exception):
-    """The caller does not want the archive any more."""
+Stopped = Halted
+"""The caller does not want the archive any more."""
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_POINTER_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,14 @@ class Unpacked:
     """What an archive became: its files' digests by path, and totals.
 
     withheld: write permission of group and others that files and folders should have had, by path.
+    pointers: files that only say where Git LFS keeps the real ones.
     """
 
     digests: Digests
     withheld: Mapping[str, int]
     files: int
     written_bytes: int
+    pointers: tuple[str, ...] = ()
 
 
 def unpack(
@@ -95,6 +101,7 @@ class _Unpacking:
     digests: Digests = field(default_factory=Digests)
     modes: dict[str, int] = field(default_factory=dict)
     withheld: dict[str, int] = field(default_factory=dict)
+    pointers: list[str] = field(default_factory=list)
 
     def run(self) -> Unpacked:
         checks = EntryChecks(self.limits)
@@ -109,7 +116,7 @@ class _Unpacking:
         self.source.finish()
         checks.check_links()
         self._set_folder_modes()
-        return Unpacked(self.digests, self.withheld, self.files, self.written)
+        return Unpacked(self.digests, self.withheld, self.files, self.written, tuple(self.pointers))
 
     def _admitted(self, checks: EntryChecks) -> Iterator[tuple[ArchiveEntry, str]]:
         for entry in self.source.entries():
@@ -147,6 +154,8 @@ class _Unpacking:
             digest = hashlib.sha256()
             for chunk in chunks:
                 self._count(entry, len(chunk))
+                if len(chunk) <= _POINTER_BYTES and chunk.startswith(_POINTER):
+                    self.pointers.append(path)
                 digest.update(chunk)
                 _write_all(descriptor, chunk)
             os.fchmod(

@@ -41,6 +41,21 @@ def check_size(expected: int | None, actual: int, what: str) -> None:
         )
 
 
+def check_version(what: str, expected: str, actual: str, name: str) -> None:
+    """Compares what a store calls a version with what was registered: to the letter, but for surrounding quotes.
+
+    Nothing expected is nothing compared. The version was part of what was asked for, so a store that does not repeat
+    it may keep silent; an ETag must be told. Raises BundleError naming both values (AG-219, V2-064).
+    """
+    bare = actual[1:-1] if len(actual) > 1 and actual[0] == actual[-1] == '"' else actual
+    if expected and expected != bare and (actual or name == "ETag"):
+        code = f"BUNDLE_{name.upper()}_MISMATCH"
+        said = repr(bare) if actual else "not told"
+        raise BundleError(
+            code, f"{what} is not the bundle that was registered: its {name} is {said}, expected {expected!r}"
+        )
+
+
 def verify(descriptor: int, expected: str | None, size_bytes: int | None, what: str) -> None:
     """Checks an open file against what was registered; blocks, and leaves it at its start.
 

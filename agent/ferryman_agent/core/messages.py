@@ -96,10 +96,14 @@ class S3Object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitHubCommit:
-    """A revision at GitHub or at a host that speaks like it; `repository` is `owner/name`."""
+    """A revision at GitHub or at a host that speaks like it; `repository` is `owner/name`.
+
+    `token_name` is what the coordinator calls the token of a private repository; empty for a public one.
+    """
 
     repository: str
     commit_id: str
+    token_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,11 @@ class DeploymentDir:
         return self.path / ".bundle-etag"
 
     @property
+    def bundle_identity(self) -> Path:
+        """What names the bundle's content for good: the version of an object, a commit; for the next one to reuse it."""
+        return self.path / ".bundle-identity"
+
+    @property
     def bundle_source(self) -> Path:
         """`downloaded` or `archive-reuse` (V2-068)."""
         return self.path / ".bundle-source"

@@ -1,25 +1,26 @@
-"""Bundles for events and prefetches: the trust and limits of a fetch. The HTTP library is loaded by the first one."""
+"""Bundles for events and prefetches: trust, way out, limits and secrets of a fetch."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.config import Config
-from ferryman_agent.core.messages import DeploymentDescription
+from ferryman_agent.core.messages import DeploymentDescription, DeploymentId
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.host.identity import Identity
+from ferryman_agent.runtime.download_secrets import DownloadSecrets
 from ferryman_agent.runtime.work import Progress
 
 if TYPE_CHECKING:
-    import aiohttp
+    from ferryman_agent.bundles.connection import Proxy
+    from ferryman_agent.bundles.transport import Transport
 
 
 class Downloads:
-    """`load_identity` gives the CAs that the coordinator's own bundles are served under.
+    """`load_identity` gives the CAs that the coordinator's own bundles are served under; None for a local deployment.
 
     `in_use` names deployments whose files must not be pruned: commands of theirs run or wait (AG-175).
     """
@@ -28,56 +29,97 @@ class Downloads:
         self,
         config: Config,
         layout: Layout,
-        load_identity: Callable[[], Identity],
+        load_identity: Callable[[], Identity | None],
         in_use: Callable[[], frozenset[str]],
     ) -> None:
         self._config = config
         self._layout = layout
         self._load_identity = load_identity
         self._in_use = in_use
+        self._secrets = DownloadSecrets()
+        self._shared: Transport | None = None
+        self._is_ending = False
+
+    def reconfigure(self, config: Config) -> None:
+        """Takes a new configuration; a download that goes on hears of its rate only."""
+        self._config = config
+        if self._shared is not None:
+            self._shared.rate.change(config.bundles.download_rate)
+
+    def learn(self, deployment: DeploymentDescription) -> DeploymentDescription:
+        """Keeps what is secret of a deployment that the coordinator sends, and returns it without (V2-141)."""
+        return self._secrets.take(deployment)
+
+    def forget(self, deployment_id: DeploymentId) -> None:
+        """Nothing will ask for this deployment again."""
+        self._secrets.forget(deployment_id)
+
+    def end(self) -> None:
+        """The agent ends: what is coming in may come to its end, nothing is tried again (V2-055)."""
+        self._is_ending = True
+        if self._shared is not None:
+            self._shared.is_ending.set()
 
     async def download(self, deployment: DeploymentDescription, progress: Progress) -> str:
         """Does the whole DownloadBundle event; returns the message of its success. Raises EventError."""
         from ferryman_agent.bundles.download import download_bundle
 
-        async with self._session(deployment.revision.url) as session:
-            report = await download_bundle(
-                deployment,
-                layout=self._layout,
-                session=session,
-                limits=self._limits(),
-                max_revisions=self._config.bundles.max_revisions,
-                on_progress=progress,
-                in_use=self._in_use(),
-            )
+        report = await download_bundle(
+            await self._secrets.complete(deployment),
+            layout=self._layout,
+            limits=self._limits(),
+            max_revisions=self._config.bundles.max_revisions,
+            on_progress=progress,
+            transport=self._transport(),
+            in_use=self._in_use(),
+        )
         return report.message
 
     async def prefetch(self, deployment: DeploymentDescription) -> None:
         """Fetches and verifies only. Raises EventError."""
         from ferryman_agent.bundles.download import prefetch_bundle
 
-        async with self._session(deployment.revision.url) as session:
-            await prefetch_bundle(deployment, layout=self._layout, session=session, limits=self._limits())
+        await prefetch_bundle(
+            await self._secrets.complete(deployment),
+            layout=self._layout,
+            limits=self._limits(),
+            transport=self._transport(),
+        )
 
-    @asynccontextmanager
-    async def _session(self, url: str) -> AsyncIterator[aiohttp.ClientSession | None]:
-        """One session for each bundle: they are rare, and an idle one would hold connections and memory.
+    def _transport(self) -> Transport:
+        """What all downloads share, with the trust and the proxy of now."""
+        from ferryman_agent.bundles.connection import Route
+        from ferryman_agent.bundles.transport import SharedRate, Transport
 
-        None for what lies on this machine: the HTTP library is not loaded for it.
-        """
-        if url.lower().startswith("file:"):
-            yield None
-            return
-        import aiohttp
+        if self._shared is None:
+            self._shared = Transport(rate=SharedRate(self._config.bundles.download_rate))
+            if self._is_ending:
+                self._shared.is_ending.set()
+        identity = self._load_identity()
+        route = Route(
+            ca_certificates=identity.ca_certificates if identity is not None else "",
+            proxy=self._proxy(),
+            no_proxy=self._config.proxy.no_proxy,
+        )
+        return replace(self._shared, route=route)
 
-        context: ssl.SSLContext | bool = True
-        if url.lower().startswith("https:"):
-            context = ssl.create_default_context()
-            context.load_verify_locations(cadata=self._load_identity().ca_certificates)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-            yield session
+    def _proxy(self) -> Proxy | None:
+        from ferryman_agent.bundles.connection import Proxy
+
+        proxy = self._config.proxy.downloads
+        if proxy is None:
+            return None
+        return Proxy(host=proxy.host, port=proxy.port, user=proxy.user, password=proxy.password.reveal())
 
     def _limits(self) -> BundleLimits:
         bundles = self._config.bundles
-        largest = bundles.max_extracted_size or BundleLimits().max_unpacked_bytes
-        return BundleLimits(max_unpacked_bytes=largest, disk_reserve_bytes=bundles.min_free_disk)
+        return BundleLimits(
+            max_unpacked_bytes=bundles.max_extracted_size or BundleLimits().max_unpacked_bytes,
+            disk_reserve_bytes=bundles.min_free_disk,
+            require_digest=bundles.require_digest,
+            reject_links=bundles.reject_links,
+            reject_hard_links=bundles.reject_hard_links,
+            reject_set_id=bundles.reject_set_id,
+            reuse_archives=bundles.archive_reuse,
+            max_revisions_bytes=bundles.max_revisions_size,
+        )

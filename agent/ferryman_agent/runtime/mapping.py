@@ -133,7 +133,9 @@ def _revision(message: pb.DeploymentDescription, base_url: str) -> RevisionSourc
         s3=S3Object(bucket=s3.bucket, key=s3.key, version=s3.version, etag=s3.e_tag.strip('"'))
         if source == "s3"
         else None,
-        github=GitHubCommit(repository=github.repository, commit_id=github.commit_id)
+        github=GitHubCommit(
+            repository=github.repository, commit_id=github.commit_id, token_name=github.token_name
+        )
         if source == "github"
         else None,
     )

@@ -1,10 +1,9 @@
-"""A real HTTP server on loopback that misbehaves to order, and a session for it."""
+"""A real HTTP server on loopback that misbehaves to order."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -22,9 +21,3 @@ async def server() -> AsyncIterator[Server]:
     found.port = runner.addresses[0][1]
     yield found
     await runner.cleanup()
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as found:
-        yield found

@@ -8,13 +8,13 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from ferryman_agent.bundles import download
+from ferryman_agent.bundles import archive
 from ferryman_agent.bundles.archive import Built, build_archive
 from ferryman_agent.bundles.download import DownloadReport, download_bundle, prefetch_bundle
 from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.transport import Transport
 from ferryman_agent.core.messages import BundleType, DeploymentDescription, RevisionSource
 from ferryman_agent.errors import BundleError, EventError
 from ferryman_agent.files.layout import DeploymentDir, Layout
@@ -40,9 +40,9 @@ APP = {"appspec.yml": APPSPEC, "scripts/start.sh": b"#!/bin/sh\n", "app/a": b"co
 class Agent:
     """What one instance does with bundles."""
 
-    def __init__(self, layout: Layout, session: aiohttp.ClientSession, server: Server) -> None:
+    def __init__(self, layout: Layout, server: Server) -> None:
         self.layout = layout
-        self.session = session
+        self.transport = Transport()
         self.server = server
         self.limits = LIMITS
         self.keep = 5
@@ -55,14 +55,16 @@ class Agent:
         return await download_bundle(
             deployment,
             layout=self.layout,
-            session=self.session,
+            transport=self.transport,
             limits=self.limits,
             max_revisions=self.keep,
             on_progress=lambda received, total: None,
         )
 
     async def prefetch(self, deployment: DeploymentDescription) -> int:
-        return await prefetch_bundle(deployment, layout=self.layout, session=self.session, limits=self.limits)
+        return await prefetch_bundle(
+            deployment, layout=self.layout, limits=self.limits, transport=self.transport
+        )
 
     def place(self, ident: str = "d-1") -> DeploymentDir:
         return self.layout.deployment(GROUP, ident)
@@ -82,10 +84,10 @@ class Agent:
 
 
 @pytest.fixture
-def agent(tmp_path: Path, session: aiohttp.ClientSession, server: Server) -> Agent:
+def agent(tmp_path: Path, server: Server) -> Agent:
     layout = Layout(tmp_path / "root")
     layout.prepare()
-    return Agent(layout, session, server)
+    return Agent(layout, server)
 
 
 @pytest.mark.req(
@@ -323,7 +325,7 @@ async def test_a_local_file_with_a_digest_is_copied_and_verified(
         local.write_bytes(make_tar(items(APP | {"app/a": b"not what was verified"}), "gz"))
         return build_archive(*args, **given)
 
-    monkeypatch.setattr(download, "build_archive", build_late)
+    monkeypatch.setattr(archive, "build_archive", build_late)
     await agent.download(description("d-1", url=local.as_uri(), data=data))
     assert (agent.place().archive / "app/a").read_bytes() == b"content"
     assert not agent.place().bundle.is_symlink()
@@ -392,12 +394,10 @@ async def test_a_failed_download_leaves_what_the_pointers_name(agent: Agent) -> 
 
 @pytest.mark.req("AG-249", "AG-T12", "V2-121", "AG-215", "V2-074")
 @pytest.mark.parametrize("kind", ["zip", "tgz"])
-async def test_a_disk_that_is_too_small_to_unpack(
-    session: aiohttp.ClientSession, server: Server, tmp_path: Path, kind: str
-) -> None:
+async def test_a_disk_that_is_too_small_to_unpack(server: Server, tmp_path: Path, kind: str) -> None:
     make, bundle_type = MAKERS[kind]
     with small_disk(tmp_path / "disk", 2 * 1024 * 1024) as disk:
-        agent = Agent(Layout(disk / "root", state_dir=tmp_path / "state"), session, server)
+        agent = Agent(Layout(disk / "root", state_dir=tmp_path / "state"), server)
         agent.layout.prepare()
         data = make(items({**APP, "zeros": bytes(4_000_000)}))
         error = await agent.refused(agent.offer(data, bundle_type=bundle_type), "BUNDLE_DISK_FULL")
