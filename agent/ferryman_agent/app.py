@@ -51,6 +51,7 @@ from ferryman_agent.wiring import (
     demand_directories,
     drift_settings,
     log_settings,
+    script_groups,
     work_settings,
 )
 
@@ -75,7 +76,10 @@ class Agent:
     ) -> None:
         self._config = config
         self._clock = clock
-        self._warnings = warnings
+        self._groups, unkept = script_groups(config)
+        self._warnings = (*warnings, *unkept)
+        for warning in unkept:
+            log.warning("hooks.limit_not_kept", reason=warning)
         self._load_again = load_again
         self._started_at = self._configured_at = clock.now()
         self._installed_version = version.installed(config.root)
@@ -94,7 +98,7 @@ class Agent:
             settings=work_settings(config),
             download=downloads.download,
             install=installs.install,
-            run_hooks=run_hooks,
+            run_hooks=partial(run_hooks, groups=self._groups),
             turns=turns,
             settle=partial(settle, self._layout),
         )
@@ -189,6 +193,8 @@ class Agent:
         finally:
             self._journal.close()
             self._status.remove()
+            if self._groups is not None:
+                self._groups.close()
             log.info("agent.ended")
 
     def stop(self) -> None:

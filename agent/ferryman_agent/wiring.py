@@ -10,7 +10,11 @@ from ferryman_agent.config.schema import MissingPrevious
 from ferryman_agent.core.no_proxy import is_direct
 from ferryman_agent.errors import ConfigError
 from ferryman_agent.files.atomic import make_directory
+from ferryman_agent.hooks.cgroup import Limits
+from ferryman_agent.hooks.cgroup_find import NoGroups, find
+from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookSettings
+from ferryman_agent.hooks.limits import kept
 from ferryman_agent.log import LogSettings, LogStyle
 from ferryman_agent.runtime.drift import DriftSettings
 from ferryman_agent.runtime.work import WorkSettings
@@ -29,10 +33,29 @@ def work_settings(config: Config) -> WorkSettings:
             strip_loader_variables=hooks.strip_loader_variables,
             output_cap_bytes=int(hooks.output_cap),
             install_root=config.install.root,
+            tasks_max=hooks.tasks_max or None,
+            open_files_max=hooks.open_files_max or None,
+            core_dumps=hooks.core_dumps,
         ),
         fail_on_missing_previous=config.install.missing_previous_revision is MissingPrevious.FAIL,
         deployments_log=config.log.deployments_log,
     )
+
+
+def script_groups(config: Config) -> tuple[GroupMaker | None, tuple[str, ...]]:
+    """Returns what gives scripts control groups, if there are any here, and what limits cannot be kept (V2-252)."""
+    hooks = config.hooks
+    wanted = Limits(
+        memory_bytes=None if hooks.memory_max is None else int(hooks.memory_max),
+        cpu_cores=hooks.cpu_max or None,
+        tasks=hooks.tasks_max or None,
+    )
+    found = find()
+    if isinstance(found, NoGroups):
+        return None, kept(wanted, frozenset(), found.reason).warnings
+    result = kept(wanted, found.controllers)
+    found.limits = result.limits
+    return found, result.warnings
 
 
 def drift_settings(config: Config) -> DriftSettings:

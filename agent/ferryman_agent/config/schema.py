@@ -161,21 +161,47 @@ class Hooks(Section, frozen=True, kw_only=True):
         ByteSize,
         _span("Of one script's output on disk; what follows is counted and left out.", "1MiB", "1TiB"),
     ] = ByteSize(128 * _MIB)
-    memory_limit: Annotated[
+    memory_max: Annotated[
         ByteSize | None,
-        _span("Of one script with all its children, where the system has cgroup v2.", "16MiB", "64TiB"),
+        _span(
+            "What one script may use with all that it starts, swap included; one that needs more is ended. Takes a"
+            " systemd host with cgroup v2, as do the next two. Default: no limit.",
+            "16MiB",
+            "64TiB",
+        ),
     ] = None
-    cpu_limit: Annotated[
+    cpu_max: Annotated[
+        float,
+        Meta(
+            description="Processors that one script may use with all that it starts: 0.5 is half of one, 0 no limit.",
+            ge=0,
+            le=1024,
+        ),
+    ] = 0.0
+    tasks_max: Annotated[
         int,
         Meta(
-            description="The same, in percent of one processor: 150 is one and a half, 0 is no limit.",
+            description="Processes and threads of one script; 0 is no limit. Without control groups it holds for"
+            " scripts of other users than root, and for all that their user runs.",
             ge=0,
-            le=100_000,
+            le=4_000_000,
         ),
     ] = 0
-    process_limit: Annotated[
-        int, Meta(description="The same, in processes and threads; 0 is no limit.", ge=0, le=4_194_304)
+    open_files_max: Annotated[
+        int,
+        Meta(
+            description="Files that one process of a script may have open; 0 is what the agent may, and never more.",
+            ge=0,
+            le=1_000_000,
+        ),
     ] = 0
+    core_dumps: Annotated[
+        bool,
+        Meta(
+            description="Scripts, and what they start, may leave core dumps; `false` forbids it for good, also to"
+            " services that they start in the background."
+        ),
+    ] = True
 
 
 class Bundles(Section, frozen=True, kw_only=True):

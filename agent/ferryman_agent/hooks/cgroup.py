@@ -18,6 +18,7 @@ from ferryman_agent.hooks.processes import Process
 
 NAME_START = "hook-"
 CPU_PERIOD_USEC = 100_000
+LEAST_QUOTA_USEC = 1_000  # the kernel takes no less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,8 @@ class ControlGroup:
             with contextlib.suppress(OSError):
                 self.write("memory.oom.group", "1")
         if limits.cpu_cores is not None:
-            self.write("cpu.max", f"{round(limits.cpu_cores * CPU_PERIOD_USEC)} {CPU_PERIOD_USEC}")
+            quota = max(round(limits.cpu_cores * CPU_PERIOD_USEC), LEAST_QUOTA_USEC)
+            self.write("cpu.max", f"{quota} {CPU_PERIOD_USEC}")
         if limits.tasks is not None:
             self.write("pids.max", str(limits.tasks))
 

@@ -88,6 +88,7 @@ class HookSettings:
     live_lines_per_second, live_bytes_per_second: what of one script the watcher hears; the rest is counted (AG-460).
     tasks_max, open_files_max: processes and threads of one script, and files that one process of it may have open;
     None leaves what the agent itself has (V2-252). Limits that take a control group are its maker's.
+    core_dumps: False takes the right to leave any, from everything that a script starts too.
     """
 
     kill_grace_seconds: float = 5
@@ -104,6 +105,7 @@ class HookSettings:
     live_bytes_per_second: int = 256 * 1024
     tasks_max: int | None = None
     open_files_max: int | None = None
+    core_dumps: bool = True
 
 
 class Stream(StrEnum):

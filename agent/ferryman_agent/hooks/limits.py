@@ -49,7 +49,7 @@ def kept(wanted: Limits, controllers: frozenset[str], reason: str = "") -> Kept:
 
 def resource_limits(settings: HookSettings, account: Account, groups: GroupMaker | None) -> dict[str, int]:
     """The limits that processes have by themselves, by the names of `prlimit`."""
-    limits = {}
+    limits = {} if settings.core_dumps else {"core": 0}
     if settings.open_files_max is not None:
         limits["nofile"] = settings.open_files_max
     has_group = groups is not None and groups.limits.tasks is not None
