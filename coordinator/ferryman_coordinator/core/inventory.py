@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from ferryman_coordinator.core.drift import InstalledState
 from ferryman_coordinator.core.model import (
     ApplicationId,
     AutoRollback,
@@ -199,6 +200,9 @@ class InstanceDeploymentHealth:
     revision_health: RevisionHealth
     installed_revision: RevisionLocation | None
     last_deployment_id: DeploymentId
+    group_id: GroupId
+    # What its agent found there, as far as that is of what is installed now.
+    installed: InstalledState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

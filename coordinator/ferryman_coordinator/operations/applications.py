@@ -145,6 +145,7 @@ def _deletion(application: Application, group_ids: Sequence[GroupId]) -> Batch:
     batch.ensure("unfinished deployments", queries.is_at_rest(application.application_id))
     for group_id in group_ids:
         batch.delete(tables.installations, {"group_id": group_id})
+        batch.delete(tables.installed_states, {"group_id": group_id})
     batch.delete(tables.applications, {"application_id": application.application_id})
     return batch
 

@@ -180,6 +180,7 @@ class Groups:
         await self._running.end_scope([group.group_id], "DEPLOYMENT_GROUP_MISSING")
         batch = Batch()
         batch.delete(tables.installations, {"group_id": group.group_id})
+        batch.delete(tables.installed_states, {"group_id": group.group_id})
         batch.delete(tables.deployment_groups, {"group_id": group.group_id})
         await self._store.write(batch)
         # One may have been created while the group was still there.

@@ -299,6 +299,26 @@ installations = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# What agents found when they last looked at what is installed: the newest answer of each.
+installed_states = sa.Table(
+    "installed_states",
+    metadata,
+    _id("group_id", primary_key=True),
+    _id("instance_id", primary_key=True),
+    _id("deployment_id", nullable=False),
+    sa.Column("files_checked", sa.BigInteger, nullable=False),
+    sa.Column("files_drifted", sa.BigInteger, nullable=False),
+    _json("drifted"),
+    # By the agent's clock, and by ours.
+    _time("checked_at"),
+    _time("received_at"),
+    sa.Column("with_digests", sa.Boolean, nullable=False),
+    sa.Column("archive_whole", sa.Boolean, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Index("ix_installed_states_instance_id", "instance_id"),
+    sqlite_with_rowid=False,
+)
+
 # What watchers read: `sequence` rises by one in each deployment and is given by the engine.
 changes = sa.Table(
     "changes",

@@ -13,6 +13,7 @@ from ferryman_coordinator.core import health
 from ferryman_coordinator.core.inventory import Instance, InstanceDeploymentHealth
 from ferryman_coordinator.core.model import InstanceId, Instant, TargetStatus
 from ferryman_coordinator.core.tags import Tag
+from ferryman_coordinator.store.drift_records import STATE_COLUMNS, state_from
 from ferryman_coordinator.store.inventory_records import instance_from, tags_from
 from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.queries.deployments import UNFINISHED
@@ -23,6 +24,7 @@ from ferryman_coordinator.store.tables import (
     deployment_groups,
     deployments,
     installations,
+    installed_states,
     instances,
     targets,
 )
@@ -116,12 +118,18 @@ async def health_of(
     query = (
         sa.select(
             installations,
+            *STATE_COLUMNS,
             applications.c.name.label("application_name"),
             deployment_groups.c.name.label("group_name"),
             deployment_groups.c.target_revision_key,
         )
         .join(deployment_groups, deployment_groups.c.group_id == installations.c.group_id)
         .join(applications, applications.c.application_id == deployment_groups.c.application_id)
+        .outerjoin(
+            installed_states,
+            (installed_states.c.group_id == installations.c.group_id)
+            & (installed_states.c.instance_id == installations.c.instance_id),
+        )
         .where(installations.c.instance_id == instance_id)
         .order_by(applications.c.name, deployment_groups.c.name)
     )
@@ -196,7 +204,7 @@ async def _matching(
 
 
 def _health(row: Any) -> InstanceDeploymentHealth:
-    installation = installation_from(row)
+    installation, state = installation_from(row), state_from(row)
     return InstanceDeploymentHealth(
         application_name=row.application_name,
         group_name=row.group_name,
@@ -204,4 +212,6 @@ def _health(row: Any) -> InstanceDeploymentHealth:
         revision_health=health.revision_health(installation, row.target_revision_key),
         installed_revision=None if row.revision is None else location_from(row.revision),
         last_deployment_id=row.last_deployment_id,
+        group_id=installation.group_id,
+        installed=state if state is not None and state.is_of(installation) else None,
     )
