@@ -1,34 +1,35 @@
 """Builds the bundle of a source directory, or takes an archive as it is.
 
 The archive of a directory is the same, byte for byte, whoever builds it and when: entries in order, no owners, no
-times but a fixed one. So pushing an unchanged directory sends nothing.
+times but a fixed one; modes and links as they are. So pushing an unchanged directory sends nothing (AG-521, AG-524).
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import stat
-import tarfile
-from collections.abc import Iterator
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferryman.appspec import EntryKind
+from ferryman.locations import bundle_type_of
 from ferryman.v1 import types_pb2
 from ferryman_client.errors import BundleProblem
+from ferryman_client.tree import SourceEntry, SourceTree, scan
 
-IGNORED_NAMES = frozenset((".git", ".svn", ".hg", ".DS_Store", "Thumbs.db", "__MACOSX"))
-# 1980-01-01, the earliest time that every archive format can hold.
-FIXED_TIME = 315_532_800
+# The earliest time that every archive format can hold.
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 COMPRESSION_LEVEL = 6
 _READ_BYTES = 1 << 20
+_UNIX = 3
+_MSDOS_FOLDER = 0x10
 
-_TYPES_BY_ENDING = {
-    ".zip": types_pb2.BUNDLE_TYPE_ZIP,
-    ".tar": types_pb2.BUNDLE_TYPE_TAR,
-    ".tgz": types_pb2.BUNDLE_TYPE_TGZ,
-    ".tar.gz": types_pb2.BUNDLE_TYPE_TGZ,
+BUNDLE_TYPES = {
+    "zip": types_pb2.BUNDLE_TYPE_ZIP,
+    "tar": types_pb2.BUNDLE_TYPE_TAR,
+    "tgz": types_pb2.BUNDLE_TYPE_TGZ,
 }
 
 
@@ -44,68 +45,56 @@ class Bundle:
 
 def take_archive(path: Path) -> Bundle:
     """Returns an archive that exists already; raises BundleProblem when it is none by its name or cannot be read."""
-    for ending, bundle_type in _TYPES_BY_ENDING.items():
-        if path.name.lower().endswith(ending):
-            return _measured(path, bundle_type)
+    if kind := bundle_type_of(path.name):
+        return _measured(path, BUNDLE_TYPES[kind])
     if not path.exists():
         raise BundleProblem(f"there is no {path}: name a directory with an AppSpec file, or an archive")
     raise BundleProblem(f"{path} is no bundle by its name: use .zip, .tar, .tgz or .tar.gz, or a directory")
 
 
-def build_bundle(source: Path, into: Path) -> Bundle:
-    """Packs the directory `source` into the file `into` (tgz) and returns it.
+def build_bundle(source: Path | SourceTree, into: Path) -> Bundle:
+    """Packs a directory into the file `into` (zip) and returns it.
 
     Links are packed as links. Sockets, pipes and devices cannot be deployed: BundleProblem names the first.
     """
-    if not source.is_dir():
-        raise BundleProblem(f"{source} is not a directory")
+    tree = scan(source) if isinstance(source, Path) else source
     try:
-        # No file name and no time in the gzip header either.
-        with into.open("wb") as raw, gzip.GzipFile("", "wb", COMPRESSION_LEVEL, raw, mtime=0) as packed:
-            _write_tar(source, packed)
-    except OSError as problem:
-        raise BundleProblem(f"cannot build the bundle of {source}: {problem}") from problem
-    return _measured(into, types_pb2.BUNDLE_TYPE_TGZ)
+        with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:
+            for entry in tree.entries:
+                _write(archive, entry)
+    except (OSError, zipfile.LargeZipFile) as problem:
+        raise BundleProblem(f"cannot build the bundle of {tree.root}: {problem}") from problem
+    return _measured(into, types_pb2.BUNDLE_TYPE_ZIP)
 
 
-def _write_tar(source: Path, packed: gzip.GzipFile) -> None:
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, entry in _entries(source, ""):
-            kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
-            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-                raise BundleProblem(f"cannot pack {entry.path}: it is neither file, directory nor link")
-            member = archive.gettarinfo(entry.path, arcname=name)
-            _make_neutral(member, entry)
-            if member.isfile():
-                with open(entry.path, "rb") as content:
-                    archive.addfile(member, content)
-            else:
-                archive.addfile(member)
-
-
-def _make_neutral(member: tarfile.TarInfo, entry: os.DirEntry[str]) -> None:
-    """Takes out of an entry what differs between two checkouts of the same content."""
-    if member.islnk():
-        # A second name of a file in the same tree: packed as a file of its own.
-        member.type, member.linkname, member.size = tarfile.REGTYPE, "", entry.stat().st_size
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = FIXED_TIME
-    executable = stat.S_IMODE(member.mode) & stat.S_IXUSR
-    member.mode = 0o755 if member.isdir() or executable else 0o644
-    member.pax_headers = {}
-
-
-def _entries(directory: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(directory) as listing:
-        entries = sorted(listing, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.name in IGNORED_NAMES:
-            continue
-        name = prefix + entry.name
-        yield name, entry
-        if entry.is_dir(follow_symlinks=False):
-            yield from _entries(Path(entry.path), name + "/")
+def _write(archive: zipfile.ZipFile, entry: SourceEntry) -> None:
+    is_folder = entry.kind is EntryKind.DIRECTORY
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError as problem:
+        raise BundleProblem(
+            f"cannot pack {os.fsencode(entry.name)!r}: its name is not UTF-8, which zip needs; rename it, or push a tar"
+        ) from problem
+    member = zipfile.ZipInfo(entry.name + ("/" if is_folder else ""), FIXED_DATE)
+    member.create_system = _UNIX
+    member.external_attr = (entry.mode & 0xFFFF) << 16 | (_MSDOS_FOLDER if is_folder else 0)
+    match entry.kind:
+        case EntryKind.DIRECTORY:
+            archive.writestr(member, b"")
+        case EntryKind.LINK:
+            # Links have no mode of their own everywhere: the same number whatever the file system says.
+            member.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(member, os.fsencode(os.readlink(entry.path)))
+        case EntryKind.FILE:
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with entry.path.open("rb") as content:
+                # Where its size is needed, so that the same file gives the same bytes.
+                member.file_size = os.fstat(content.fileno()).st_size
+                with archive.open(member, "w") as packed:
+                    while piece := content.read(_READ_BYTES):
+                        packed.write(piece)
+        case _:
+            raise BundleProblem(f"cannot pack {entry.path}: it is neither file, directory nor link")
 
 
 def _measured(path: Path, bundle_type: types_pb2.BundleType.ValueType) -> Bundle:

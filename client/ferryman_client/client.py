@@ -28,6 +28,7 @@ from ferryman.v1 import (
 from ferryman_client.bundle import Bundle
 from ferryman_client.errors import BundleProblem, CoordinatorFault, Unreachable, from_rpc_error
 from ferryman_client.profiles import Profile
+from ferryman_client.put import put_file
 
 CALL_TIMEOUT_SECONDS = 30.0
 # A watch that lost its coordinator tries again after these pauses, then every last one.
@@ -142,6 +143,31 @@ class Client:
         )
         response = await self.call(self.inventory.RegisterRevision, request)
         return response.revision
+
+    async def push_to_s3(
+        self, application_name: str, bundle: Bundle, bucket: str, key: str, description: str = ""
+    ) -> inventory_pb2.Revision:
+        """Uploads the bundle to an object store with an address of the coordinator's, and registers what is there.
+
+        With version, ETag and SHA-256, so that exactly this content is deployed, wherever (AG-517, AG-525).
+        """
+        wish = bundles_pb2.PrepareS3UploadRequest(bucket=bucket, key=key, size_bytes=bundle.size_bytes)
+        place = await self.call(self.bundles.PrepareS3Upload, wish)
+        stored = await asyncio.to_thread(put_file, place.url, bundle.path, dict(place.headers))
+        location = types_pb2.S3Location(
+            bucket=bucket,
+            key=key,
+            version="" if stored.version == "null" else stored.version,
+            e_tag=stored.e_tag,
+            bundle_type=bundle.bundle_type,
+            sha256=bundle.sha256,
+        )
+        request = inventory_pb2.RegisterRevisionRequest(
+            application_name=application_name,
+            location=types_pb2.RevisionLocation(s3=location),
+            description=description,
+        )
+        return (await self.call(self.inventory.RegisterRevision, request)).revision
 
     async def upload(self, bundle: Bundle) -> types_pb2.BundleLocation:
         """Streams the bundle to the coordinator's store in pieces; sends nothing when its digest is known there."""

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, cast
 
 from ferryman.appspec import JUNK, SIZE_LIMIT, EntryKind, ancestors
-from ferryman_coordinator.core.model import BundleType
 
 DOCUMENT_LIMIT = SIZE_LIMIT
 """Bytes of an AppSpec file; one more is read, so that a larger one shows."""
@@ -57,7 +56,8 @@ class Entry:
 class Contents:
     """What is in the archive. A single top folder that holds the AppSpec counts as the root, as on agents (AG-253)."""
 
-    found_type: BundleType
+    found_type: str
+    """zip, tar or tgz."""
     entries: list[Entry] = field(default_factory=list)
     documents: dict[str, bytes] = field(default_factory=dict)
     """What may be the AppSpec, by its full name in the archive; at most `DOCUMENT_LIMIT` + 1 bytes of each."""
@@ -103,19 +103,19 @@ class Contents:
         return found
 
 
-def detect_type(path: Path) -> BundleType | None:
+def detect_type(path: Path) -> str | None:
     """What the file is by its content; None when it is no archive that Ferryman knows."""
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return BundleType.ZIP
+        return "zip"
     if head.startswith(b"\x1f\x8b"):
-        return BundleType.TGZ
+        return "tgz"
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except tarfile.TarError:
         return None
-    return BundleType.TAR
+    return "tar"
 
 
 def read_contents(path: Path) -> Contents:
@@ -125,9 +125,9 @@ def read_contents(path: Path) -> Contents:
         if kind is None:
             raise ArchiveProblem(f"is no zip, tar or tgz archive: {_looks_like(path)}")
         contents = Contents(kind)
-        if kind is BundleType.ZIP:
+        if kind == "zip":
             _read_zip(path, contents)
-        elif kind is BundleType.TAR:
+        elif kind == "tar":
             with path.open("rb") as file:
                 _read_tar(_Bounded(file, None), contents)
         else:

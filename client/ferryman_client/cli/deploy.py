@@ -13,12 +13,13 @@ from ferryman.v1 import deployments_pb2, inventory_pb2, types_pb2
 from ferryman_client.bundle import Bundle
 from ferryman_client.cli import render
 from ferryman_client.cli.creation import create
+from ferryman_client.cli.places import named_location
 from ferryman_client.cli.push import packed
-from ferryman_client.cli.revisions import url_location
 from ferryman_client.cli.selections import auto_rollback
 from ferryman_client.cli.session import EXIT_FAILED, EXIT_USAGE, JsonOption, ask, fail, guarded
 from ferryman_client.cli.words import enum_number, enum_word, revision_label
 from ferryman_client.client import Client
+from ferryman_client.errors import NotFoundError
 
 app = typer.Typer(help="Deploy a revision to a deployment group.")
 
@@ -28,7 +29,8 @@ def deploy(
     application: Annotated[str, typer.Option("--application", "-a", help="Name of the application.")],
     group: Annotated[str, typer.Option("--group", "-g", help="Name of the deployment group.")],
     revision: Annotated[
-        str, typer.Option("--revision", "-r", help="Digest, a beginning of it, or URL.")
+        str,
+        typer.Option("--revision", "-r", help="Digest, a beginning of it, URL, s3://… or owner/repo@commit."),
     ] = "",
     source: Annotated[
         Path | None, typer.Option("--source", help="Push this directory or archive first.")
@@ -103,12 +105,19 @@ async def _deploy(client: Client, wish: _Wish, bundle: Bundle | None) -> int:
 
 
 async def _find_revision(client: Client, wish: _Wish) -> types_pb2.RevisionLocation:
-    if "://" in wish.revision:
-        return url_location(wish.revision)
+    """A place that nobody has registered is deployed all the same (CP-194), as far as the text says what it is."""
     request = inventory_pb2.GetRevisionRequest(
         application_name=wish.options.application_name, revision=wish.revision
     )
-    return (await client.call(client.inventory.GetRevision, request)).revision.location
+    try:
+        return (await client.call(client.inventory.GetRevision, request)).revision.location
+    except NotFoundError as unknown:
+        location = None
+        if unknown.reason == "RevisionDoesNotExistException":
+            location = named_location(wish.revision)
+        if location is None:
+            raise
+        return location
 
 
 def _unsent(bundle: Bundle) -> types_pb2.RevisionLocation:

@@ -329,12 +329,13 @@ def _show_target(deployment_id: str, instance: str, *, as_json: bool) -> None:
             event.name,
             render.status(event_status(event.status)),
             _duration(event),
+            usage_text(event.diagnostics.usage),
             error_code(event.diagnostics.error_code) if event.HasField("diagnostics") else "-",
             event.diagnostics.message or "-",
         )
         for event in target.lifecycle_events
     )
-    render.print_table(("EVENT", "STATUS", "TOOK", "CODE", "MESSAGE"), rows, empty="no events yet")
+    render.print_table(("EVENT", "STATUS", "TOOK", "USED", "CODE", "MESSAGE"), rows, empty="no events yet")
     _print_target_tails(target)
 
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from ferryman.appspec import AppSpec, EntryKind, Finding, check_against, inside_revision, parse
+from ferryman.appspec import EntryKind, Finding, check_against, parse, similar_names, template
+from ferryman.archives import ArchiveProblem, read_contents
+from ferryman.locations import bundle_type_of
 from ferryman_client.cli import render
-from ferryman_client.cli.session import EXIT_FAILED, EXIT_USAGE, JsonOption, fail
+from ferryman_client.cli.session import EXIT_FAILED, EXIT_USAGE, JsonOption, fail, guarded
+from ferryman_client.tree import SourceTree, scan
 
 app = typer.Typer(help="Check AppSpec files and bundles.")
 
 _NAMES = ("appspec.yml", "appspec.yaml")
-# Longer than any `#!` line that a kernel takes.
-_LINE_LIMIT = 4096
 
 
 @app.command()
 def lint(
-    path: Annotated[Path, typer.Argument(help="A bundle's directory, or an AppSpec file.")] = Path(),
+    path: Annotated[
+        Path, typer.Argument(help="A bundle's directory, a bundle, or an AppSpec file.")
+    ] = Path(),
+    print_template: Annotated[
+        bool, typer.Option("--template", help="Print an AppSpec file to begin with; check nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Name every mistake of an AppSpec file, with line and column; exits 1 when there is an error."""
+    if print_template:
+        render.say(template().rstrip("\n"))
+        return
     file, findings = check(path)
     if as_json:
         render.print_json(
@@ -54,29 +62,38 @@ def lint(
 
 
 def check(path: Path, without_file: int = EXIT_FAILED) -> tuple[Path, list[Finding]]:
-    """Returns the AppSpec file of a directory, or the file itself, and all that is wrong with it.
+    """Returns the AppSpec file of a directory or archive, or the file itself, and all that is wrong with it.
 
     Ends the process with the exit code `without_file` where there is none, or more than one.
     """
-    file = _appspec_file(path, without_file)
-    try:
-        parsed = parse(file.read_bytes())
-    except OSError as problem:
-        fail(f"cannot read {file}: {problem.strerror}", EXIT_USAGE)
+    if path.is_dir():
+        with guarded():
+            return check_tree(scan(path), without_file)
+    if bundle_type_of(path.name):
+        return _check_archive(path, without_file)
+    return path, _sorted(parse(_content(path)).findings)
+
+
+def check_tree(tree: SourceTree, without_file: int = EXIT_FAILED) -> tuple[Path, list[Finding]]:
+    """The same for what is packed of a directory."""
+    listing = tree.listing
+    file = tree.root / _only_name(tree.root, listing, without_file)
+    parsed = parse(_content(file))
     findings = list(parsed.findings)
-    if parsed.appspec is not None and path.is_dir():
-        findings += check_against(
-            parsed.appspec, listing(path), first_lines=first_lines(parsed.appspec, path)
-        )
-    return file, sorted(findings, key=lambda finding: (finding.line, finding.column))
+    if parsed.appspec is not None:
+        findings += check_against(parsed.appspec, listing, scripts=tree.scripts(parsed.appspec))
+    return file, _sorted(findings)
 
 
-def require_sound(source: Path) -> None:
-    """Ends the process when the AppSpec of a directory has errors; prints warnings."""
-    file, findings = check(source, EXIT_USAGE)
+def require_sound(source: Path | SourceTree) -> None:
+    """Ends the process when what is to be pushed has errors; prints warnings (AG-523)."""
+    if isinstance(source, Path):
+        name, (file, findings) = source, check(source, EXIT_USAGE)
+    else:
+        name, (file, findings) = source.root, check_tree(source, EXIT_USAGE)
     print_findings(file, findings)
     if has_errors(findings):
-        fail(f"{source} cannot be deployed: its AppSpec file has errors", EXIT_USAGE)
+        fail(f"{name} cannot be deployed: its AppSpec file has errors", EXIT_USAGE)
 
 
 def has_errors(findings: list[Finding]) -> bool:
@@ -91,40 +108,40 @@ def print_findings(file: Path, findings: list[Finding]) -> None:
         render.err.print(Text(finding.describe(str(file)), style))
 
 
-def listing(directory: Path) -> dict[str, EntryKind]:
-    """Returns what a directory holds: path relative to it -> kind. Links are not followed."""
-    found: dict[str, EntryKind] = {}
-    for folder, folders, files in os.walk(directory):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            relative = path.relative_to(directory).as_posix()
-            if path.is_symlink():
-                found[relative] = EntryKind.LINK
-            else:
-                found[relative] = EntryKind.DIRECTORY if path.is_dir() else EntryKind.FILE
-    return found
+def _check_archive(path: Path, without_file: int) -> tuple[Path, list[Finding]]:
+    try:
+        contents = read_contents(path)
+    except ArchiveProblem as problem:
+        fail(f"{path} {problem}", without_file)
+    except OSError as problem:
+        fail(f"cannot read {path}: {problem.strerror}", EXIT_USAGE)
+    listing = contents.at_root()
+    name = _only_name(path, listing, without_file)
+    parsed = parse(contents.documents.get(contents.root + name, b""))
+    findings = list(parsed.findings)
+    if parsed.appspec is not None:
+        findings += check_against(parsed.appspec, listing)
+    return path / name, _sorted(findings)
 
 
-def first_lines(appspec: AppSpec, directory: Path) -> dict[str, bytes]:
-    """Returns the first line of each script that the AppSpec names and the directory has."""
-    found: dict[str, bytes] = {}
-    for script in (script for scripts in appspec.hooks.values() for script in scripts):
-        relative = inside_revision(script.location)
-        if relative and (directory / relative).is_file():
-            with contextlib.suppress(OSError), (directory / relative).open("rb") as content:
-                found[relative] = content.readline(_LINE_LIMIT)
-    return found
-
-
-def _appspec_file(path: Path, without_file: int) -> Path:
-    if not path.is_dir():
-        return path
-    present = [path / name for name in _NAMES if (path / name).is_file()]
+def _only_name(place: Path, listing: Mapping[str, EntryKind], without_file: int) -> str:
+    """The name of the one AppSpec file (AG-263)."""
+    present = [name for name in _NAMES if listing.get(name) in (EntryKind.FILE, EntryKind.LINK)]
     if not present:
-        fail(f"{path} has no AppSpec file: expected {path / _NAMES[0]}", without_file)
+        similar = similar_names(listing)
+        elsewhere = f"; found {', '.join(similar)}, but it must be at the root" if similar else ""
+        fail(f"{place} has no AppSpec file: expected {place / _NAMES[0]}{elsewhere}", without_file)
     if len(present) > 1:
-        fail(
-            f"{path} has two AppSpec files, {' and '.join(file.name for file in present)}: keep one",
-            without_file,
-        )
+        fail(f"{place} has two AppSpec files, {' and '.join(present)}: keep one", without_file)
     return present[0]
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as problem:
+        fail(f"cannot read {file}: {problem.strerror}", EXIT_USAGE)
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: (finding.line, finding.column))

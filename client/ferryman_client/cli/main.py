@@ -24,6 +24,7 @@ _COMMANDS = {
     "revision": ("revisions", "Revisions: versions of an application."),
     "instance": ("instances", "Instances: registered machines with an agent."),
     "token": ("tokens", "Join tokens: who may enrol an instance."),
+    "github-token": ("github_tokens", "Tokens for GitHub: what private repositories are read with."),
     "profile": ("profile", "Profiles: which coordinator, and who we are there."),
 }
 

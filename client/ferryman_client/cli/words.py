@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from ferryman.locations import s3_text
 from ferryman.v1 import inventory_pb2, types_pb2
 
 # Enums that CodeDeploy spells in one word of capitalised parts; the others are left in capitals.
@@ -122,10 +123,17 @@ def error_code(number: int) -> str:
 
 
 def revision_label(location: types_pb2.RevisionLocation) -> str:
-    """Returns a short name of a revision: the first twelve digits of its digest, or its URL."""
-    if location.WhichOneof("source") == "bundle":
-        return location.bundle.sha256[:12]
-    return location.url.url or "-"
+    """Returns a short name of a revision: the first twelve digits of its digest, its URL, object or commit."""
+    match location.WhichOneof("source"):
+        case "bundle":
+            return location.bundle.sha256[:12]
+        case "s3":
+            s3 = location.s3
+            return s3_text(s3.bucket, s3.key, s3.version, s3.e_tag)
+        case "github":
+            return f"{location.github.repository}@{location.github.commit_id}"
+        case _:
+            return location.url.url or "-"
 
 
 def healthy_hosts(minimum: inventory_pb2.MinimumHealthyHosts) -> str:

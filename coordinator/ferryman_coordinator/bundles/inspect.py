@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ferryman.appspec import DEFAULT_NAME, Finding, check_against, find_appspec_name, parse, similar_names
-from ferryman_coordinator.bundles.archives import ArchiveProblem, Contents, read_contents
+from ferryman.archives import ArchiveProblem, Contents, read_contents
 from ferryman_coordinator.bundles.storage import BundleStorage, check_digest
 from ferryman_coordinator.core.model import BundleLocation
 from ferryman_coordinator.errors import Invalid
@@ -63,9 +63,9 @@ def _look_into(path: Path, location: BundleLocation) -> tuple[str, ...]:
     if errors:
         raise _invalid(location, _list(name, errors, findings), errors=str(len(errors)))
     warnings = [finding.describe(name) for finding in findings]
-    if contents.found_type is not location.bundle_type:
+    if contents.found_type != location.bundle_type.value:
         # Agents go by the content as well (AG-250).
-        said, found = location.bundle_type.value, contents.found_type.value
+        said, found = location.bundle_type.value, contents.found_type
         warnings.append(f"the bundle is said to be a {said}, but is a {found}")
     return tuple(warnings)
 

@@ -3,7 +3,7 @@
 The agent, the client (`lint`, `push`) and the coordinator (registration) use the same rules (AG-276).
 """
 
-from ferryman.appspec.checks import check_against
+from ferryman.appspec.checks import ScriptFacts, check_against
 from ferryman.appspec.findings import Findings
 from ferryman.appspec.hooks import SCRIPTABLE_EVENTS
 from ferryman.appspec.lookup import DEFAULT_NAME, find_appspec_name, similar_names
@@ -25,6 +25,7 @@ from ferryman.appspec.model import (
 from ferryman.appspec.paths import ancestors, inside_revision, normal_destination
 from ferryman.appspec.reader import SIZE_LIMIT
 from ferryman.appspec.rules import parse
+from ferryman.appspec.template import template
 
 __all__ = [
     "DEFAULT_NAME",
@@ -41,6 +42,7 @@ __all__ = [
     "Permission",
     "Place",
     "Script",
+    "ScriptFacts",
     "SelinuxContext",
     "Severity",
     "Target",
@@ -54,4 +56,5 @@ __all__ = [
     "parse",
     "select",
     "similar_names",
+    "template",
 ]

@@ -6,6 +6,7 @@ Rules AG-V13 to V15, V33, V39 to V42, V48 and V56.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ferryman.appspec.findings import Findings, shown
 from ferryman.appspec.mapping import expand
@@ -14,17 +15,27 @@ from ferryman.appspec.model import AppSpec, EntryKind, Finding, Script
 from ferryman.appspec.paths import ancestors, inside_revision
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptFacts:
+    """What is known of a script's file."""
+
+    first_line: bytes | None = None
+    is_executable: bool = True
+    # In any of its lines; that of the first one shows by itself.
+    has_carriage_returns: bool = False
+
+
 def check_against(
     appspec: AppSpec,
     listing: Mapping[str, EntryKind],
     *,
-    first_lines: Mapping[str, bytes] | None = None,
+    scripts: Mapping[str, ScriptFacts] | None = None,
     strict: bool = True,
 ) -> tuple[Finding, ...]:
     """Returns all that does not fit between an AppSpec file and the revision it lies in; empty when all does.
 
-    `listing` has every entry by path relative to the root (with `/`), links not followed. `first_lines` has the first
-    line of the files that are scripts, as far as the caller knows it: without it AG-V56 is not checked.
+    `listing` has every entry by path relative to the root (with `/`), links not followed. `scripts` has what the caller
+    knows of the files that are scripts: without it AG-V56, and what push warns of (AG-523), are not checked.
     """
     findings = Findings(strict=strict)
     objects: dict[str, EntryKind] = {}
@@ -35,9 +46,10 @@ def check_against(
         objects[target.path] = target.kind
     if not appspec.is_windows:
         select(appspec, objects, (), findings)
-    for event, scripts in appspec.hooks.items():
-        for script in scripts:
-            _check_script(event, script, appspec, listing, first_lines or {}, findings)
+    facts = scripts or {}
+    for event, of_event in appspec.hooks.items():
+        for script in of_event:
+            _check_script(event, script, appspec, listing, facts, findings)
     return findings.ordered()
 
 
@@ -46,13 +58,14 @@ def _check_script(
     script: Script,
     appspec: AppSpec,
     listing: Mapping[str, EntryKind],
-    first_lines: Mapping[str, bytes],
+    facts: Mapping[str, ScriptFacts],
     findings: Findings,
 ) -> None:
     path = inside_revision(script.location, windows=appspec.is_windows) or ""
     kind = listing.get(path) if path else EntryKind.DIRECTORY
     if kind is EntryKind.FILE:
-        _check_first_line(script, first_lines.get(path), findings)
+        if path in facts and not appspec.is_windows:
+            _check_file(script, facts[path], findings)
         return
     if kind is EntryKind.LINK:
         # Where it leads, only a look at the host can tell; the archive reader refuses those that leave the revision.
@@ -66,6 +79,19 @@ def _check_script(
         hint = f"; {shown(first_word or '')} does: a location is a file name and takes no arguments"
     message = f"script {shown(script.location)} of {event} {what}{hint}"
     findings.error("SCRIPT_LOCATION_NOT_FOUND", script.place, message)
+
+
+def _check_file(script: Script, facts: ScriptFacts, findings: Findings) -> None:
+    _check_first_line(script, facts.first_line, findings)
+    name = shown(script.location)
+    if not facts.is_executable:
+        message = (
+            f"script {name} has no permission to execute; agents will add it, chmod +x says that it is meant"
+        )
+        findings.warn("SCRIPT_NOT_EXECUTABLE", script.place, message)
+    if facts.has_carriage_returns and b"\r" not in (facts.first_line or b""):
+        message = f"script {name} has lines that end with a carriage return; save it with Unix line ends"
+        findings.warn("SCRIPT_LINE_ENDS", script.place, message)
 
 
 def _check_first_line(script: Script, line: bytes | None, findings: Findings) -> None:

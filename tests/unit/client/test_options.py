@@ -11,7 +11,7 @@ from ferryman.v1 import inventory_pb2, types_pb2
 from ferryman_client import errors
 from ferryman_client.cli.configs import parse_duration, parse_minimum
 from ferryman_client.cli.groupfile import read_group_file
-from ferryman_client.cli.revisions import url_location
+from ferryman_client.cli.places import url_location
 from ferryman_client.cli.selections import auto_rollback, selection, tag_filter
 from ferryman_client.cli.session import exit_code
 

@@ -10,6 +10,7 @@ from ferryman.appspec import (
     FileMapping,
     Findings,
     Script,
+    ScriptFacts,
     check_against,
     expand,
     find_appspec_name,
@@ -167,7 +168,7 @@ def test_a_location_names_a_file(location: str, code: str | None, hint: str) -> 
 )  # fmt: skip
 def test_first_lines_of_scripts(line: bytes, warns: str) -> None:
     appspec = AppSpec(hooks={"AfterInstall": (Script(location="/my-file.txt"),)})
-    found = check_against(appspec, GUIDE, first_lines={"my-file.txt": line})
+    found = check_against(appspec, GUIDE, scripts={"my-file.txt": ScriptFacts(line)})
     assert [(f.code, f.severity.value) for f in found] == (
         [("SCRIPT_FIRST_LINE", "warning")] if warns else []
     )
