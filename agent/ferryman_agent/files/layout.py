@@ -167,6 +167,10 @@ class Layout:
         """Locked by the process that works for the group: the agent, or a local deployment (AG-505)."""
         return self._instruction(group_id, "-lock")
 
+    def local_journal(self, group_id: GroupId | str) -> Path:
+        """What a local deployment of the group writes down while it runs; the agent's journal is the agent's alone."""
+        return self.state / "local" / f"{_safe_group(group_id)}.journal"
+
     def install_mark(self, group_id: GroupId | str) -> Path:
         """Exists while an install of the group changes the host; left behind by one that was killed."""
         return self._instruction(group_id, "-installing")

@@ -286,7 +286,7 @@ class CommandLoop:
         except Exception as error:
             # A mistake of ours must cost this event and no more (V2-035, AG-453).
             log.exception("event.broke", event_name=perform.lifecycle_event)
-            ended = WorkEnded(lifecycle_event=perform.lifecycle_event, diagnostics=_broke(error))
+            ended = WorkEnded(lifecycle_event=perform.lifecycle_event, diagnostics=broke(error))
         code, message = int(ended.diagnostics.error_code), ended.diagnostics.message
         log.info("event.ended", event_name=perform.lifecycle_event, error_code=code, message=message)
         return ended
@@ -301,7 +301,8 @@ class CommandLoop:
                 await self._clock.sleep(JOURNAL_RETRY_SECONDS)
 
 
-def _broke(error: Exception) -> Diagnostics:
+def broke(error: Exception) -> Diagnostics:
+    """How an event ends that a mistake of ours has ended."""
     return Diagnostics(
         error_code=ScriptErrorCode.UNKNOWN_ERROR,
         message=f"{type(error).__name__}: {error}",

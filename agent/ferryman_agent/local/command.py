@@ -1,0 +1,76 @@
+"""The command `deploy-local`: arguments, order of steps, exit codes. What is heavy is loaded once the plan stands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from ferryman_agent.errors import AgentError
+from ferryman_agent.local.wish import Wish, read_arguments
+
+ALIASES = ("codedeploy-local", "ferryman-local")
+FAILED, WRONG_ARGUMENTS = 1, 2
+
+
+def is_alias(program: str) -> bool:
+    """Whether the command was called by a name that means a local deployment (V2-370)."""
+    return PurePath(program).stem in ALIASES
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str | None = None) -> None:
+    """Entry point. Ends with SystemExit: 0 succeeded, 1 failed or could not start, 2 wrong arguments."""
+    name = program or PurePath(sys.argv[0]).stem
+    wish = read_arguments(sys.argv[1:] if arguments is None else arguments, program=name)
+    try:
+        raise SystemExit(_deploy(wish, name))
+    except AgentError as error:
+        _complain(name, str(error))
+        raise SystemExit(FAILED) from None
+
+
+def _deploy(wish: Wish, name: str) -> int:
+    """Decides from the options and a look at the place; starts the engine when nothing is wrong with them."""
+    from ferryman_agent.local import plan
+    from ferryman_agent.local.location import Kind
+
+    draft = plan.draft(wish, cwd=_current_directory(), environment=os.environ)
+    location, mistakes, found = draft.location, draft.mistakes, None
+    if location is not None and location.kind is Kind.LOCAL and not wish.no_install:
+        from ferryman_agent.local.look import look
+
+        found = look(location.place, draft.appspec, draft.possible_events)
+        mistakes += plan.judge(found, location)
+    if mistakes or location is None:
+        _complain(name, *mistakes)
+        return WRONG_ARGUMENTS
+    if found is not None or wish.no_install:
+        _leave_out("rich", "ssl")
+    else:
+        _leave_out("rich")
+    from ferryman_agent.local.start import start
+
+    return start(wish, draft, location, found)
+
+
+def _leave_out(*names: str) -> None:
+    """Makes imports of what others load where they find it, and nobody here uses, fail: a third of the start-up."""
+    for name in names:
+        # None is how Python spells "not to be found" here, which the type of `sys.modules` does not know.
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
+def _current_directory() -> str:
+    """The way there as the user went it, through links, if the shell says so truly."""
+    real, said = os.getcwd(), os.environ.get("PWD", "")
+    try:
+        return said if said.startswith("/") and os.path.samefile(said, real) else real
+    except OSError:
+        return real
+
+
+def _complain(name: str, *texts: str) -> None:
+    for text in texts:
+        shown = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+        sys.stderr.write(f"{name}: {shown}\n")
