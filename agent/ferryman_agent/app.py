@@ -17,7 +17,6 @@ from ferryman_agent import __version__
 from ferryman_agent.clock import Clock, SystemClock
 from ferryman_agent.config import Config, Loaded
 from ferryman_agent.config.reload import reloadable_difference
-from ferryman_agent.core import clocks
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.files.check import check_group
@@ -326,12 +325,8 @@ class Agent:
 
     def _all_warnings(self) -> Iterator[str]:
         yield from self._warnings
-        for remark in (
-            clocks.remark(self._link.status.clock_skew_ms),
-            version.remark(self._installed_version),
-        ):
-            if remark is not None:
-                yield remark
+        if remark := version.remark(self._installed_version):
+            yield remark
 
 
 def run(

@@ -13,8 +13,9 @@ from typing import Any
 
 from ferryman_agent import __version__
 from ferryman_agent.config import Loaded
+from ferryman_agent.core import clocks
 from ferryman_agent.errors import IdentityError
-from ferryman_agent.host import identity, instance
+from ferryman_agent.host import external_identity, identity, instance
 
 GIB = 1 << 30
 
@@ -51,7 +52,7 @@ class Overview:
 def gather(loaded: Loaded) -> Overview:
     """Returns everything that can be told now. Raises OSError when the PID files cannot be read."""
     config = loaded.config
-    holder = instance.find(config.pid_path)
+    holder, supervisor = instance.find(config.pid_path), instance.find(config.supervisor_pid_path)
     told = _told(config.status_path, holder.pid if holder else 0)
     space = _disk(config.root)
     return Overview(
@@ -63,17 +64,22 @@ def gather(loaded: Loaded) -> Overview:
             "started_at": told.get("started_at"),
             "config": str(loaded.path) if loaded.path else None,
             **_identity(config.identity_path),
+            **_external(Path(config.coordinator.on_premises_file)),
             "link": told.get("link"),
             "commands": told.get("commands") if holder else [],
             "results": told.get("results", []),
             "reports_waiting": told.get("reports_waiting"),
             "is_draining": told.get("is_draining", False),
+            "configured_at": told.get("configured_at"),
+            "service_manager": told.get("service_manager") or None,
+            "supervisor_pid": supervisor.pid if supervisor else None,
+            "installed_version": told.get("installed_version"),
             "disk_free_bytes": space[0],
             "disk_total_bytes": space[1],
             "root_dir": config.root_dir,
             "state_dir": config.state_dir,
             "log_dir": config.log_dir,
-            "warnings": [*loaded.warnings],
+            "warnings": list(dict.fromkeys((*loaded.warnings, *told.get("warnings", ())))),
         },
     )
 
@@ -107,6 +113,16 @@ def _identity(path: Path) -> dict[str, Any]:
     }
 
 
+def _external(path: Path) -> dict[str, Any]:
+    found = external_identity.look(path)
+    return {
+        "host_identifier": found.host_identifier,
+        "region": found.region,
+        "identity_file": str(path) if found.found or found.problem else None,
+        "identity_file_problem": found.problem,
+    }
+
+
 def _disk(root: Path) -> tuple[int, int]:
     for folder in (root, *root.parents):
         try:
@@ -124,12 +140,20 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"ferryman-agent {facts['version']} is running with PID {facts['pid']}{since}{draining}"
     else:
         yield "no ferryman-agent is running"
+        if facts["supervisor_pid"]:
+            yield f"it ended unexpectedly and is started again by process {facts['supervisor_pid']}"
     if facts["identity_problem"]:
         yield f"identity      {facts['identity_problem']}"
     else:
         yield f"instance      {facts['instance_name']} ({facts['instance_id']})"
         yield f"coordinator   {facts['coordinator']}{_link(facts['link'])}"
         yield f"certificate   {_certificate(facts['certificate_expires_at'])}"
+    if facts["host_identifier"]:
+        yield f"asks to be    {facts['host_identifier']} in {facts['region']}"
+    if facts["identity_file_problem"]:
+        yield f"identity file {facts['identity_file_problem']}"
+    if remark := clocks.remark((facts["link"] or {}).get("clock_skew_ms")):
+        yield f"clock         {remark}"
     if facts["running"] and facts["commands"] is None:
         yield "commands      not known: read as the agent's own user, or root"
     for command in facts["commands"] or ():
@@ -150,11 +174,12 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 def _link(link: dict[str, Any] | None) -> str:
     if link is None:
         return ""
+    heard = f"; last heard {_at(link['last_contact_at'])}" if link.get("last_contact_at") else ""
     if link["state"] == "connected":
-        return f", connected since {_at(link['since'])}"
+        return f", connected since {_at(link['since'])}{heard}"
     last = f"; last connected {_at(link['last_connected_at'])}" if link["last_connected_at"] else ""
     problem = f": {link['problem']}" if link["problem"] else ""
-    return f", not connected{problem}{last}"
+    return f", not connected{problem}{heard or last}"
 
 
 def _certificate(expires_at: int) -> str:

@@ -131,7 +131,7 @@ class Service:
 
     def _supervisor(self) -> instance.Holder | None:
         try:
-            return instance.find(supervisor_path(self._load()))
+            return instance.find(self._load().config.supervisor_pid_path)
         except OSError as error:
             raise Refused(f"cannot tell whether the agent runs: {error}", UNKNOWN) from error
 
@@ -156,7 +156,12 @@ class Service:
         program = (sys.executable, "-P", "-m")
         config = ("--config", str(self.config_path.absolute())) if self.config_path else ()
         command = (
-            *(*program, "ferryman_agent.host.supervisor", "--pid-file", str(supervisor_path(loaded))),
+            *(
+                *program,
+                "ferryman_agent.host.supervisor",
+                "--pid-file",
+                str(loaded.config.supervisor_pid_path),
+            ),
             *("--drain", str(loaded.config.commands.drain_timeout.seconds), "--tell", str(telling), "--"),
             *(*program, "ferryman_agent.cli", "run", *config),
         )
@@ -185,11 +190,6 @@ class Service:
         left = self.overview().running_commands or []
         events = f": {_events(left)} still runs" if left else ""
         return f"the agent (PID {overview.pid}) has not ended within {patience:.0f} s{events}"
-
-
-def supervisor_path(loaded: Loaded) -> Path:
-    """PID file of the supervisor of `start`, beside that of its agent."""
-    return loaded.config.pid_path.with_name(f"{loaded.config.program_name}.supervisor.pid")
 
 
 def is_unit_installed(folders: tuple[str, ...] = _UNIT_FOLDERS) -> bool:

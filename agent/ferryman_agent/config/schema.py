@@ -413,3 +413,8 @@ class Config(Section, frozen=True, kw_only=True):
     @property
     def pid_path(self) -> Path:
         return Path(self.pid_dir) / f"{self.program_name}.pid"
+
+    @property
+    def supervisor_pid_path(self) -> Path:
+        """Of what `ferryman-agent start` leaves behind."""
+        return Path(self.pid_dir) / f"{self.program_name}.supervisor.pid"
