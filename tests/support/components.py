@@ -4,6 +4,7 @@ A test calls `require_component("postgresql")`: it goes on with the component's 
 way to install it. With FERRYMAN_REQUIRE_ALL=1 it fails instead. Either way the end of the run counts them.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -41,9 +42,15 @@ def _program(name: str, *, parent: bool = False) -> Path | None:
     return Path(found).resolve().parent if parent else Path(found)
 
 
+def _module(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
 COMPONENTS = {
     "postgresql": Component(find=_postgresql, install="apt install postgresql"),
     "git": Component(find=lambda: _program("git"), install="apt install git"),
+    "moto": Component(find=lambda: _module("moto"), install="make setup (pip: 'moto[s3]' flask flask-cors)"),
     "setpriv": Component(find=lambda: _program("setpriv"), install="apt install util-linux"),
 }
 
