@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 NOT_RUNNING = 3
 INTERRUPTED = 130
 FROM_STDIN = "-"
+FOLLOW_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,18 +66,34 @@ def _parser() -> argparse.ArgumentParser:
 
     _enroll_options(command("enroll", _enroll))
     commands.add_parser("deploy-local", help="Deploy a revision on this machine, without a coordinator")
-    command("run", _run)
-    status = command("status", _status)
-    status.add_argument(
-        "--json", action="store_true", dest="as_json", help="as JSON, with stable field names"
-    )
+    _profile_option(command("run", _run))
+    _json_option(command("status", _status))
     command("start", _start)
     for name, action in (("stop", _stop), ("restart", _restart)):
         how = command(name, action).add_mutually_exclusive_group()
         how.add_argument("--wait", action="store_true", help="let the lifecycle events that run end first")
         how.add_argument("--force", action="store_true", help="end the scripts that run; their events fail")
     command("reload", _reload)
+    config = command("config", _config)
+    config.add_argument("--show", action="store_true", help="print every setting and where it came from")
+    _json_option(config)
+    _profile_option(config)
+    _json_option(command("doctor", _doctor))
+    _json_option(command("history", _history))
+    logs = command("logs", _logs)
+    logs.add_argument("--deployment", metavar="ID", help="of this deployment (default: of the newest)")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
     return parser
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", dest="as_json", help="as JSON, with stable field names"
+    )
+
+
+def _profile_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", metavar="NAME", help="defaults to take: default, compat or strict")
 
 
 def _config_option(parser: argparse.ArgumentParser, *, default: object) -> None:
@@ -148,7 +166,7 @@ def _run(options: argparse.Namespace) -> int:
     from ferryman_agent.config import Loaded, load
 
     def read() -> Loaded:
-        return load(options.config, os.environ)
+        return load(options.config, os.environ, profile=options.profile)
 
     loaded = read()
     app.run(loaded.config, loaded.warnings, load_again=read)
@@ -183,6 +201,60 @@ def _restart(options: argparse.Namespace) -> int:
 def _reload(options: argparse.Namespace) -> int:
     """Have the running agent read its configuration again, without a restart. Exit code 7: none is running."""
     print(_plain(_service(options).reload()))
+    return 0
+
+
+def _config(options: argparse.Namespace) -> int:
+    """Check the configuration, and show what counts. Exit code 1: the agent would not start with it."""
+    from ferryman_agent import showing
+    from ferryman_agent.config import load
+
+    loaded = load(options.config, os.environ, profile=options.profile)
+    if options.as_json:
+        print(showing.as_json(loaded))
+    elif options.show:
+        print(_plain(showing.as_text(loaded)))
+    else:
+        place = loaded.path or "no file, so all settings have their defaults"
+        print(_plain("\n".join([f"the configuration can be used: {place}", *loaded.warnings])))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Look for what keeps this machine from deployments, and say what to do. Exit code 1: something does."""
+    from ferryman_agent import doctor
+
+    found = doctor.examine(options.config, os.environ)
+    print(doctor.as_json(found) if options.as_json else _plain(doctor.as_text(found)))
+    return 0 if doctor.is_well(found) else 1
+
+
+def _history(options: argparse.Namespace) -> int:
+    """List the deployments whose files are on this machine."""
+    from ferryman_agent import history
+    from ferryman_agent.config import load
+
+    found = history.kept_deployments(load(options.config, os.environ).config)
+    print(history.as_json(found) if options.as_json else _plain(history.as_text(found)))
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    """Print what the scripts of a deployment printed."""
+    from ferryman_agent import script_logs
+    from ferryman_agent.config import load
+
+    def wait() -> bool:
+        time.sleep(FOLLOW_SECONDS)
+        return True
+
+    path = script_logs.find(load(options.config, os.environ).config, options.deployment)
+    try:
+        for line in script_logs.lines(path, wait=wait if options.follow else None):
+            print("\t".join(map(_plain, line.split("\t"))), flush=options.follow)
+    except BrokenPipeError:
+        # Whoever read has seen enough; what is left in the buffer must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
