@@ -46,6 +46,7 @@ class LiveLines:
         self._characters = 0
         self._numbers: Counter[CommandId] = Counter()
         self._dropped: Counter[CommandId] = Counter()
+        self._lost: Counter[tuple[CommandId, str]] = Counter()
 
     def __len__(self) -> int:
         return self._lines
@@ -60,6 +61,7 @@ class LiveLines:
     ) -> None:
         """Queues lines; `dropped` were left out before them by whoever read them."""
         self._numbers[command_id] += dropped
+        self._lost[command_id, lifecycle_event] += dropped
         chunk = Lines(
             command_id=command_id,
             lifecycle_event=lifecycle_event,
@@ -77,6 +79,7 @@ class LiveLines:
             oldest = self._queue.popleft()
             self._count(oldest, -1)
             self._dropped[oldest.command_id] += oldest.dropped + len(oldest.lines)
+            self._lost[oldest.command_id, oldest.lifecycle_event] += len(oldest.lines)
 
     def take(self) -> Lines | None:
         """Returns the oldest lines of one script, as many as one message carries; None when there are none."""
@@ -99,9 +102,15 @@ class LiveLines:
             dropped=first.dropped + self._dropped.pop(first.command_id, 0),
         )
 
+    def lost(self, command_id: CommandId, lifecycle_event: str) -> int:
+        """Returns how many lines of the event were left out so far; forgets them, for no more come after its end."""
+        return self._lost.pop((command_id, lifecycle_event), 0)
+
     def finish(self, command_id: CommandId) -> None:
         """No more lines of this command come; its numbers need not be known any longer."""
         self._numbers.pop(command_id, None)
+        for key in [key for key in self._lost if key[0] == command_id]:
+            del self._lost[key]
 
     def _count(self, chunk: Lines, sign: int) -> None:
         self._lines += sign * len(chunk.lines)

@@ -30,6 +30,7 @@ from ferryman_agent.core.messages import (
     FileExistsBehavior,
     GitHubCommit,
     GroupId,
+    ResourceUsage,
     RevisionSource,
     S3Object,
     ScriptErrorCode,
@@ -261,6 +262,16 @@ def report(value: Report) -> pb.ConnectRequest:
     return pb.ConnectRequest(report=message)
 
 
+def _usage(value: ResourceUsage) -> types.ResourceUsage:
+    return types.ResourceUsage(
+        peak_memory_bytes=value.peak_memory_bytes,
+        cpu_ms=value.cpu_ms,
+        read_bytes=value.read_bytes,
+        written_bytes=value.written_bytes,
+        out_of_memory_kills=value.out_of_memory_kills,
+    )
+
+
 def _diagnostics(value: Diagnostics) -> types.Diagnostics:
     message = types.Diagnostics(
         error_code=_ERROR_CODES[value.error_code],
@@ -270,6 +281,8 @@ def _diagnostics(value: Diagnostics) -> types.Diagnostics:
         detail_code=value.detail_code or _own_code(value.error_code),
         duration_ms=value.duration_ms,
         host_log_path=_text(value.host_log_path),
+        usage=None if value.usage is None else _usage(value.usage),
+        dropped_lines=value.dropped_lines,
     )
     if value.exit_status is not None:
         message.exit_status = value.exit_status

@@ -74,6 +74,13 @@ class EventWatch:
         if was_empty:
             self._changed()
 
+    def lost_lines(self) -> int:
+        """Returns how many lines of output the coordinator was not sent; asked once, when the scripts are over."""
+        lost = self._lines.lost(self._command_id, self._lifecycle_event)
+        if lost:
+            log.warning("hook.lines_dropped", lifecycle_event=self._lifecycle_event, lines=lost)
+        return lost
+
     def download_progress(self, received: int, total: int | None) -> None:
         """Tells the coordinator, at most once in two seconds."""
         if self._clock.monotonic() < self._next_progress:

@@ -215,7 +215,7 @@ class Worker:
             self._left[segment.command_id].append(task)
             return task
 
-        return await self._run_hooks(
+        found = await self._run_hooks(
             run,
             settings=self._settings.hooks,
             clock=self._clock,
@@ -223,6 +223,7 @@ class Worker:
             cancel=watch.stop,
             background=background,
         )
+        return replace(found, dropped_lines=watch.lost_lines())
 
     async def _choose(self, segment: Segment, perform: Perform) -> scripts.Chosen:
         return await asyncio.to_thread(

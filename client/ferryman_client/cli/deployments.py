@@ -24,6 +24,7 @@ from ferryman_client.cli.words import (
     revision_label,
     rollback_text,
     target_status,
+    usage_text,
     words_of,
     zonal_text,
 )

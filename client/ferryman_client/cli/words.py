@@ -136,6 +136,27 @@ def revision_label(location: types_pb2.RevisionLocation) -> str:
             return location.url.url or "-"
 
 
+def usage_text(usage: types_pb2.ResourceUsage) -> str:
+    """Returns what scripts took, such as `1.2 s CPU, 48 MiB, 12 MiB I/O`; `-` where nothing was measured."""
+    parts = []
+    if usage.HasField("cpu_ms"):
+        parts.append(f"{usage.cpu_ms / 1000:.1f} s CPU")
+    if usage.HasField("peak_memory_bytes"):
+        parts.append(_size(usage.peak_memory_bytes))
+    if moved := usage.read_bytes + usage.written_bytes:
+        parts.append(f"{_size(moved)} I/O")
+    if usage.out_of_memory_kills:
+        parts.append(f"{usage.out_of_memory_kills} out of memory")
+    return ", ".join(parts) or "-"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count < 1000 * size else f"{count // size} {unit}"
+    return f"{-(-count // 1024)} KiB"
+
+
 def healthy_hosts(minimum: inventory_pb2.MinimumHealthyHosts) -> str:
     """Returns `75%`, `3`, or `1 at a time`."""
     if minimum.type == inventory_pb2.MINIMUM_HEALTHY_HOSTS_TYPE_FLEET_PERCENT:

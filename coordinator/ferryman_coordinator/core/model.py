@@ -261,8 +261,22 @@ class ErrorInformation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceUsage:
+    """What the scripts of a lifecycle event took from the instance; None where that could not be measured."""
+
+    peak_memory_bytes: int | None = None
+    cpu_ms: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    out_of_memory_kills: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
-    """What a lifecycle event's end says about itself; `log_tail` at most 4 KiB (CP-257)."""
+    """What a lifecycle event's end says about itself; `log_tail` at most 4 KiB (CP-257).
+
+    `dropped_lines` of output were not sent live; the log on the instance has them.
+    """
 
     error_code: LifecycleErrorCode
     script_name: str = ""
@@ -273,6 +287,8 @@ class Diagnostics:
     signal: int | None = None
     duration_ms: int = 0
     host_log_path: str = ""
+    usage: ResourceUsage | None = None
+    dropped_lines: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

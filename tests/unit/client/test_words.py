@@ -14,6 +14,7 @@ from ferryman_client.cli.words import (
     plain,
     rollback_text,
     selection_text,
+    usage_text,
     words_of,
 )
 
@@ -114,3 +115,30 @@ def test_rollback_events_are_those_of_the_option() -> None:
     both = [types_pb2.ROLLBACK_EVENT_DEPLOYMENT_FAILURE, types_pb2.ROLLBACK_EVENT_DEPLOYMENT_STOP_ON_REQUEST]
     assert rollback_text(inventory_pb2.AutoRollback(enabled=True, events=both)) == "failure, stop"
     assert rollback_text(inventory_pb2.AutoRollback(enabled=False, events=both)) == "none"
+
+
+@pytest.mark.parametrize(
+    "usage, text",
+    [
+        ({}, "-"),
+        ({"cpu_ms": 1234, "peak_memory_bytes": 48 * 2**20}, "1.2 s CPU, 48 MiB"),
+        ({"cpu_ms": 0}, "0.0 s CPU"),
+        ({"peak_memory_bytes": 1536 * 2**20, "read_bytes": 1000, "written_bytes": 1}, "1.5 GiB, 1 KiB I/O"),
+        ({"cpu_ms": 5, "out_of_memory_kills": 2}, "0.0 s CPU, 2 out of memory"),
+        ({"peak_memory_bytes": 1023 * 2**20}, "1023 MiB"),
+    ],
+)
+def test_what_scripts_took_is_short(usage: dict[str, int], text: str) -> None:
+    assert usage_text(types_pb2.ResourceUsage(**usage)) == text
+
+
+def test_what_scripts_took_has_stable_names_in_json() -> None:
+    shown = plain(types_pb2.Diagnostics(usage=types_pb2.ResourceUsage(cpu_ms=5), dropped_lines=3))
+    assert shown["usage"] == {
+        "peakMemoryBytes": None,
+        "cpuMs": 5,
+        "readBytes": None,
+        "writtenBytes": None,
+        "outOfMemoryKills": None,
+    }
+    assert shown["droppedLines"] == 3

@@ -16,6 +16,7 @@ from ferryman_coordinator.core.model import (
     GitHubLocation,
     LifecycleErrorCode,
     MinimumHealthyHosts,
+    ResourceUsage,
     RevisionLocation,
     S3Location,
     UrlLocation,
@@ -165,6 +166,8 @@ def diagnostics_to(diagnostics: Diagnostics) -> types_pb2.Diagnostics:
         signal=diagnostics.signal,
         duration_ms=diagnostics.duration_ms,
         host_log_path=diagnostics.host_log_path,
+        usage=None if diagnostics.usage is None else _usage_to(diagnostics.usage),
+        dropped_lines=diagnostics.dropped_lines,
     )
 
 
@@ -180,6 +183,28 @@ def diagnostics_from(diagnostics: types_pb2.Diagnostics) -> Diagnostics:
         signal=diagnostics.signal if diagnostics.HasField("signal") else None,
         duration_ms=diagnostics.duration_ms,
         host_log_path=diagnostics.host_log_path[:_TEXT],
+        usage=_usage_from(diagnostics.usage) if diagnostics.HasField("usage") else None,
+        dropped_lines=diagnostics.dropped_lines,
+    )
+
+
+def _usage_to(usage: ResourceUsage) -> types_pb2.ResourceUsage:
+    return types_pb2.ResourceUsage(
+        peak_memory_bytes=usage.peak_memory_bytes,
+        cpu_ms=usage.cpu_ms,
+        read_bytes=usage.read_bytes,
+        written_bytes=usage.written_bytes,
+        out_of_memory_kills=usage.out_of_memory_kills,
+    )
+
+
+def _usage_from(usage: types_pb2.ResourceUsage) -> ResourceUsage:
+    return ResourceUsage(
+        peak_memory_bytes=usage.peak_memory_bytes if usage.HasField("peak_memory_bytes") else None,
+        cpu_ms=usage.cpu_ms if usage.HasField("cpu_ms") else None,
+        read_bytes=usage.read_bytes if usage.HasField("read_bytes") else None,
+        written_bytes=usage.written_bytes if usage.HasField("written_bytes") else None,
+        out_of_memory_kills=usage.out_of_memory_kills if usage.HasField("out_of_memory_kills") else None,
     )
 
 

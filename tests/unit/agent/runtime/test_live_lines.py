@@ -88,3 +88,16 @@ def test_nothing_is_lost_without_being_counted(
     assert all(written[each] - seen[each] >= 0 for each in written)
     last = {command_id: chunks[-1] for command_id, *_ in chunks[-1:]}
     assert all(written[each] == seen[each] for each in last)
+
+
+@pytest.mark.req("AG-460")
+def test_what_an_event_lost_is_known_at_its_end() -> None:
+    queue = LiveLines(max_lines=3)
+    queue.put(ONE, "Install", "a", lines("1"), 5)
+    for number in range(1, 8):
+        queue.put(ONE, "AfterInstall", "b", lines(str(number)), 0)
+    queue.put(TWO, "AfterInstall", "b", lines("1"), 1)
+    assert queue.lost(ONE, "Install") == 5 + 1
+    assert queue.lost(ONE, "AfterInstall") == 5
+    assert queue.lost(TWO, "AfterInstall") == 1
+    assert queue.lost(ONE, "ValidateService") == 0

@@ -354,3 +354,15 @@ class TestPrefetch:
         assert bench.called == ["download", "download"]
         prefetches.end()
         await asyncio.wait_for(task, 20)
+
+
+@pytest.mark.req("AG-460")
+async def test_lines_that_were_not_sent_are_told_with_the_result(bench: Bench) -> None:
+    async def talk(run: HookRun, around: dict[str, Any]) -> Diagnostics:
+        around["watcher"].lines("s.sh", [], 7)
+        return Diagnostics()
+
+    bench.place()
+    bench.hooks = talk
+    assert (await bench.perform("BeforeInstall")).diagnostics.dropped_lines == 7
+    assert (await bench.perform("DownloadBundle")).diagnostics.dropped_lines == 0

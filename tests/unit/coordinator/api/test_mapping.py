@@ -30,6 +30,7 @@ from ferryman_coordinator.core.model import (
     Instant,
     LifecycleErrorCode,
     MinimumHealthyHosts,
+    ResourceUsage,
     RollbackEvent,
     RolloutRecord,
     RolloutSpec,
@@ -84,6 +85,15 @@ rollbacks = st.builds(
 minimums = st.builds(
     MinimumHealthyHosts, type=st.sampled_from(HealthyHostsType), value=st.integers(-(2**40), 2**40)
 )
+counts = st.none() | st.integers(0, 2**50)
+usages = st.builds(
+    ResourceUsage,
+    peak_memory_bytes=counts,
+    cpu_ms=counts,
+    read_bytes=counts,
+    written_bytes=counts,
+    out_of_memory_kills=st.none() | st.integers(0, 2**20),
+)
 diagnostics = st.builds(
     Diagnostics,
     error_code=st.sampled_from(LifecycleErrorCode),
@@ -93,6 +103,8 @@ diagnostics = st.builds(
     exit_status=st.none() | st.integers(-10, 255),
     signal=st.none() | st.integers(0, 64),
     duration_ms=st.integers(0, 2**40),
+    usage=st.none() | usages,
+    dropped_lines=st.integers(0, 2**40),
 )
 facts = st.builds(
     Facts, host_name=text, addresses=st.lists(text, max_size=3).map(tuple), memory_bytes=st.integers(0, 2**60)
