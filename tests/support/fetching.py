@@ -13,10 +13,10 @@ import pytest
 from ferryman_agent.bundles.address import shown_url
 from ferryman_agent.bundles.attempt import Attempt
 from ferryman_agent.bundles.child_hands import ChildHands
-from ferryman_agent.bundles.connection import Route
 from ferryman_agent.bundles.fetch import Fetched, fetch
 from ferryman_agent.bundles.hands import Hands, ThreadHands
 from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.transport import Transport
 from ferryman_agent.errors import BundleError
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ferryman_agent.bundles.connection import Route
 from ferryman_agent.bundles.exchange import Answer, Exchange, Headers, Interrupted
 from ferryman_agent.bundles.halt import Halt, Halted
 from ferryman_agent.bundles.limits import MIB, BundleLimits
 from ferryman_agent.bundles.part import Part
 from ferryman_agent.bundles.refusal import refused
+from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
 from ferryman_agent.bundles.verify import check_digest, check_size, check_version
 from ferryman_agent.core.pace import Pace

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
-from ferryman_agent.bundles.attempt import Progress
 from ferryman_agent.bundles.building import Build, Built
-from ferryman_agent.bundles.child_hands import ChildHands
 from ferryman_agent.bundles.hands import Hands, ThreadHands
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.obtain import Obtained, local_path, obtain
@@ -21,6 +20,9 @@ from ferryman_agent.errors import BundleError
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.prune import PruneReport, prune
 from ferryman_agent.threads import in_thread
+
+if TYPE_CHECKING:
+    from ferryman_agent.bundles.attempt import Progress
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +125,11 @@ async def _hands_for(deployment: DeploymentDescription, transport: Transport) ->
     local = local_path(deployment.revision.url)
     if local is not None:
         size = await in_thread(lambda: local.stat().st_size if local.is_file() else None)
-    hands: Hands = ThreadHands() if size is not None and size <= transport.small_bytes else ChildHands()
+    hands: Hands = ThreadHands()
+    if transport.may_spawn and (size is None or size > transport.small_bytes):
+        from ferryman_agent.bundles.child_hands import ChildHands
+
+        hands = ChildHands()
     try:
         yield hands
     finally:

@@ -8,8 +8,9 @@ import ssl
 from urllib.parse import urljoin
 
 from ferryman_agent.bundles.address import Place, place_of, shown_url
-from ferryman_agent.bundles.connection import CannotConnect, Route, connect, why
+from ferryman_agent.bundles.connection import CannotConnect, connect, why
 from ferryman_agent.bundles.halt import Halt
+from ferryman_agent.bundles.route import Route
 from ferryman_agent.errors import BundleError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -6,13 +6,15 @@ The work is the same either way (`attempt.py`, `archive.py`); docs/adr/0004 has 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ferryman_agent.bundles.attempt import Attempt, Outcome, Progress, attempt
 from ferryman_agent.bundles.building import Build, Built
 from ferryman_agent.bundles.halt import Halt
 from ferryman_agent.core.pace import Pace
 from ferryman_agent.threads import in_thread
+
+if TYPE_CHECKING:
+    from ferryman_agent.bundles.attempt import Attempt, Outcome, Progress
 
 
 class Hands(Protocol):
@@ -43,6 +45,9 @@ class ThreadHands:
 
     async def fetch(self, wanted: Attempt, on_progress: Progress) -> Outcome:
         """See Hands."""
+        # Only now: what lies on this machine is not fetched.
+        from ferryman_agent.bundles.attempt import attempt
+
         loop, halt = asyncio.get_running_loop(), Halt()
 
         def tell(received: int, total: int | None) -> None:

@@ -9,16 +9,14 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from ferryman_agent.bundles.address import shown_url
-from ferryman_agent.bundles.attempt import Progress
-from ferryman_agent.bundles.fetch import fetch
 from ferryman_agent.bundles.hands import Hands
 from ferryman_agent.bundles.limits import BundleLimits
-from ferryman_agent.bundles.origins import identity_of, pauses_of, request_for
 from ferryman_agent.bundles.part import Part
 from ferryman_agent.bundles.space import require_space
 from ferryman_agent.bundles.transport import Transport
@@ -30,6 +28,9 @@ from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.hashing import blocks
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
 from ferryman_agent.threads import in_thread
+
+if TYPE_CHECKING:
+    from ferryman_agent.bundles.attempt import Progress
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,10 @@ async def obtain(
     local = local_path(source.url)
     if local is not None and sha256 is None:
         return await in_thread(lambda: _link(local, directory, source.size_bytes))
+    # Only now: a local deployment of a directory shall not wait for the libraries of a download.
+    from ferryman_agent.bundles.fetch import fetch
+    from ferryman_agent.bundles.origins import identity_of, pauses_of, request_for
+
     if sha256 is None and limits.require_digest:
         message = f"the revision at {shown_url(source.url)} has no SHA-256, which this agent demands"
         raise BundleError("BUNDLE_UNVERIFIED", message)
@@ -163,6 +168,8 @@ def _reuse(
     It is recognised by its digest or, where none was registered, by what names its content for good: the version of an
     object, a commit. Either way every byte is compared with the digest that it had when it came (V2-090).
     """
+    from ferryman_agent.bundles.origins import identity_of
+
     identity = identity_of(source)
     for candidate in (directory, *(_siblings(directory) if limits.reuse_archives else ())):
         with uses.of(candidate.path.name):

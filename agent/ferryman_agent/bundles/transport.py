@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ferryman_agent.bundles.connection import Route
+from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.uses import Uses
 from ferryman_agent.core.throttle import ThrottleGate
 
@@ -58,8 +58,8 @@ class SharedRate:
 class Transport:
     """One for each agent. `is_ending` is set when the agent ends: what goes on may finish, nothing is tried again.
 
-    `small_bytes`: up to which size a bundle is worked on in this process. `sleep`, `monotonic` and `random_number` are
-    for tests to replace.
+    `small_bytes`: up to which size a bundle is worked on in this process; every one is where it may not spawn.
+    `sleep`, `monotonic` and `random_number` are for tests to replace.
     """
 
     route: Route = field(default_factory=Route)
@@ -68,6 +68,7 @@ class Transport:
     uses: Uses = field(default_factory=Uses)
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
     small_bytes: int = SMALL_BYTES
+    may_spawn: bool = True
     sleep: Sleep = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
     random_number: Callable[[], float] = random.random

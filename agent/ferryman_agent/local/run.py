@@ -59,7 +59,7 @@ class LocalDeployment:
     ) -> None:
         self._layout = layout
         self._clock = clock
-        downloads = Downloads(config, layout, lambda: None, frozenset)
+        downloads = Downloads(config, layout, lambda: None, frozenset, may_spawn=False)
         # As with what a coordinator sends: no header that is secret gets into the journal.
         self._segment = replace(segment, deployment=downloads.learn(segment.deployment))
         self._screen = screen

@@ -15,14 +15,15 @@ from ferryman_agent.runtime.download_secrets import DownloadSecrets
 from ferryman_agent.runtime.work import Progress
 
 if TYPE_CHECKING:
-    from ferryman_agent.bundles.connection import Proxy
+    from ferryman_agent.bundles.route import Proxy
     from ferryman_agent.bundles.transport import Transport
 
 
 class Downloads:
     """`load_identity` gives the CAs that the coordinator's own bundles are served under; None for a local deployment.
 
-    `in_use` names deployments whose files must not be pruned: commands of theirs run or wait (AG-175).
+    `in_use` names deployments whose files must not be pruned: commands of theirs run or wait (AG-175). `may_spawn`: a
+    process that lives on keeps large work out of itself by child processes; a short one has no use for them.
     """
 
     def __init__(
@@ -31,11 +32,14 @@ class Downloads:
         layout: Layout,
         load_identity: Callable[[], Identity | None],
         in_use: Callable[[], frozenset[str]],
+        *,
+        may_spawn: bool = True,
     ) -> None:
         self._config = config
         self._layout = layout
         self._load_identity = load_identity
         self._in_use = in_use
+        self._may_spawn = may_spawn
         self._secrets = DownloadSecrets()
         self._shared: Transport | None = None
         self._is_ending = False
@@ -88,11 +92,12 @@ class Downloads:
 
     def _transport(self) -> Transport:
         """What all downloads share, with the trust and the proxy of now."""
-        from ferryman_agent.bundles.connection import Route
+        from ferryman_agent.bundles.route import Route
         from ferryman_agent.bundles.transport import SharedRate, Transport
 
         if self._shared is None:
-            self._shared = Transport(rate=SharedRate(self._config.bundles.download_rate))
+            rate = SharedRate(self._config.bundles.download_rate)
+            self._shared = Transport(rate=rate, may_spawn=self._may_spawn)
             if self._is_ending:
                 self._shared.is_ending.set()
         identity = self._load_identity()
@@ -104,7 +109,7 @@ class Downloads:
         return replace(self._shared, route=route)
 
     def _proxy(self) -> Proxy | None:
-        from ferryman_agent.bundles.connection import Proxy
+        from ferryman_agent.bundles.route import Proxy
 
         proxy = self._config.proxy.downloads
         if proxy is None:

@@ -16,9 +16,9 @@ import trustme
 from aiohttp import web
 
 from ferryman_agent.bundles.address import shown_url
-from ferryman_agent.bundles.connection import Route
 from ferryman_agent.bundles.fetch import Fetched
 from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.route import Route
 from tests.support.fetching import Fetcher
 from tests.support.misbehaving_server import Server, cut_after, stalls, status, whole
 from tests.support.small_disk import small_disk
