@@ -8,6 +8,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -220,7 +221,8 @@ class Agent:
 
     async def run_segment(self, segment: Segment) -> Answer | None:
         """See Orders."""
-        return await self._loop.receive(segment)
+        deployment = self._downloads.learn(segment.deployment)
+        return await self._loop.receive(replace(segment, deployment=deployment))
 
     async def cancel(self, command_id: CommandId, *, reason: str, kill: bool) -> None:
         """See Orders."""
@@ -228,11 +230,12 @@ class Agent:
 
     def prefetch(self, deployment: DeploymentDescription) -> None:
         """See Orders."""
-        self._prefetches.request(deployment)
+        self._prefetches.request(self._downloads.learn(deployment))
 
     def forget(self, deployment_id: DeploymentId) -> None:
         """See Orders."""
         self._prefetches.forget(deployment_id)
+        self._downloads.forget(deployment_id)
         self._loop.forget(deployment_id)
 
     def check_installed(self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool) -> None:
@@ -269,6 +272,7 @@ class Agent:
         running = self._loop.running_ids
         log.info("agent.stopping", running=len(running), host_going_down=is_down)
         self._prefetches.end()
+        self._downloads.end()
         drained = asyncio.ensure_future(self._loop.drain(self._config.commands.drain_timeout.seconds))
         forced = asyncio.ensure_future(self._force.wait())
         await asyncio.wait({drained, forced}, return_when=asyncio.FIRST_COMPLETED)

@@ -15,6 +15,10 @@ from __future__ import annotations
 from ferryman_agent.core.messages import Diagnostics, ScriptErrorCode
 
 
+INTERRUPTED = "BUNDLE_INTERRUPTED"
+"""Detail code of a download that the end of the agent broke off: the next process begins it anew."""
+
+
 class AgentError(Exception):
     """Base of everything that the agent raises on purpose. `is_retryable` says whether trying again can help."""
 

@@ -15,7 +15,7 @@ from ferryman_agent.bundles.hands import Hands
 from ferryman_agent.bundles.limits import MIB
 from ferryman_agent.bundles.transport import Transport
 from ferryman_agent.core.throttle import MOST_RETRIES
-from ferryman_agent.errors import BundleError
+from ferryman_agent.errors import INTERRUPTED, BundleError
 from ferryman_agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ async def fetch(
         await _discard(wanted)
         raise tries.gave_up(f"the limit of {budget:g} s is over", "BUNDLE_TIMEOUT") from problem
     except BundleError as problem:
-        if problem.detail_code != "BUNDLE_INTERRUPTED":
+        if problem.detail_code != INTERRUPTED:
             await _discard(wanted)
         raise
     return Fetched(outcome.size_bytes, outcome.sha256, outcome.etag)
@@ -93,7 +93,7 @@ class _Tries:
             label = self.wanted.label
             log.info("bundle.retry", bundle=label, reason=outcome.again, pause_seconds=pause)
             if not await self.transport.pause(pause):
-                raise self.gave_up("the agent is ending", "BUNDLE_INTERRUPTED")
+                raise self.gave_up("the agent is ending", INTERRUPTED)
             self.wanted = replace(self.wanted, etag=outcome.etag)
 
     def _pause_after(self, outcome: Outcome) -> float:

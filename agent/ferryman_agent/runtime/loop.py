@@ -31,7 +31,7 @@ from ferryman_agent.core.messages import (
     ScriptErrorCode,
     Segment,
 )
-from ferryman_agent.errors import JournalError
+from ferryman_agent.errors import INTERRUPTED, JournalError
 from ferryman_agent.runtime.commands import Answer, Disposition, LiveCommand
 from ferryman_agent.runtime.journal import Command, Journal
 from ferryman_agent.runtime.live_lines import LiveLines
@@ -256,6 +256,9 @@ class CommandLoop:
                 if perform is None:
                     break
                 ended = await self._perform(live, perform)
+                if self._is_draining and ended.diagnostics.detail_code == INTERRUPTED:
+                    # Not reported: the journal says that it goes on, and so the next process does it again (V2-055).
+                    break
                 outcome = live.run.handle(ended, is_pausing=self._is_draining)
             await self._work.finish(live.run.segment)
             if live.run.status is not None:
