@@ -104,11 +104,17 @@ class DeploymentDir:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All paths of one agent. `state` is for its own journal and outbox: beside `root` unless given."""
+    """All paths of one agent. `state` is for its own journal and outbox: beside `root` unless given.
+
+    `ongoing_name` is the folder of the in-flight markers (AG-K23); the modes are those of folders that are made.
+    """
 
     root: Path
     program_name: str = "ferryman-agent"
     state_dir: Path | None = None
+    ongoing_name: str = "ongoing-deployment"
+    root_mode: int = ROOT_MODE
+    logs_mode: int = LOGS_MODE
 
     @property
     def state(self) -> Path:
@@ -125,7 +131,7 @@ class Layout:
     @property
     def ongoing(self) -> Path:
         """Holds a marker for each deployment with a command in progress."""
-        return self.root / "ongoing-deployment"
+        return self.root / self.ongoing_name
 
     def prepare(self) -> None:
         """Creates the folders that every agent has, and clears what a killed one left half written. Raises OSError."""
@@ -137,6 +143,8 @@ class Layout:
 
     def group(self, group_id: GroupId | str) -> Path:
         """Returns the folder of a deployment group. Raises EventError for an id that is no safe name (AG-148)."""
+        if group_id == self.ongoing_name:
+            raise EventError("UNSAFE_ID", f"deployment group id {group_id!r} is the name of a folder of the agent")
         return self.root / _safe_group(group_id)
 
     def deployment(self, group_id: GroupId | str, deployment_id: DeploymentId | str) -> DeploymentDir:
@@ -148,14 +156,14 @@ class Layout:
         directory = self.deployment(group_id, deployment_id)
         # Somebody may have emptied the root since the agent started: that costs its history, not its next deployment.
         self._make_common_folders()
-        make_directory(directory.path, ROOT_MODE)
+        make_directory(directory.path, self.root_mode)
         return directory
 
     def _make_common_folders(self) -> None:
-        make_directory(self.root, ROOT_MODE)
+        make_directory(self.root, self.root_mode)
         make_directory(self.instructions, PRIVATE_MODE)
         make_directory(self.ongoing, PRIVATE_MODE)
-        make_directory(self.deployments_log.parent, LOGS_MODE)
+        make_directory(self.deployments_log.parent, self.logs_mode)
 
     def install_json(self, group_id: GroupId | str) -> Path:
         return self._instruction(group_id, "-install.json")

@@ -32,6 +32,7 @@ from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher
 from ferryman_agent.runtime import scripts
+from ferryman_agent.runtime.chronicle import Chronicle
 from ferryman_agent.runtime.destinations import DestinationTurns
 from ferryman_agent.runtime.group_turns import GroupTurns
 from ferryman_agent.runtime.prefetch import ArchiveTurns
@@ -85,6 +86,7 @@ class Worker:
         run_hooks: RunHooks,
         turns: ArchiveTurns,
         groups: GroupTurns | None = None,
+        chronicle: Chronicle | None = None,
         settle: Settle = lambda group_id, deployment_id: False,
     ) -> None:
         self._layout = layout
@@ -95,6 +97,7 @@ class Worker:
         self._run_hooks = run_hooks
         self._turns = turns
         self._settle = settle
+        self._chronicle = chronicle or Chronicle(layout, clock)
         self._groups = groups or GroupTurns(layout, clock)
         self._destinations = DestinationTurns()
         self._left: defaultdict[CommandId, list[asyncio.Future[Any]]] = defaultdict(list)
@@ -113,6 +116,7 @@ class Worker:
         if not diagnostics.duration_ms:
             duration_ms = round((self._clock.monotonic() - started) * 1000)
             diagnostics = replace(diagnostics, duration_ms=duration_ms)
+        self._chronicle.ended(segment, perform.lifecycle_event, diagnostics)
         return WorkEnded(
             lifecycle_event=perform.lifecycle_event,
             diagnostics=diagnostics,
@@ -125,6 +129,7 @@ class Worker:
         if left:
             log.warning("command.left_work", command_id=segment.command_id, pieces=len(left))
             await asyncio.gather(*left, return_exceptions=True)
+        await self._chronicle.write(segment)
         deployment = segment.deployment
         try:
             # What its scripts did to the installed files belongs to the deployment.

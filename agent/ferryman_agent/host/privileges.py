@@ -1,0 +1,66 @@
+"""Becoming the account that the configuration names, before anything is opened (AG-063, AG-K22)."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferryman_agent.errors import ConfigError
+from ferryman_agent.files.atomic import make_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom to become."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def account(user: str, group: str) -> Account:
+    """Returns the account of these names, with the user's own group unless one is given. Raises ConfigError."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"user: there is no account {user!r} on this machine") from None
+    if not group:
+        return Account(user, found.pw_uid, found.pw_gid)
+    try:
+        return Account(user, found.pw_uid, grp.getgrnam(group).gr_gid)
+    except KeyError:
+        raise ConfigError(f"group: there is no group {group!r} on this machine") from None
+
+
+def become(user: str, group: str, directories: Iterable[tuple[Path, int]]) -> None:
+    """Gives up root for good, after making the directories that are missing for whom it becomes; with their modes.
+
+    Does nothing without a user, or where this process is that user already. Raises ConfigError.
+    """
+    if not user:
+        return
+    wanted = account(user, group)
+    if os.geteuid() == wanted.uid:
+        return
+    if os.geteuid() != 0:
+        raise ConfigError(
+            f"the agent is to run as {user} and was started as user {os.geteuid()}: start it as root or as {user}"
+        )
+    for path, mode in directories:
+        if not path.exists():
+            try:
+                make_directory(path.parent, 0o755)
+                make_directory(path, mode)
+                os.chown(path, wanted.uid, wanted.gid)
+            except OSError as error:
+                raise ConfigError(f"cannot make {path} for {user}: {error.strerror}") from error
+    try:
+        os.initgroups(wanted.name, wanted.gid)
+        os.setgid(wanted.gid)
+        os.setuid(wanted.uid)
+    except OSError as error:
+        raise ConfigError(f"cannot become {user}: {error.strerror}") from error
