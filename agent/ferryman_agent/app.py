@@ -21,7 +21,6 @@ from ferryman_agent.config.reload import reloadable_difference
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.files.check import check_group
-from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.manifest import distrust, settle
 from ferryman_agent.hooks.ending import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
@@ -33,6 +32,7 @@ from ferryman_agent.host.service_manager import notify
 from ferryman_agent.host.shutdown import is_host_going_down
 from ferryman_agent.log import set_up as log_set_up
 from ferryman_agent.log import set_verbose
+from ferryman_agent.runtime.chronicle import Chronicle
 from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.downloads import Downloads
 from ferryman_agent.runtime.drift import Drift
@@ -47,9 +47,11 @@ from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
 from ferryman_agent.runtime.work import Worker
 from ferryman_agent.wiring import (
+    become_user,
     coordinator_proxy,
     demand_directories,
     drift_settings,
+    layout,
     log_settings,
     script_groups,
     work_settings,
@@ -84,7 +86,7 @@ class Agent:
         self._started_at = self._configured_at = clock.now()
         self._installed_version = version.installed(config.root)
         self._instance_id = identity.load(config.identity_path).instance_id
-        self._layout = Layout(config.root, config.program_name, Path(config.state_dir))
+        self._layout = layout(config)
         self._journal = Journal(config.journal_path, clock)
         lines = LiveLines()
         turns = ArchiveTurns()
@@ -101,6 +103,9 @@ class Agent:
             run_hooks=partial(run_hooks, groups=self._groups),
             turns=turns,
             settle=partial(settle, self._layout),
+            chronicle=Chronicle(
+                self._layout, clock, Path(config.metrics_file) if config.metrics_file else None
+            ),
         )
         self._loop = CommandLoop(
             journal=self._journal,
@@ -169,6 +174,7 @@ class Agent:
         self._journal.open()
         try:
             recovered = await recover(self._journal, self._clock, end_leftovers)
+            self._end_abandoned()
             self._clear_markers({run.segment.deployment.deployment_id for run in recovered})
             if self._stop.is_set():
                 # Nothing was begun here, so nothing is waited for (AG-025).
@@ -286,6 +292,16 @@ class Agent:
         await self._link.close("the agent was stopped", is_host_going_down=is_down)
         await asyncio.wait({link})
 
+    def _end_abandoned(self) -> None:
+        """Scripts that were started a moment before an agent died, too late for its journal (V2-008)."""
+        if self._groups is None:
+            return
+        try:
+            if ended := self._groups.end_abandoned():
+                log.warning("scripts.abandoned_ended", scripts=ended)
+        except OSError as error:
+            log.warning("scripts.abandoned_not_looked_for", error=error.strerror)
+
     def _clear_markers(self, kept: set[DeploymentId]) -> None:
         """Markers of commands that are over (AG-130, V2-005); the journal is what counts."""
         for deployment_id in self._layout.ongoing_deployments() - kept:
@@ -339,6 +355,7 @@ def run(
     """Is the agent, until somebody stops it. Raises AgentError: what keeps it from starting, or from going on."""
     clock = SystemClock()
     service_manager.keep_from_children()
+    become_user(config)
     identity.load(config.identity_path)
     demand_directories(config)
     directories = (

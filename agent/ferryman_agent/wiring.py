@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,14 +12,19 @@ from ferryman_agent.config.schema import MissingPrevious
 from ferryman_agent.core.no_proxy import is_direct
 from ferryman_agent.errors import ConfigError
 from ferryman_agent.files.atomic import make_directory
+from ferryman_agent.files.layout import Layout
 from ferryman_agent.hooks.cgroup import Limits
 from ferryman_agent.hooks.cgroup_find import NoGroups, find
 from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookSettings
 from ferryman_agent.hooks.limits import kept
+from ferryman_agent.host import privileges
 from ferryman_agent.log import LogSettings, LogStyle
 from ferryman_agent.runtime.drift import DriftSettings
 from ferryman_agent.runtime.work import WorkSettings
+
+
+_CHOICES = {"root_dir": (0o711, 0o755), "log_dir": (0o750, 0o755)}
 
 
 def work_settings(config: Config) -> WorkSettings:
@@ -50,7 +57,7 @@ def script_groups(config: Config) -> tuple[GroupMaker | None, tuple[str, ...]]:
         cpu_cores=hooks.cpu_max or None,
         tasks=hooks.tasks_max or None,
     )
-    found = find()
+    found = find(config.state_dir)
     if isinstance(found, NoGroups):
         return None, kept(wanted, frozenset(), found.reason).warnings
     result = kept(wanted, found.controllers)
@@ -74,7 +81,41 @@ def log_settings(config: Config) -> LogSettings:
         program_name=config.program_name,
         verbose=config.log.verbose,
         style=LogStyle(config.log.style.value),
+        file_mode=0o640 if config.log.private else 0o644,
     )
+
+
+def layout(config: Config) -> Layout:
+    """Where the agent's files are."""
+    modes = directory_modes(config)
+    return Layout(
+        root=config.root,
+        program_name=config.program_name,
+        state_dir=Path(config.state_dir),
+        ongoing_name=config.commands.ongoing_directory,
+        root_mode=modes["root_dir"],
+        logs_mode=modes["log_dir"],
+    )
+
+
+def directory_modes(config: Config) -> dict[str, int]:
+    """The modes of the agent's own directories, by their settings (V2-272, V2-284).
+
+    The others may lie below the state: made first, it is not made on their way.
+    """
+    return {
+        "state_dir": 0o700,
+        "root_dir": 0o711 if config.private_directories else 0o755,
+        "log_dir": 0o750 if config.log.private else 0o755,
+        "pid_dir": 0o755,
+    }
+
+
+def become_user(config: Config) -> None:
+    """Gives up root where the configuration names a user (AG-063). Raises ConfigError."""
+    modes = directory_modes(config)
+    directories = [(Path(getattr(config, name)), mode) for name, mode in modes.items()]
+    privileges.become(config.user, config.group, directories)
 
 
 def coordinator_proxy(config: Config, host: str) -> str | None:
@@ -95,12 +136,12 @@ def demand_directories(config: Config) -> None:
     Raises ConfigError that names every one that cannot be made or written to.
     """
     problems = []
-    # The others may lie below the state: made first, it is not made on their way.
-    for name, mode in (("state_dir", 0o700), ("root_dir", 0o711), ("log_dir", 0o750), ("pid_dir", 0o755)):
+    for name, mode in directory_modes(config).items():
         path = Path(getattr(config, name))
         try:
             make_directory(path.parent, 0o755)
             make_directory(path, mode)
+            _converge(path, name, mode)
             probe = path / ".ferryman-probe"
             probe.touch()
             probe.unlink()
@@ -112,3 +153,10 @@ def demand_directories(config: Config) -> None:
             + "\n  ".join(problems)
             + "\nset them in the configuration, or start the agent as a user who may write there"
         )
+
+
+def _converge(path: Path, name: str, mode: int) -> None:
+    """Gives a directory of the other choice's mode the mode of this one; any other is the operator's (V2-281)."""
+    found = path.stat()
+    if stat.S_IMODE(found.st_mode) in _CHOICES.get(name, ()) and found.st_uid == os.geteuid():
+        path.chmod(mode)

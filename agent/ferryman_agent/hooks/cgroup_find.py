@@ -32,8 +32,10 @@ class NoGroups:
     reason: str
 
 
-def find(*, proc: Path = Path("/proc/self"), is_systemd: bool | None = None) -> GroupMaker | NoGroups:
-    """The place for groups on this machine, with what controllers it can have handed on."""
+def find(
+    owner: str = "", *, proc: Path = Path("/proc/self"), is_systemd: bool | None = None
+) -> GroupMaker | NoGroups:
+    """The place for groups on this machine, with what controllers it can have handed on; `owner` as in `GroupMaker`."""
     if is_systemd is None:
         is_systemd = Path("/run/systemd/system").is_dir()
     own = own_folder(proc)
@@ -45,10 +47,8 @@ def find(*, proc: Path = Path("/proc/self"), is_systemd: bool | None = None) -> 
     if base is None:
         return NoGroups(f"the control group {own} is not left to the agent: its service needs 'Delegate=yes'")
     home = _hand_on(base, ControlGroup(str(own)))
-    maker = GroupMaker(base=base, home=home, controllers=_words(base / "cgroup.subtree_control"))
-    with contextlib.suppress(OSError):
-        maker.tidy_strangers()
-    return maker
+    controllers = _words(base / "cgroup.subtree_control")
+    return GroupMaker(base=base, home=home, controllers=controllers, owner=owner)
 
 
 def own_folder(proc: Path) -> Path | NoGroups:

@@ -15,6 +15,7 @@ from ferryman_agent.hooks import processes
 from ferryman_agent.hooks.cgroup import NAME_START, ControlGroup, Limits
 from ferryman_agent.hooks.posix import Child
 
+_RUNNING = "user.ferryman.running"
 _NAME = re.compile(rf"{NAME_START}(\d+)-(\d+)-\d+")
 
 log = structlog.get_logger("ferryman_agent.hooks")
@@ -22,11 +23,15 @@ log = structlog.get_logger("ferryman_agent.hooks")
 
 @dataclass(slots=True, kw_only=True)
 class GroupMaker:
-    """Groups below `base`. `home` is the group of the agent itself, `controllers` are those that groups have here."""
+    """Groups below `base`. `home` is the group of the agent itself, `controllers` are those that groups have here.
+
+    `owner` tells the agents apart that share a base; it is the same for every life of one agent.
+    """
 
     base: Path
     home: ControlGroup
     controllers: frozenset[str] = frozenset()
+    owner: str = ""
     limits: Limits = field(default_factory=Limits)
     _count: int = 0
     _left: list[ControlGroup] = field(default_factory=list)
@@ -72,6 +77,8 @@ class GroupMaker:
             return
         if self.limits:
             group.unlimit()
+        with contextlib.suppress(OSError):
+            os.removexattr(group.path, _RUNNING)
         self._left.append(group)
 
     def tidy(self) -> None:
@@ -79,12 +86,21 @@ class GroupMaker:
         if self._left:
             self._left = [group for group in self._left if not _removed(group)]
 
-    def tidy_strangers(self) -> None:
-        """Remove the empty groups of agents that have died."""
+    def end_abandoned(self) -> int:
+        """End scripts that this agent started in an earlier life and could not write down; returns how many.
+
+        What a finished script left running is no such thing. Empty groups of all dead agents go.
+        """
+        ended = 0
         for entry in os.scandir(self.base):
             made_by = _NAME.fullmatch(entry.name)
-            if made_by is not None and _started_at_ticks(int(made_by[1])) != int(made_by[2]):
-                _removed(ControlGroup(entry.path))
+            if made_by is None or _started_at_ticks(int(made_by[1])) == int(made_by[2]):
+                continue
+            group = ControlGroup(entry.path)
+            if not _removed(group) and _runner(group) == self.owner.encode():
+                group.kill()
+                ended += 1
+        return ended
 
     def close(self) -> None:
         """Before the agent ends: what scripts left running must not keep the next agent out of `base`."""
@@ -105,6 +121,8 @@ class GroupMaker:
         except OSError as error:
             self._give_up("cannot make one", error)
             return None
+        with contextlib.suppress(OSError):  # Linux before 5.7
+            os.setxattr(path, _RUNNING, self.owner.encode())
         return ControlGroup(path, "memory" in self.controllers, "io" in self.controllers)
 
     def _leave(self, group: ControlGroup, *, keep: int) -> None:
@@ -138,6 +156,13 @@ class GroupMaker:
 def _started_at_ticks(pid: int) -> int:
     found = processes.read(pid)
     return found.started_at_ticks if found else 0
+
+
+def _runner(group: ControlGroup) -> bytes | None:
+    try:
+        return os.getxattr(group.path, _RUNNING)
+    except OSError:
+        return None
 
 
 def _removed(group: ControlGroup) -> bool:

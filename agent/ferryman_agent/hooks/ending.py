@@ -50,16 +50,16 @@ async def end_leftovers(mark: ProcessMark, *, clock: Clock | None = None, grace_
     clock = clock or SystemClock()
     group = group_of(mark)
     if not survivors(mark):
-        if group:
+        if group is not None:
             _remove(group)
         return False
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, _REAP_SECONDS)):
         for process in survivors(mark):
             signal_process(process, number)
-        if group and number == signal.SIGKILL:
+        if group is not None and number == signal.SIGKILL:
             group.kill()
         await _until(lambda: not survivors(mark), clock, seconds)
-    if group:
+    if group is not None:
         _remove(group)
     return True
 
@@ -74,7 +74,7 @@ def group_of(mark: ProcessMark) -> ControlGroup | None:
 def survivors(mark: ProcessMark) -> list[Process]:
     """The processes that are certainly left of the script: its groups, and what hangs below them."""
     group = group_of(mark)
-    members = group.members() if group else []
+    members = group.members() if group is not None else []
     return list({process.pid: process for process in [*members, *_family_left(mark)]}.values())
 
 
@@ -115,12 +115,12 @@ class _Family:
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        if self._child.group:
+        if self._child.group is not None:
             self._child.group.kill()
 
     def members(self) -> list[Process]:
         """Who is alive in its control group."""
-        return self._child.group.members() if self._child.group else []
+        return self._child.group.members() if self._child.group is not None else []
 
     def survivors(self) -> list[Process]:
         """Who is alive of them; the child's own zombie is not."""

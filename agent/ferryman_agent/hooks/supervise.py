@@ -149,7 +149,7 @@ class Supervisor:
         self._follower.close()
         child = self._follower.child
         self._usage = child.usage()
-        if child.group and self._around.groups:
+        if child.group is not None and self._around.groups is not None:
             self._around.groups.free(child.group)
         self._around.watcher.script_ended(self._each.script.location, self._follower.child.mark)
 

@@ -197,11 +197,47 @@ async def test_empty_groups_of_dead_agents_go_and_those_of_living_ones_stay(grou
     dead.mkdir()
     living.mkdir()
     try:
-        groups.tidy_strangers()
+        groups.end_abandoned()
         assert not dead.exists()
         assert living.exists()
     finally:
         living.rmdir()
+
+
+@pytest.mark.req("V2-008", "AG-419")
+async def test_a_script_of_a_dead_agent_ends_though_its_journal_does_not_know_it(
+    groups: GroupMaker, tmp_path: Path
+) -> None:
+    text = (
+        "import os, sys, subprocess; from pathlib import Path\n"
+        "from ferryman_agent.hooks import posix; from ferryman_agent.hooks.cgroup_find import find\n"
+        "from ferryman_agent.hooks.environment import own_account\n"
+        "groups = find(sys.argv[1])\n"
+        "def spawn():\n"
+        "    return posix.start(['/bin/sleep', '1000'], account=own_account(), environment={},\n"
+        "        directory=Path('/'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "finished, running = groups.start(spawn), groups.start(spawn)\n"
+        "groups.free(finished.group)\n"
+        "print(finished.pid, running.pid, finished.group.path, running.group.path, flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    command = [sys.executable, "-c", text, str(tmp_path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    mine = replace(groups, owner=str(tmp_path))
+    finished, running, finished_path, running_path = done.stdout.decode().split()
+    try:
+        assert is_running(int(running))
+        assert groups.end_abandoned() == 0
+        assert is_running(int(running))
+        assert mine.end_abandoned() == 1
+        await gone(int(running))
+        assert is_running(int(finished))
+    finally:
+        ControlGroup(finished_path).kill()
+        await gone(int(finished))
+        assert mine.end_abandoned() == 0
+    assert not os.path.exists(finished_path)
+    assert not os.path.exists(running_path)
 
 
 async def test_what_another_thread_starts_at_that_moment_is_no_part_of_the_script(
@@ -233,7 +269,7 @@ async def test_what_another_thread_starts_at_that_moment_is_no_part_of_the_scrip
     finally:
         strangers[0].kill()
         strangers[0].wait()
-        if child.group:
+        if child.group is not None:
             groups.free(child.group)
 
 
@@ -244,7 +280,7 @@ def test_a_group_never_ends_the_agent_that_is_in_it(groups: GroupMaker) -> None:
         "import subprocess; child = subprocess.Popen(['sleep', '1000'])\n"
         "group.kill(); print(child.wait())"
     )
-    folder = groups.base / "hook-1-1-1"
+    folder = groups.base / "no-hook-1"
     folder.mkdir()
     try:
         done = subprocess.run([sys.executable, "-c", text, str(folder)], stdout=subprocess.PIPE, check=False)
