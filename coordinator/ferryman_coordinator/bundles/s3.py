@@ -17,7 +17,7 @@ import structlog
 
 from ferryman.locations import bare_e_tag
 from ferryman_coordinator.clock import Clock
-from ferryman_coordinator.config.schema import S3
+from ferryman_coordinator.config.schema import S3, Addressing
 from ferryman_coordinator.core.model import Instant, S3Location
 from ferryman_coordinator.errors import Denied, Invalid, NotFound, Refused, Unreachable
 
@@ -58,8 +58,8 @@ class S3Store:
         self._is_wanted = False
         self._session: Any = None
         self._keys: Any = None
-        # By region; made when the keys are read, and when a bucket shows up in another region.
-        self._clients: dict[str, Any] = {}
+        # By region and style; made when the keys are read, and when a bucket shows up in another region.
+        self._clients: dict[tuple[str, str], Any] = {}
         self._regions: dict[str, str] = {}
 
     async def prepare(self) -> None:
@@ -217,10 +217,8 @@ class S3Store:
         session, keys = await asyncio.to_thread(self._read_keys)
         if self._session is not None and keys == self._keys:
             return
-        regions = set(self._clients) or {self._settings.region}
-        clients = {
-            region: await asyncio.to_thread(self._make_client, session, keys, region) for region in regions
-        }
+        wanted = set(self._clients) or {(self._settings.region, style) for style in self._styles}
+        clients = {one: await asyncio.to_thread(self._make_client, session, keys, *one) for one in wanted}
         self._session, self._keys, self._clients = session, keys, clients
         self.generation += 1
         log.info("s3.keys_read", endpoint=self.endpoint, found=keys is not None)
@@ -247,15 +245,11 @@ class S3Store:
         except BotoCoreError as problem:
             raise Unreachable("S3Unreachable", f"cannot read the keys for S3: {problem}") from problem
 
-    def _make_client(self, session: Any, keys: Any, region: str) -> Any:
+    def _make_client(self, session: Any, keys: Any, region: str, style: str) -> Any:
         from botocore import UNSIGNED
         from botocore.config import Config
 
         settings = self._settings
-        style = settings.addressing.value
-        if style == "auto" and settings.endpoint_url:
-            # What most of the compatible stores understand without a name in DNS for each bucket.
-            style = "path"
         config = Config(
             signature_version=UNSIGNED if keys is None else "s3v4",
             s3={"addressing_style": style},
@@ -275,15 +269,27 @@ class S3Store:
         )
 
     def _client_for(self, bucket: str) -> Any:
-        return self._clients[self._regions.get(bucket, self._settings.region)]
+        # Amazon's certificates fit one name below a region's: a bucket with a dot in its name goes into the path.
+        style = self._styles[-1] if "." in bucket else self._styles[0]
+        return self._clients[self._regions.get(bucket, self._settings.region), style]
+
+    @property
+    def _styles(self) -> tuple[str, ...]:
+        """The usual one first. Never botocore's own choice: it signs for a region and names the global endpoint."""
+        settings = self._settings
+        if settings.addressing is not Addressing.AUTO:
+            return (settings.addressing.value,)
+        # Most of the compatible stores have no name in DNS for each bucket.
+        return ("path",) if settings.endpoint_url else ("virtual", "path")
 
     async def _note_region(self, bucket: str, region: str) -> None:
         """A bucket in another region just works (AG-225, CP-206): what is signed must name it."""
         if not region or self._settings.endpoint_url or self._regions.get(bucket) == region:
             return
-        if region not in self._clients:
-            made = await asyncio.to_thread(self._make_client, self._session, self._keys, region)
-            self._clients[region] = made
+        for style in self._styles:
+            if (region, style) not in self._clients:
+                made = await asyncio.to_thread(self._make_client, self._session, self._keys, region, style)
+                self._clients[region, style] = made
         self._regions[bucket] = region
 
 
