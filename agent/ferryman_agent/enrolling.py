@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from ferryman_agent import wiring
 from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config, load
 from ferryman_agent.config.source import HOME_VARIABLE
@@ -41,6 +42,7 @@ class Wishes:
 def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
     """Makes this machine an instance; returns what to tell. Raises AgentError, and changes nothing then."""
     config = load(wishes.config, environment, must_exist=False).config
+    wiring.become_user(config)
     wishes, given = _completed(wishes, Path(config.coordinator.on_premises_file))
     address = wishes.coordinator or config.coordinator.address
     if not address:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ferryman_agent import wiring
 from ferryman_agent.config import Config
 from ferryman_agent.errors import AgentError, EventError
 from ferryman_agent.files import deployment_record
@@ -36,7 +37,7 @@ class Kept:
 
 def kept_deployments(config: Config) -> tuple[Kept, ...]:
     """Returns what is there, the newest first. Raises AgentError when the root cannot be read."""
-    layout = Layout(config.root, config.program_name, Path(config.state_dir))
+    layout = wiring.layout(config)
     try:
         groups = sorted(
             entry.name for entry in os.scandir(layout.root) if entry.is_dir(follow_symlinks=False)

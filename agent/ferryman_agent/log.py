@@ -71,12 +71,13 @@ class LogStyle(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """`verbose` adds DEBUG lines of our own, and INFO lines of the libraries."""
+    """`verbose` adds DEBUG lines of our own, and INFO lines of the libraries. `file_mode` is that of new files."""
 
     log_dir: Path
     program_name: str = "ferryman-agent"
     verbose: bool = False
     style: LogStyle = LogStyle.TEXT
+    file_mode: int = 0o640
 
     @property
     def path(self) -> Path:
@@ -110,7 +111,7 @@ def set_up(settings: LogSettings, clock: Clock, *, stderr: TextIO | None = None)
     `stderr` is for the journal, the process's own unless given. Nothing is created before the first line.
     """
     is_journal = settings.style is LogStyle.JOURNAL
-    handler = _to_stderr(stderr or sys.stderr) if is_journal else _to_file(settings.path, clock)
+    handler = _to_stderr(stderr or sys.stderr) if is_journal else _to_file(settings, clock)
     formatter = ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[
@@ -152,11 +153,11 @@ def redact(text: str) -> str:
     return text
 
 
-def _to_file(path: Path, clock: Clock) -> AgentLog:
+def _to_file(settings: LogSettings, clock: Clock) -> AgentLog:
     def today() -> date:
         return datetime.fromtimestamp(clock.now() / 1000).astimezone().date()
 
-    file = RotatedFile(path, ByDay(today=today))
+    file = RotatedFile(settings.path, ByDay(today=today), mode=settings.file_mode)
     return AgentLog(lambda text: file.write(f"{text}\n".encode(errors="backslashreplace")), file.close)
 
 

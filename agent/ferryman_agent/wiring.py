@@ -23,7 +23,6 @@ from ferryman_agent.log import LogSettings, LogStyle
 from ferryman_agent.runtime.drift import DriftSettings
 from ferryman_agent.runtime.work import WorkSettings
 
-
 _CHOICES = {"root_dir": (0o711, 0o755), "log_dir": (0o750, 0o755)}
 
 

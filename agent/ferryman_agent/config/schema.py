@@ -382,6 +382,13 @@ class Config(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="`root_dir` can be passed through but not listed by others, instead of read."),
     ] = True
+    metrics_file: Annotated[
+        str,
+        Meta(
+            description="Counts and durations of lifecycle events for node-exporter's textfile collector; a name that"
+            " ends in `.prom`. Default: none are kept."
+        ),
+    ] = ""
     core_dumps: Annotated[bool, Meta(description="The agent may leave core dumps, which hold its key.")] = (
         False
     )

@@ -27,7 +27,7 @@ from ferryman_agent.errors import ConfigError
 HOME_VARIABLE = "FERRYMAN_AGENT_HOME"
 _SIZE_LIMIT = 1 << 20
 _DIRECTORIES = ("root_dir", "log_dir", "pid_dir", "state_dir")
-_PATHS = (("install", "root"), ("coordinator", "on_premises_file"))
+_PATHS = (("install", "root"), ("metrics_file",), ("coordinator", "on_premises_file"))
 
 _OWN_FILE = "ferrymanagent.yml"
 _SYSTEM_FILES = (Path("/etc/ferryman-agent/conf") / _OWN_FILE, Path("/opt/ferryman-agent/conf") / _OWN_FILE)
