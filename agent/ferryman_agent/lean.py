@@ -12,7 +12,8 @@ def leave_out() -> None:
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio  # noqa: F401 - imported for what it leaves out
 
-    if sys.modules["ssl"] is None:
+    found: object = sys.modules["ssl"]
+    if found is None:
         del sys.modules["ssl"]
     # structlog imports it where it finds it, for coloured tracebacks that no agent shows: 5 MiB, and a tenth of a
     # second. None is how Python spells "not to be found" here, which the type of `sys.modules` does not know.

@@ -92,7 +92,7 @@ class RunningCoordinator:
             request = tokens_pb2.CreateJoinTokenRequest(**fields)  # type: ignore[arg-type]  # as the test says
             return (await stub.CreateJoinToken(request, metadata=self.admin)).token
 
-    async def enrol(self, name: str, **tags: str) -> EnrolledAgent:
+    async def enrol(self, name: str, *, agent_version: str = "", **tags: str) -> EnrolledAgent:
         made = make_request()
         async with self.channel() as channel:
             answer = await agents_stub(channel).Enrol(
@@ -100,6 +100,7 @@ class RunningCoordinator:
                     join_token=await self.join_token(),
                     certificate_signing_request=made.request,
                     instance_name=name,
+                    facts=agents_pb2.Facts(agent_version=agent_version),
                     tags=[
                         agents_pb2.EnrolRequest().tags.add(key=key, value=value)
                         for key, value in tags.items()

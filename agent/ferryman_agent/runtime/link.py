@@ -232,7 +232,12 @@ class Link:
         try:
             facts = await asyncio.to_thread(self._gather_facts)
             acknowledged = self._journal.outbox.acknowledged
-            hello = mapping.hello(facts, open_commands=self._open_commands(), acknowledged=acknowledged)
+            hello = mapping.hello(
+                facts,
+                open_commands=self._open_commands(),
+                acknowledged=acknowledged,
+                now=self._clock.now(),
+            )
             await stream.greet(hello)
             self._call = call
             self._compare(stream)

@@ -30,6 +30,7 @@ from ferryman_agent.core.messages import (
     FileExistsBehavior,
     GitHubCommit,
     GroupId,
+    Instant,
     ResourceUsage,
     RevisionSource,
     S3Object,
@@ -160,7 +161,9 @@ def facts(values: Facts) -> pb.Facts:
     )
 
 
-def hello(values: Facts, *, open_commands: list[CommandId], acknowledged: int) -> pb.ConnectRequest:
+def hello(
+    values: Facts, *, open_commands: list[CommandId], acknowledged: int, now: Instant
+) -> pb.ConnectRequest:
     """Returns the first message of a stream."""
     return pb.ConnectRequest(
         hello=pb.Hello(
@@ -169,6 +172,7 @@ def hello(values: Facts, *, open_commands: list[CommandId], acknowledged: int) -
             facts=facts(values),
             open_command_ids=open_commands,
             last_acknowledged_report=acknowledged,
+            now=now,
         )
     )
 

@@ -119,6 +119,13 @@ class Agents(Section, frozen=True, kw_only=True):
             "10m",
         ),
     ] = Duration(5_000)
+    minimum_version: Annotated[
+        str,
+        Meta(
+            description="Agents older than this are refused, with a message that names it. Empty: none is.",
+            pattern=r"^(\d{1,9}(\.\d{1,9}){0,7})?$",
+        ),
+    ] = ""
 
 
 class Certificates(Section, frozen=True, kw_only=True):

@@ -167,6 +167,8 @@ class Facts:
     memory_bytes: int = 0
     disk_free_bytes: int = 0
     disk_total_bytes: int = 0
+    # How far its clock was ahead of ours when it connected last.
+    clock_skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,74 @@ async def test_agents_can_be_sent_elsewhere_for_bundles(tmp_path: Path) -> None:
         assert welcome.heartbeat_interval_ms == 2_000
         await agent.say(goodbye=pb.Goodbye())
         await agent.ended()
+
+
+@pytest.mark.req("AG-035", "AG-091", "AG-T79", "AG-S16")
+async def test_both_ends_learn_how_their_clocks_and_protocols_compare(
+    coordinator: RunningCoordinator,
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    async with connected(await coordinator.enrol("web-1")) as agent:
+        welcome = await agent.hello(now=now_ms + 600_000)
+        assert abs(welcome.now - now_ms) < 60_000
+        assert welcome.protocol_version == 1
+        shown = await instance(coordinator, "web-1")
+        assert shown.facts.clock_skew_ms == pytest.approx(600_000, abs=60_000)
+    async with connected(await coordinator.enrol("web-2")) as silent:
+        await silent.hello()
+        assert (await instance(coordinator, "web-2")).facts.clock_skew_ms == 0
+
+
+@pytest.mark.req("AG-033", "AG-S02")
+async def test_agents_that_are_too_old_are_refused_and_told_the_minimum(tmp_path: Path) -> None:
+    async with running_coordinator(tmp_path / "data", {"agents.minimum_version": "1.7"}) as coordinator:
+        enrolled = await coordinator.enrol("web-1", agent_version="1.7.0")
+        for version in ("1.6.9", "1.6", "0", "", "UNKNOWN_VERSION"):
+            async with connected(enrolled) as agent:
+                await agent.say(hello=pb.Hello(protocol_version=1, agent_version=version))
+                code, fault = await refusal(agent.ended())
+                assert (code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "AgentTooOld")
+                assert "1.7 and newer" in fault.message
+        for version in ("1.7", "1.7.0", "1.10.2rc1", "2.0"):
+            async with connected(enrolled) as agent:
+                await agent.hello(agent_version=version)
+        with pytest.raises(grpc.aio.AioRpcError, match="1.7 and newer"):
+            await coordinator.enrol("web-2", agent_version="1.6")
+
+
+@pytest.mark.req("AG-083", "AG-S23")
+async def test_two_machines_with_one_identity_are_found_out(coordinator: RunningCoordinator) -> None:
+    enrolled = await coordinator.enrol("web-1")
+    first, copied = pb.Facts(host_name="web-1", boot_id="a"), pb.Facts(host_name="clone", boot_id="b")
+    async with connected(enrolled) as one, connected(enrolled) as two, connected(enrolled) as again:
+        await one.hello(facts=first)
+        await two.hello(facts=copied)
+        await again.say(hello=pb.Hello(protocol_version=1, facts=first))
+        code, fault = await refusal(again.ended())
+        assert (code, fault.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "IdentityInUse")
+        assert "'clone'" in fault.message
+        assert "enroll this one anew" in fault.message
+        await two.say(goodbye=pb.Goodbye())
+        await two.ended()
+    # Alone it is served, and a machine that boots, or only its network comes back, is no second one.
+    for facts in (
+        first,
+        first,
+        pb.Facts(host_name="web-1", boot_id="c"),
+        pb.Facts(host_name="web-1", boot_id="d"),
+    ):
+        async with connected(enrolled) as agent:
+            await agent.hello(facts=facts)
+
+
+@pytest.mark.req("AG-143", "AG-144", "AG-X08", "AG-S14", "AG-S19")
+async def test_a_host_that_goes_down_is_missed_at_once(coordinator: RunningCoordinator) -> None:
+    async with connected(await coordinator.enrol("web-1")) as agent:
+        await agent.hello()
+        assert (await instance(coordinator, "web-1")).is_connected
+        await agent.say(goodbye=pb.Goodbye(reason="the host shuts down", host_going_down=True))
+        await agent.ended()
+        assert not (await instance(coordinator, "web-1")).is_connected
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,7 @@ def facts_to(facts: Facts) -> agents_pb2.Facts:
         memory_bytes=facts.memory_bytes,
         disk_free_bytes=facts.disk_free_bytes,
         disk_total_bytes=facts.disk_total_bytes,
+        clock_skew_ms=facts.clock_skew_ms,
     )
 
 
@@ -244,6 +245,7 @@ def facts_from(facts: agents_pb2.Facts) -> Facts:
         memory_bytes=facts.memory_bytes,
         disk_free_bytes=facts.disk_free_bytes,
         disk_total_bytes=facts.disk_total_bytes,
+        clock_skew_ms=facts.clock_skew_ms,
     )
 
 
