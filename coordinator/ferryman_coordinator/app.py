@@ -46,6 +46,7 @@ from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.connections import Connections
 from ferryman_coordinator.operations.deployments import Deployments
+from ferryman_coordinator.operations.drift import Drift
 from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
@@ -100,6 +101,8 @@ class App:
         self._sources = Sources(urls, self.s3, archives)
         self.engine = Engine(store, self.links, self.clock, ids, self._sources, _engine_settings(config))
         self.history = History(store, self.clock, config.history.keep)
+        self.instances = Instances(store, self.clock, config.limits, self.engine)
+        self.drift = Drift(store, self.clock, self.links, self.instances)
         self._metrics = Metrics()
         self._observe()
         self.grpc = self._make_grpc(ids)
@@ -160,21 +163,23 @@ class App:
             inspector,
             self._sources,
             account,
+            self.drift,
         )
         connections = Connections(self._github_tokens, self.s3, clock)
-        instances = Instances(store, clock, limits, self.engine)
         inventory = InventoryOperations(
             applications=applications,
             groups=groups,
             configurations=configurations,
             revisions=revisions,
-            instances=instances,
+            instances=self.instances,
+            drift=self.drift,
         )
         agents = AgentServicer(
             enrolment=enrolment,
             authority=self._authority,
             links=self.links,
             events=self.engine,
+            installed=self.drift,
             failures=failures,
             clock=clock,
             settings=self._agents_settings,
@@ -216,6 +221,7 @@ class App:
         self._metrics.observe(
             agents=lambda: len(self.links),
             deployments=lambda: self.engine.count,
+            drifted=lambda: self.drift.drifted_instances,
             store=self._store.statistics,
             engine=self.engine.statistics,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
 import structlog
@@ -16,9 +16,11 @@ import structlog
 from ferryman.v1 import agents_pb2 as pb
 from ferryman_coordinator.api.auth import AgentIdentity, Context
 from ferryman_coordinator.api.mapping import agents as mapping
+from ferryman_coordinator.api.mapping import drift
 from ferryman_coordinator.api.mapping.agents import AgentEvent, OrderMapper
 from ferryman_coordinator.clock import Clock
-from ferryman_coordinator.core.model import CommandId, DeploymentId, Instant
+from ferryman_coordinator.core.drift import InstalledState
+from ferryman_coordinator.core.model import CommandId, DeploymentId, InstanceId, Instant
 from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.errors import Invalid, StreamEnded, Unauthenticated
 from ferryman_coordinator.links.link import Link
@@ -38,6 +40,9 @@ _PER_SECOND = 1_000
 """Messages of one agent: many times what the busiest has to say, also after days without a coordinator."""
 _WAITING = 256
 """Reports that may wait to be stored before no more are read; then the agent waits, its outbox keeps them."""
+
+_FOUND = 16
+"""Findings about what is installed that may wait to be stored."""
 
 
 class AgentEvents(Protocol):
@@ -59,6 +64,14 @@ class AgentEvents(Protocol):
     def log_lines(self, deployment_id: DeploymentId, lines: Iterable[LogLine]) -> None: ...
 
 
+class InstalledKeeper(Protocol):
+    """Who is told what agents find installed."""
+
+    async def take(self, instance_id: InstanceId, check_id: str, states: Sequence[InstalledState]) -> None:
+        """Returns once it is stored. Raises StoreUnavailable."""
+        ...
+
+
 class AgentStream:
     """Made for one stream; `run` returns when the agent has said goodbye or gone."""
 
@@ -68,6 +81,7 @@ class AgentStream:
         link: Link,
         links: Links,
         events: AgentEvents,
+        installed: InstalledKeeper,
         orders: OrderMapper,
         clock: Clock,
     ) -> None:
@@ -75,6 +89,7 @@ class AgentStream:
         self._link = link
         self._links = links
         self._events = events
+        self._installed = installed
         self._orders = orders
         self._clock = clock
         self._pace = Pace(burst=_BURST, per_second=_PER_SECOND)
@@ -86,6 +101,9 @@ class AgentStream:
         self._acknowledged = 0
         self._acknowledging: asyncio.Task[None] | None = None
         self._has_room = asyncio.Event()
+        # What it found installed, with the check that it answers. The newest counts: the oldest go first.
+        self._found: deque[tuple[str, Sequence[InstalledState]]] = deque(maxlen=_FOUND)
+        self._keeping: asyncio.Task[None] | None = None
 
     async def run(self, requests: AsyncIterator[pb.ConnectRequest], context: Context) -> None:
         """Raises StreamEnded when the link was closed by the coordinator, and whatever made the stream impossible."""
@@ -113,6 +131,8 @@ class AgentStream:
             self._take(message)
             if self._waiting and self._storing is None:
                 self._storing = tasks.create_task(self._store(tasks))
+            if self._found and self._keeping is None:
+                self._keeping = tasks.create_task(self._keep())
             while len(self._waiting) >= _WAITING:
                 self._has_room.clear()
                 await self._has_room.wait()
@@ -120,6 +140,8 @@ class AgentStream:
                 await self._clock.sleep_until(may_go_on)
         if self._storing is not None:
             await self._storing
+        if self._keeping is not None:
+            await self._keeping
         if self._acknowledging is not None:
             self._acknowledging.cancel()
         if self._stored > self._acknowledged:
@@ -145,6 +167,10 @@ class AgentStream:
                 self._events.prefetched(
                     mapping.deployment_id_from(done.deployment_id), instance_id, done.error[:_ERROR]
                 )
+            case "installed_state":
+                state = message.installed_state
+                found = drift.states_from(state, self._clock.now())
+                self._found.append((drift.check_id_from(state), found))
             case "heartbeat":
                 # Being heard is all that there is to it.
                 pass
@@ -202,6 +228,12 @@ class AgentStream:
                 if isinstance(result, BaseException):
                     raise result
         self._storing = None
+
+    async def _keep(self) -> None:
+        while self._found:
+            check_id, states = self._found.popleft()
+            await self._installed.take(self._agent.instance_id, check_id, states)
+        self._keeping = None
 
     async def _acknowledge_soon(self) -> None:
         """Lets reports gather that come close after one another: one acknowledgement costs as much as a report."""

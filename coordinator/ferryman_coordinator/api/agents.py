@@ -12,7 +12,7 @@ import structlog
 from ferryman import channel
 from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
-from ferryman_coordinator.api.agent_stream import AgentEvents, AgentStream
+from ferryman_coordinator.api.agent_stream import AgentEvents, AgentStream, InstalledKeeper
 from ferryman_coordinator.api.auth import Context, current_agent
 from ferryman_coordinator.api.mapping.agents import OrderMapper, command_id_from
 from ferryman_coordinator.api.mapping.values import facts_from, tags_from
@@ -53,6 +53,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         authority: Authority,
         links: Links,
         events: AgentEvents,
+        installed: InstalledKeeper,
         failures: FailureLimiter,
         clock: Clock,
         settings: Callable[[], AgentsSettings],
@@ -61,6 +62,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         self._authority = authority
         self._links = links
         self._events = events
+        self._installed = installed
         self._failures = failures
         self._clock = clock
         self._settings = settings
@@ -120,7 +122,9 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         try:
             log.debug("agent.connected", instance=agent.instance_id, version=hello.agent_version)
             await context.write(self._welcome(agent.instance_id, hello))
-            stream = AgentStream(agent, link, self._links, self._events, self._orders, self._clock)
+            stream = AgentStream(
+                agent, link, self._links, self._events, self._installed, self._orders, self._clock
+            )
             await stream.run(request_iterator, context)
         finally:
             self._links.detach(link, self._clock.now())

@@ -38,7 +38,11 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
         planned = await self._deployments.plan(_options_from(request.options))
         plan = planned.plan
         targets = [
-            mapping.planned_target_to(target, is_connected=target.member.instance_id in planned.connected)
+            mapping.planned_target_to(
+                target,
+                is_connected=target.member.instance_id in planned.connected,
+                can_roll_back=planned.can_roll_back.get(target.member.instance_id),
+            )
             for target in plan.targets
         ]
         return pb.PlanDeploymentResponse(

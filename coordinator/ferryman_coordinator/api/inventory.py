@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc.aio
@@ -19,15 +20,17 @@ from ferryman_coordinator.api.mapping.values import (
     tags_from,
     zonal_from,
 )
-from ferryman_coordinator.core.inventory import ComputePlatform, Instance
+from ferryman_coordinator.core.inventory import ComputePlatform, DeploymentGroup, Instance
 from ferryman_coordinator.core.model import AutoRollback
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.links.registry import Links
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.drift import Drift
 from ferryman_coordinator.operations.groups import Groups
-from ferryman_coordinator.operations.instances import Instances, RegistrationStatus
+from ferryman_coordinator.operations.instances import Instances, KnownInstance, RegistrationStatus
 from ferryman_coordinator.operations.revisions import Revisions
+from ferryman_coordinator.store.queries.drift import DriftCount
 from ferryman_coordinator.store.queries.revisions import RevisionFilter, RevisionSort, TargetFilter
 
 _REGISTRATION = {
@@ -46,6 +49,7 @@ class InventoryOperations:
     configurations: Configurations
     revisions: Revisions
     instances: Instances
+    drift: Drift
 
 
 class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
@@ -57,6 +61,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         self._configurations = operations.configurations
         self._revisions = operations.revisions
         self._instances = operations.instances
+        self._drift = operations.drift
         self._links = links
 
     def register(self, server: grpc.aio.Server) -> str:
@@ -119,13 +124,14 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         self, request: pb.GetDeploymentGroupRequest, context: Context
     ) -> pb.GetDeploymentGroupResponse:
         found = await self._groups.get(request.application_name, request.name)
-        return pb.GetDeploymentGroupResponse(deployment_group=mapping.group_to(found))
+        (group,) = await self._counted([found])
+        return pb.GetDeploymentGroupResponse(deployment_group=group)
 
     async def ListDeploymentGroups(
         self, request: pb.ListDeploymentGroupsRequest, context: Context
     ) -> pb.ListDeploymentGroupsResponse:
         page = await self._groups.list(request.application_name, page_from(request.page))
-        groups = [mapping.group_to(one) for one in page.items]
+        groups = await self._counted(page.items)
         return pb.ListDeploymentGroupsResponse(deployment_groups=groups, next_page_token=page.next_token)
 
     async def UpdateDeploymentGroup(
@@ -237,11 +243,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
     # Instances
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.GetInstanceResponse:
-        known = await self._instances.get(request.instance)
-        last_heard = self._links.last_heard(known.instance.instance_id)
-        return pb.GetInstanceResponse(
-            instance=mapping.instance_to(known.instance, last_heard=last_heard, health=known.health)
-        )
+        return pb.GetInstanceResponse(instance=self._known(await self._instances.get(request.instance)))
 
     async def ListInstances(
         self, request: pb.ListInstancesRequest, context: Context
@@ -267,6 +269,26 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
     ) -> pb.DeregisterInstanceResponse:
         await self._instances.deregister(request.instance)
         return pb.DeregisterInstanceResponse()
+
+    async def CheckInstance(
+        self, request: pb.CheckInstanceRequest, context: Context
+    ) -> pb.CheckInstanceResponse:
+        known = await self._drift.check(
+            request.instance,
+            application_name=request.application_name,
+            group_name=request.deployment_group_name,
+            with_digests=request.with_digests,
+            wait_s=request.wait_seconds,
+        )
+        return pb.CheckInstanceResponse(instance=self._known(known))
+
+    async def _counted(self, groups: Sequence[DeploymentGroup]) -> list[pb.DeploymentGroup]:
+        counts = await self._drift.counts([group.group_id for group in groups])
+        return [mapping.group_to(group, counts.get(group.group_id, DriftCount())) for group in groups]
+
+    def _known(self, known: KnownInstance) -> pb.Instance:
+        last_heard = self._links.last_heard(known.instance.instance_id)
+        return mapping.instance_to(known.instance, last_heard=last_heard, health=known.health)
 
     def _instance(self, instance: Instance) -> pb.Instance:
         return mapping.instance_to(instance, last_heard=self._links.last_heard(instance.instance_id))

@@ -355,6 +355,8 @@ class RolloutSpec:
     last_good: LastGood | None
     timers: Timers
     max_targets: int
+    # For people; what was to be known when it was created.
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class CreateOrder:
     update_outdated_instances_only: bool = False
     # Empty: none.
     request_key: str = ""
+    # For people.
+    warnings: tuple[str, ...] = ()
 
 
 def snapshot(
@@ -77,6 +79,7 @@ def snapshot(
         last_good=last_good,
         timers=settings.timers,
         max_targets=settings.max_targets,
+        warnings=order.warnings,
     )
 
 

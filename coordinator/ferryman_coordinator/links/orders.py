@@ -102,4 +102,13 @@ class DrainOrder:
     reason: str
 
 
-Order = SegmentOrder | CancelOrder | PrefetchOrder | ForgetOrder | AckOrder | DrainOrder
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOrder:
+    """Look at what these groups have installed, and say what is so (AG-553). `with_digests`: read contents, too."""
+
+    check_id: str
+    group_ids: tuple[GroupId, ...]
+    with_digests: bool = False
+
+
+Order = SegmentOrder | CancelOrder | PrefetchOrder | ForgetOrder | AckOrder | DrainOrder | CheckOrder

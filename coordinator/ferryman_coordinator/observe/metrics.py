@@ -81,11 +81,12 @@ class Metrics:
         *,
         agents: Callable[[], int],
         deployments: Callable[[], int],
+        drifted: Callable[[], int],
         store: StoreFigures,
         engine: EngineFigures,
     ) -> None:
         """Shows what others count, read at each scrape."""
-        self._registry.register(_Figures(agents, deployments, store, engine))
+        self._registry.register(_Figures(agents, deployments, drifted, store, engine))
 
     def exposition(self) -> tuple[bytes, str]:
         """The text, and its media type."""
@@ -97,11 +98,13 @@ class _Figures(Collector):
         self,
         agents: Callable[[], int],
         deployments: Callable[[], int],
+        drifted: Callable[[], int],
         store: StoreFigures,
         engine: EngineFigures,
     ) -> None:
         self._agents = agents
         self._deployments = deployments
+        self._drifted = drifted
         self._store = store
         self._engine = engine
 
@@ -110,6 +113,11 @@ class _Figures(Collector):
         yield GaugeMetricFamily(f"{_PREFIX}agents_connected", "Agents with an open stream.", self._agents())
         yield GaugeMetricFamily(
             f"{_PREFIX}deployments_unfinished", "Deployments that are not final.", self._deployments()
+        )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}instances_drifted",
+            "Registered instances where installed files have changed.",
+            self._drifted(),
         )
         yield from self._of_store()
         yield from self._of_engine()

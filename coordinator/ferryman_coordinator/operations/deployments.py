@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -17,12 +17,13 @@ from ferryman_coordinator.core.model import (
     DeploymentStatus,
     InstanceId,
     Instant,
+    Member,
     RevisionLocation,
     S3Location,
     TargetRecord,
     TargetStatus,
 )
-from ferryman_coordinator.engine.creation import last_good, snapshot
+from ferryman_coordinator.engine.creation import CreateOrder, last_good, snapshot
 from ferryman_coordinator.engine.engine import Engine, unknown
 from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.engine.preflight import members_for
@@ -34,11 +35,13 @@ from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions, OptionChecks, Sources
+from ferryman_coordinator.operations.drift import Drift, Readiness
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.locations import check_location
 from ferryman_coordinator.operations.revisions import Inspector
 from ferryman_coordinator.store.cursors import Key, Page, PageRequest
 from ferryman_coordinator.store.queries import deployments as queries
+from ferryman_coordinator.store.queries import groups as group_queries
 from ferryman_coordinator.store.queries import instances as instance_queries
 from ferryman_coordinator.store.queries.deployments import DeploymentFilter
 from ferryman_coordinator.store.store import Store
@@ -64,6 +67,8 @@ class PlannedDeployment:
     config_name: str
     revision: RevisionLocation
     connected: frozenset[InstanceId]
+    # Targets of which it is known whether what they run now could come back from their own disk.
+    can_roll_back: Mapping[InstanceId, bool]
     warnings: tuple[str, ...]
 
 
@@ -81,12 +86,14 @@ class Deployments:
         inspector: Inspector,
         sources: Sources,
         account: Account,
+        drift: Drift,
     ) -> None:
         self._store = store
         self._engine = engine
         self._links = links
         self._groups = groups
         self._account = account
+        self._drift = drift
         self._checks = OptionChecks(applications, groups, configurations, inspector, sources)
 
     # Begin and end ----------------------------------------------------------------------------------------------------
@@ -109,8 +116,9 @@ class Deployments:
             return CreatedDeployment(deployment_id=known)
         order = await self._checks.check(application, group, options, request_key)
         pinned, warnings = await self._checks.pin(order.revision)
-        deployment_id = await self._engine.create(replace(order, revision=pinned))
-        return CreatedDeployment(deployment_id=deployment_id, warnings=warnings)
+        ready = await self._ready(order, ask=True)
+        deployment_id = await self._engine.create(replace(order, revision=pinned, warnings=ready.warnings))
+        return CreatedDeployment(deployment_id=deployment_id, warnings=(*warnings, *ready.warnings))
 
     async def plan(self, options: DeploymentOptions) -> PlannedDeployment:
         """What `create` would do now, and why; changes nothing (CP-422).
@@ -125,12 +133,14 @@ class Deployments:
             spec = snapshot(order, _PLANNED, good, self._engine.settings)
             members = await members_for(connection, group, spec)
         planned = planning.plan(spec, members)
+        ready = await self._ready(order, ask=False)
         return PlannedDeployment(
             plan=planned,
             config_name=spec.config_name,
             revision=spec.revision,
             connected=self._links.connected(),
-            warnings=tuple(planned.warnings),
+            can_roll_back=ready.can_roll_back,
+            warnings=(*planned.warnings, *ready.warnings),
         )
 
     async def stop(self, deployment_id: str, by: str, auto_rollback: bool | None = None) -> StopAnswer:
@@ -280,6 +290,16 @@ class Deployments:
                 deployment_id=first.deployment_id,
             )
         return first.deployment_id
+
+    async def _ready(self, order: CreateOrder, *, ask: bool) -> Readiness:
+        """What is known of the targets' ways back (AG-556)."""
+
+        async def members() -> Sequence[Member]:
+            outdated_for = order.revision.key if order.update_outdated_instances_only else None
+            async with self._store.reading() as connection:
+                return await group_queries.members(connection, order.group, outdated_for=outdated_for)
+
+        return await self._drift.ready(order.group.group_id, members, ask=ask)
 
     async def _started(self, deployment_id: str) -> Deployment:
         """CP-462."""

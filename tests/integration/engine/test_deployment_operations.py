@@ -28,6 +28,7 @@ from ferryman_coordinator.core.model import (
     HealthyHostsType,
     InstanceId,
     MinimumHealthyHosts,
+    RevisionLocation,
     RollbackEvent,
     TargetStatus,
     UrlLocation,
@@ -42,7 +43,9 @@ from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions
 from ferryman_coordinator.operations.deployments import Deployments
+from ferryman_coordinator.operations.drift import Drift
 from ferryman_coordinator.operations.groups import Groups
+from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import PageRequest
@@ -75,6 +78,13 @@ class Shelf:
         return ["line 3: unknown key"] if location == bundle("3") else []
 
 
+class Elsewhere:
+    """Pretends to look at what is in no store of the coordinator's."""
+
+    async def pin(self, location: RevisionLocation) -> tuple[RevisionLocation, Sequence[str]]:
+        return location, []
+
+
 class Desk:
     """The operations of a world."""
 
@@ -92,7 +102,14 @@ class Desk:
             groups,
             self.configurations,
             Shelf(),
+            Elsewhere(),
             Account(account_id="123456789012", region="eu-1"),
+            Drift(
+                world.store,
+                world.clock,
+                world.links,
+                Instances(world.store, world.clock, Limits(), world.engine),
+            ),
         )
 
     async def create(self, **changes: Any) -> str:

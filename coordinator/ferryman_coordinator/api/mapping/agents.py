@@ -22,6 +22,7 @@ from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.links.orders import (
     AckOrder,
     CancelOrder,
+    CheckOrder,
     DeploymentDescription,
     DrainOrder,
     ForgetOrder,
@@ -165,6 +166,13 @@ class OrderMapper:
             case DrainOrder():
                 drain = agents_pb2.Drain(within_ms=order.within_ms, reason=order.reason)
                 return agents_pb2.ConnectResponse(drain=drain)
+            case CheckOrder():
+                check = agents_pb2.CheckInstalled(
+                    check_id=order.check_id,
+                    deployment_group_ids=order.group_ids,
+                    with_digests=order.with_digests,
+                )
+                return agents_pb2.ConnectResponse(check_installed=check)
 
     def _description(self, description: DeploymentDescription) -> agents_pb2.DeploymentDescription:
         known = self._mapped.get(id(description))

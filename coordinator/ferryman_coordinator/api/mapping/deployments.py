@@ -67,6 +67,7 @@ def deployment_to(deployment: Deployment) -> deployments_pb2.Deployment:
         concurrency=record.concurrency,
         stopped_by="" if record.stop is None else record.stop.by,
         zonal=None if spec.zonal is None else zonal_to(spec.zonal),
+        warnings=spec.warnings,
     )
 
 
@@ -179,7 +180,9 @@ def _change_to(
     return message
 
 
-def planned_target_to(target: PlannedTarget, *, is_connected: bool) -> deployments_pb2.PlannedTarget:
+def planned_target_to(
+    target: PlannedTarget, *, is_connected: bool, can_roll_back: bool | None
+) -> deployments_pb2.PlannedTarget:
     member = target.member
     return deployments_pb2.PlannedTarget(
         instance_id=member.instance_id,
@@ -189,6 +192,7 @@ def planned_target_to(target: PlannedTarget, *, is_connected: bool) -> deploymen
         instance_health=words.instance_health.wire(member.instance_health),
         revision_health=words.revision_health.wire(member.revision_health),
         is_connected=is_connected,
+        can_roll_back=can_roll_back,
         reason=target.reason,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ferryman.v1 import inventory_pb2, tokens_pb2
 from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.api.mapping.drift import installed_to
 from ferryman_coordinator.api.mapping.values import (
     facts_to,
     location_to,
@@ -27,6 +28,9 @@ from ferryman_coordinator.core.inventory import (
 )
 from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.core.tags import Selection, TagFilter
+from ferryman_coordinator.store.queries.drift import DriftCount
+
+_NOTHING = DriftCount()
 
 
 def application_to(application: Application) -> inventory_pb2.Application:
@@ -38,7 +42,7 @@ def application_to(application: Application) -> inventory_pb2.Application:
     )
 
 
-def group_to(group: DeploymentGroup) -> inventory_pb2.DeploymentGroup:
+def group_to(group: DeploymentGroup, drift: DriftCount = _NOTHING) -> inventory_pb2.DeploymentGroup:
     return inventory_pb2.DeploymentGroup(
         deployment_group_id=group.group_id,
         name=group.name,
@@ -50,6 +54,8 @@ def group_to(group: DeploymentGroup) -> inventory_pb2.DeploymentGroup:
         target_revision=None if group.target_revision is None else location_to(group.target_revision),
         last_attempted_deployment=_last_to(group.last_attempted),
         last_successful_deployment=_last_to(group.last_successful),
+        checked_instances=drift.checked,
+        drifted_instances=drift.drifted,
     )
 
 
@@ -171,6 +177,7 @@ def _health_to(health: InstanceDeploymentHealth) -> inventory_pb2.InstanceDeploy
         revision_health=words.revision_health.wire(health.revision_health),
         installed_revision=None if installed is None else location_to(installed),
         last_deployment_id=health.last_deployment_id,
+        installed=None if health.installed is None else installed_to(health.installed),
     )
 
 

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ferryman.v1 import agents_pb2, inventory_pb2, types_pb2
+from ferryman_coordinator.core.drift import FileDrift
 from ferryman_coordinator.core.inventory import ComputePlatform, InstanceKind, TrafficRoutingType
 from ferryman_coordinator.core.messages import Disposition
 from ferryman_coordinator.core.model import (
@@ -52,6 +53,9 @@ class Words(Generic[Word, Number]):
     def wire(self, word: Word) -> Number:
         return self._wire[word]
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._words
+
     def word(self, number: int) -> Word:
         """Raises Invalid when nothing was said, or nothing that is known here."""
         try:
@@ -68,6 +72,7 @@ class Words(Generic[Word, Number]):
         return frozenset(self.word(number) for number in numbers)
 
 
+file_drifts = Words(FileDrift, agents_pb2.FileDrift, "FILE_DRIFT", "InvalidFileDrift")
 platforms = Words(
     ComputePlatform, types_pb2.ComputePlatform, "COMPUTE_PLATFORM", "InvalidComputePlatformException"
 )

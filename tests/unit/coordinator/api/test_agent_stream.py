@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -13,6 +13,7 @@ from ferryman.v1 import types_pb2
 from ferryman_coordinator.api.agent_stream import AgentStream
 from ferryman_coordinator.api.auth import AgentIdentity, Context
 from ferryman_coordinator.api.mapping.agents import AgentEvent, OrderMapper
+from ferryman_coordinator.core.drift import InstalledState
 from ferryman_coordinator.core.messages import CommandAcked, EventStarted
 from ferryman_coordinator.core.model import CommandId, DeploymentId, InstanceId, Instant
 from ferryman_coordinator.engine.logs import LogLine
@@ -65,6 +66,20 @@ class Seen:
         """Nobody looks."""
 
 
+class Installed:
+    """Keeps what the agent found installed, once it may."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, Sequence[InstalledState]]] = []
+        self.may_store = asyncio.Event()
+        self.may_store.set()
+
+    async def take(self, instance_id: InstanceId, check_id: str, states: Sequence[InstalledState]) -> None:
+        assert instance_id == WEB
+        await self.may_store.wait()
+        self.taken.append((check_id, states))
+
+
 async def settle() -> None:
     """Lets everything run that can."""
     for _ in range(50):
@@ -82,7 +97,10 @@ class Wire:
         self.written: asyncio.Queue[pb.ConnectResponse] = asyncio.Queue()
         self._incoming: asyncio.Queue[pb.ConnectRequest | None] = asyncio.Queue()
         agent = AgentIdentity(instance_id=WEB, expires_at=Instant(expires_at))
-        stream = AgentStream(agent, self.link, self.links, self.events, OrderMapper(), self.clock)
+        self.installed = Installed()
+        stream = AgentStream(
+            agent, self.link, self.links, self.events, self.installed, OrderMapper(), self.clock
+        )
         self.running = asyncio.create_task(stream.run(self._requests(), cast("Context", self)))
 
     async def write(self, message: pb.ConnectResponse) -> None:
