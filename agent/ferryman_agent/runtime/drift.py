@@ -185,7 +185,7 @@ class Drift:
                     state = await self._state(group_id, with_digests=asked.with_digests)
                     if state is not None:
                         states.append(state)
-                self._told.update((state.group_id, state) for state in states if state.error != BUSY)
+                self._told.update((state.group_id, state) for state in states if state.deployment_id)
                 self._send(asked.check_id, states)
 
     async def _state(self, group_id: GroupId, *, with_digests: bool) -> InstalledGroup | None:
@@ -194,9 +194,7 @@ class Drift:
                 return await self._look(group_id, with_digests=with_digests, is_paced=False)
             except Abandoned:
                 log.info("drift.abandoned", group=group_id)
-        last = self._found.get(group_id)
-        if last is not None:
-            return replace(last, error=BUSY)
+        # Without a deployment, so that nobody keeps it.
         return InstalledGroup(group_id=group_id, deployment_id="", checked_at=self._clock.now(), error=BUSY)
 
     # Work

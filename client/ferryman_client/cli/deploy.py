@@ -157,13 +157,20 @@ def _print_plan(plan: deployments_pb2.PlanDeploymentResponse) -> None:
             enum_word(types_pb2.InstanceHealth.DESCRIPTOR, target.instance_health) or "-",
             enum_word(types_pb2.RevisionHealth.DESCRIPTOR, target.revision_health) or "-",
             "connected" if target.is_connected else Text("silent", "red"),
+            _way_back(target),
             target.reason,
         )
         for target in plan.targets
     )
-    columns = ("WAVE", "INSTANCE", "ZONE", "HEALTH", "REVISION", "AGENT", "WHY HERE")
+    columns = ("WAVE", "INSTANCE", "ZONE", "HEALTH", "REVISION", "AGENT", "ROLLBACK", "WHY HERE")
     render.print_table(columns, rows, empty="no targets")
     render.note("nothing was changed")
+
+
+def _way_back(target: deployments_pb2.PlannedTarget) -> render.Cell:
+    if not target.HasField("can_roll_back"):
+        return "-"
+    return "from disk" if target.can_roll_back else Text("must fetch", "yellow")
 
 
 def _file_exists_behavior(word: str) -> types_pb2.FileExistsBehavior.ValueType:

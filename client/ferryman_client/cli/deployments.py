@@ -293,6 +293,7 @@ def _details(item: deployments_pb2.Deployment) -> list[tuple[str, render.Cell]]:
         ("Completed", iso_time(item.completed_at) if item.HasField("completed_at") else ""),
         ("Stopped by", item.stopped_by),
         ("Rollback of", item.rollback.rollback_triggering_deployment_id),
+        *(("Warning", Text(warning, "yellow")) for warning in item.warnings),
     ]
 
 

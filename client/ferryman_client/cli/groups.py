@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ferryman.v1 import inventory_pb2
 from ferryman_client.cli import render
+from ferryman_client.cli.drift import instances_text
 from ferryman_client.cli.groupfile import read_group_file
 from ferryman_client.cli.instances import print_instances
 from ferryman_client.cli.pages import every_page
@@ -199,6 +200,7 @@ def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, Cell]]:
         ("Instances", selection_text(group.selection)),
         ("Rollback on", rollback_text(group.auto_rollback)),
         ("Revision", revision_label(group.target_revision)),
+        ("Drift", instances_text(group)),
     ]
     for label, last in (
         ("Last attempted", group.last_attempted_deployment),

@@ -1,7 +1,8 @@
-"""`ferryman instance`: list, show, tag, deregister."""
+"""`ferryman instance`: list, show, check, tag, deregister."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,13 +11,17 @@ from rich.text import Text
 
 from ferryman.v1 import inventory_pb2, types_pb2
 from ferryman_client.cli import render
+from ferryman_client.cli.drift import print_installed
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.selections import tag_filter
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail, parse_tag
 from ferryman_client.cli.words import enum_word, iso_time, revision_label, tags_text
-from ferryman_client.client import Client
+from ferryman_client.client import CALL_TIMEOUT_SECONDS, Client
 
 app = typer.Typer(no_args_is_help=True, help="Instances: registered machines with an agent.")
+
+_STAT_SECONDS = 30.0
+_DIGESTS_SECONDS = 600.0
 
 InstanceArgument = Annotated[str, typer.Argument(help="Name or id of the instance.")]
 
@@ -52,7 +57,7 @@ def list_(
 
 @app.command()
 def show(instance: InstanceArgument, as_json: JsonOption = False) -> None:
-    """Show one instance: what it is, whether it is connected, and its health in each deployment group."""
+    """Show one instance: what it is, whether it is connected, its health in each group, and which files changed."""
     request = inventory_pb2.GetInstanceRequest(instance=instance)
     found = ask(lambda client: client.call(client.inventory.GetInstance, request)).instance
     if as_json:
@@ -66,6 +71,46 @@ def show(instance: InstanceArgument, as_json: JsonOption = False) -> None:
             (_health_row(health) for health in found.health),
             empty="",
         )
+        render.say("")
+        print_installed(found.health)
+
+
+@app.command()
+def check(
+    instance: InstanceArgument,
+    group: Annotated[str, typer.Option("--group", "-g", help="Only what this group has installed.")] = "",
+    application: Annotated[str, typer.Option("--application", "-a", help="The group's application.")] = "",
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Read every file, not only what looks touched.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=1, max=3600, help="Wait so many seconds for the answer.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have an instance's agent look now at what is installed there, and show which files have changed."""
+    wait_seconds = math.ceil(
+        timeout if timeout is not None else _DIGESTS_SECONDS if digests else _STAT_SECONDS
+    )
+    request = inventory_pb2.CheckInstanceRequest(
+        instance=instance,
+        application_name=application,
+        deployment_group_name=group,
+        with_digests=digests,
+        wait_seconds=wait_seconds,
+    )
+    found = ask(
+        lambda client: client.call(
+            client.inventory.CheckInstance, request, timeout=wait_seconds + CALL_TIMEOUT_SECONDS
+        )
+    ).instance
+    if as_json:
+        render.print_json(found)
+        return
+    wanted = [one for one in found.health if _is_meant(one, application, group)]
+    if not wanted:
+        render.note(f"nothing was ever deployed to {found.name}")
+    print_installed(wanted)
 
 
 @app.command(name="tag")
@@ -144,6 +189,10 @@ def _details(item: inventory_pb2.Instance) -> list[tuple[str, render.Cell]]:
         ("Agent", facts.agent_version),
         ("Disk", disk if facts.disk_total_bytes else ""),
     ]
+
+
+def _is_meant(one: inventory_pb2.InstanceDeploymentHealth, application: str, group: str) -> bool:
+    return application in ("", one.application_name) and group in ("", one.deployment_group_name)
 
 
 def _health_row(health: inventory_pb2.InstanceDeploymentHealth) -> tuple[str, ...]:
