@@ -93,7 +93,7 @@ class Agent:
         self._downloads = downloads = Downloads(
             config, self._layout, lambda: identity.load(config.identity_path), self._deployments_in_use
         )
-        installs = Installs(config, self._layout, clock)
+        self._installs = installs = Installs(config, self._layout, clock)
         self._worker = Worker(
             layout=self._layout,
             clock=clock,
@@ -173,6 +173,7 @@ class Agent:
             ) from error
         self._journal.open()
         try:
+            await self._installs.recover()
             recovered = await recover(self._journal, self._clock, end_leftovers)
             self._end_abandoned()
             self._clear_markers({run.segment.deployment.deployment_id for run in recovered})

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from ferryman_agent.core.messages import FileExistsBehavior, Instant
 from ferryman_agent.errors import InstallError
-from ferryman_agent.files.install import InstallSettings, _Install
+from ferryman_agent.files.install import _Install
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.settings import InstallSettings
 from tests.support.bundles import description, put_archive
 
 FOREIGN = {"f1": b"foreign 1", "d/f2": b"foreign 2"}

@@ -286,6 +286,13 @@ class Install(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="Refuse the SELinux types unconfined_t, kernel_t and init_t in an AppSpec."),
     ] = True
+    require_selinux: Annotated[
+        bool,
+        Meta(
+            description="An AppSpec that asks for an SELinux context is refused where the host has no SELinux; otherwise"
+            " that is a warning."
+        ),
+    ] = False
 
 
 class Drift(Section, frozen=True, kw_only=True):
@@ -416,6 +423,11 @@ class Config(Section, frozen=True, kw_only=True):
     @property
     def status_path(self) -> Path:
         return Path(self.state_dir) / "status.json"
+
+    @property
+    def wire_log_path(self) -> Path:
+        """The trace of downloads, by the original's name (AG-C14)."""
+        return Path(self.log_dir) / f"{self.program_name}.aws_wire.log"
 
     @property
     def pid_path(self) -> Path:

@@ -1,11 +1,12 @@
-"""The `permissions` section for one install: who gets which owner, mode and ACL (AG section 10.6, V2 section 12)."""
+"""The `permissions` section for one install: who gets which owner, mode, ACL and context (AG 10.6, V2 section 12)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ferryman.appspec import EntryKind, Findings, Permission, select
+from ferryman.appspec import EntryKind, Findings, Permission, SelinuxContext, select
 from ferryman_agent.core.acl import complete_acl
+from ferryman_agent.core.contexts import UNCONFINED, label_of
 from ferryman_agent.core.install_facts import Attributes, Situation
 
 _SET_ID = 0o6000
@@ -31,7 +32,7 @@ class AccessPlan:
         self._remark_links()
 
     def apply(self, path: str, attributes: Attributes) -> Attributes:
-        """Returns how an object must be in the end: owner and group, then mode, then ACL (AG-292)."""
+        """Returns how an object must be in the end: owner and group, then mode, ACL, context (AG-292)."""
         permission = self._chosen.get(path)
         if permission is None:
             return attributes
@@ -44,7 +45,10 @@ class AccessPlan:
         acl = None
         if permission.acls:
             acl = complete_acl(permission.acls, mode or 0, self._given.users, self._given.groups)
-        return Attributes(mode, uid, gid, acl)
+        label = None
+        if permission.context is not None and self._given.selinux is not None:
+            label = label_of(permission.context, self._given.selinux)
+        return Attributes(mode, uid, gid, acl, label)
 
     def instructions(self) -> Iterator[Mapping[str, object]]:
         """Yields what `install.json` says of it, in AppSpec order (AG-156)."""
@@ -70,7 +74,7 @@ class AccessPlan:
             )
             self._findings.error("PERM_MODE_SET_ID", permission.place, message)
         if permission.context is not None:
-            self._check_context(permission)
+            self._check_context(permission, permission.context)
 
     def _check_account(
         self, what: str, name: str | None, known: Mapping[str, int], permission: Permission
@@ -93,10 +97,22 @@ class AccessPlan:
             message = f"{entry} gives files away, which only root may: run the agent as root"
             self._findings.error("PERM_OWNER_NOT_PERMITTED", permission.place, message)
 
-    def _check_context(self, permission: Permission) -> None:
-        if self._given.has_selinux:
-            entry = f"entry {permission.number} of 'permissions'"
-            message = f"{entry} sets an SELinux context, which this version cannot do"
+    def _check_context(self, permission: Permission, context: SelinuxContext) -> None:
+        entry = f"entry {permission.number} of 'permissions'"
+        if context.type in UNCONFINED and self._given.reject_unconfined:
+            message = (
+                f"{entry} sets the SELinux type {context.type}, which confines nothing and this agent refuses"
+            )
+            self._findings.error("PERM_CONTEXT_UNCONFINED", permission.place, message)
+        if self._given.selinux is not None:
+            if not self._given.selinux.semanage:
+                message = (
+                    f"{entry} sets an SELinux context, but there is no 'semanage' on this host, without which the next"
+                    " relabelling would undo it: install policycoreutils"
+                )
+                self._findings.error("PERM_CONTEXT_TOOL_MISSING", permission.place, message)
+        elif self._given.require_selinux:
+            message = f"{entry} sets an SELinux context, but this host has no SELinux"
             self._findings.error("PERM_CONTEXT_UNSUPPORTED", permission.place, message)
         else:
             self.warnings.append(

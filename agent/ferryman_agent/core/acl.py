@@ -23,6 +23,10 @@ class Acl(NamedTuple):
     default: tuple[AclRule, ...] = ()
 
 
+NO_ACL = Acl(())
+"""What an object gets that had an ACL and is to have none."""
+
+
 def complete_acl(
     entries: Iterable[AclEntry], mode: int, users: Mapping[str, int], groups: Mapping[str, int]
 ) -> Acl:

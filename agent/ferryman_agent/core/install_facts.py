@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ferryman.appspec import AppSpec, EntryKind, Finding, Target
 from ferryman_agent.core.acl import Acl
+from ferryman_agent.core.contexts import SelinuxHost
 from ferryman_agent.core.messages import FileExistsBehavior
 from ferryman_agent.core.overwritten import Original
 
@@ -31,6 +32,7 @@ class HostFact(NamedTuple):
     real: where a link to a directory leads, if it may be followed; "" otherwise.
     is_distrusted: a link to a directory that somebody else than the directory's owner can turn elsewhere.
     names: hard links to the same file.
+    has_acl: more than its mode says; has_default_acl: what is made in it inherits one.
     """
 
     kind: EntryKind
@@ -43,6 +45,8 @@ class HostFact(NamedTuple):
     real: str = ""
     is_distrusted: bool = False
     names: int = 1
+    has_acl: bool = False
+    has_default_acl: bool = False
 
 
 class User(NamedTuple):
@@ -72,6 +76,8 @@ class Situation:
     users, groups: numbers of the accounts that the AppSpec file names, as far as they exist.
     preserve_directory_modes: new directories take mode and owner of the archive's (AG-C12), else mode 0755.
     agent_root: the agent's own directory, as configured and as it really is.
+    selinux: what there is of it; None: the host has none, which `require_selinux` makes a mistake (AG-366).
+    reject_unconfined: refuse types that confine nothing (V2-380).
     allow_set_id: accept modes with set-user-id and set-group-id bits in `permissions` (V2-216).
     originals: what comes back where the deployment has no file of its own, or must RETAIN what was there (CP-347).
     """
@@ -90,7 +96,9 @@ class Situation:
     user: User = ROOT
     preserve_directory_modes: bool = True
     agent_root: tuple[str, ...] = ()
-    has_selinux: bool = False
+    selinux: SelinuxHost | None = None
+    require_selinux: bool = False
+    reject_unconfined: bool = True
     allow_set_id: bool = False
     originals: Mapping[str, Original] = field(default_factory=dict)
 
@@ -116,6 +124,7 @@ class Attributes(NamedTuple):
     uid: int | None = None
     gid: int | None = None
     acl: Acl | None = None
+    label: str | None = None
 
 
 class PlannedDirectory(NamedTuple):
@@ -158,6 +167,7 @@ class InstallPlan:
     obsolete: journaled paths and their places that nothing wants any more, what is inside before its directory.
     retained: files of others that stay (RETAIN).
     journal: paths of the next install's journal.
+    labels: SELinux labels by place, for the rules that make them last.
     instructions: the same for people and tools, as `install.json` has it (AG-156).
     """
 
@@ -168,6 +178,7 @@ class InstallPlan:
     obsolete: tuple[tuple[str, str], ...]
     retained: tuple[str, ...]
     journal: tuple[str, ...]
+    labels: Mapping[str, str]
     instructions: tuple[Mapping[str, object], ...]
     warnings: tuple[str, ...]
     behavior: FileExistsBehavior

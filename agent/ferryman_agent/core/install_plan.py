@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from ferryman.appspec import AppSpec, EntryKind, Finding, Findings, Target, ancestors, expand
 from ferryman_agent.core.access_plan import AccessPlan
+from ferryman_agent.core.acl import NO_ACL
 from ferryman_agent.core.install_facts import (
     Action,
     ArchiveFact,
@@ -114,7 +115,7 @@ class _Planner:
             errors = tuple(finding for finding in self._findings.ordered() if finding.is_error)
             return PlanRefused(findings=errors, conflicts=tuple(self._conflicts))
         directories = tuple(
-            one._replace(attributes=access.apply(one.path, one.attributes))
+            one._replace(attributes=self._without_acl(one.path, access.apply(one.path, one.attributes)))
             for one in self._directories.values()
         )
         files = tuple(self._finished(one, access) for one in self._leaves.values())
@@ -128,6 +129,7 @@ class _Planner:
             obsolete=self._obsolete(made),
             retained=tuple(self._retained),
             journal=made,
+            labels=_labels(directories, files),
             instructions=(*self._copies(made), *access.instructions()),
             warnings=(*self._warnings, *access.warnings, *self._remarks()),
             behavior=self._behavior,
@@ -270,13 +272,25 @@ class _Planner:
     def _finished(self, leaf: PlannedFile, access: AccessPlan) -> PlannedFile:
         """Adds what `permissions` says, and decides whether a file with the right content needs anything."""
         wanted = access.apply(leaf.path, leaf.attributes)
+        if leaf.action is Action.KEEP:
+            wanted = self._without_acl(leaf.path, wanted)
         action = leaf.action
         if action is Action.KEEP and not _is_right(self._given.host[leaf.path], leaf, wanted):
-            # A file with other names would change under those as well.
-            action = Action.CORRECT if self._given.host[leaf.path].names == 1 else Action.REPLACE
+            # A file with other names would change under those as well; a new link is as cheap as a corrected one.
+            is_single = leaf.kind is EntryKind.FILE and self._given.host[leaf.path].names == 1
+            action = Action.CORRECT if is_single else Action.REPLACE
         if action is leaf.action and wanted is leaf.attributes:
             return leaf
         return leaf._replace(action=action, attributes=wanted)
+
+    def _without_acl(self, path: str, wanted: Attributes) -> Attributes:
+        """An ACL that the last revision gave, and this one does not, goes; one that is inherited stays (AG-356)."""
+        fact = self._there(path)
+        if wanted.acl is not None or fact is None or not fact.has_acl:
+            return wanted
+        parent = self._given.host.get(path.rpartition("/")[0] or "/")
+        is_inherited = parent is not None and parent.has_default_acl
+        return wanted if is_inherited else wanted._replace(acl=NO_ACL)
 
     def _access(self) -> AccessPlan:
         objects = dict.fromkeys(self._directories, EntryKind.DIRECTORY)
@@ -376,8 +390,18 @@ class _Planner:
         return remarks
 
 
+def _labels(directories: Iterable[PlannedDirectory], files: Iterable[PlannedFile]) -> dict[str, str]:
+    found = {one.place: one.attributes.label for one in directories if one.attributes.label is not None}
+    found |= {one.place: one.attributes.label for one in files if one.attributes.label is not None}
+    return found
+
+
 def _is_right(fact: HostFact, leaf: PlannedFile, wanted: Attributes) -> bool:
-    if wanted.acl is not None or (fact.modified_ns != leaf.modified_ns and fact.kind is EntryKind.FILE):
+    if (
+        wanted.acl is not None
+        or wanted.label is not None
+        or (fact.modified_ns != leaf.modified_ns and fact.kind is EntryKind.FILE)
+    ):
         return False
     pairs = ((wanted.mode, fact.mode), (wanted.uid, fact.uid), (wanted.gid, fact.gid))
     return all(want is None or want == have for want, have in pairs)

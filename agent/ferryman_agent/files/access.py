@@ -1,4 +1,4 @@
-"""Owner, mode and ACL of what an install makes, on descriptors or without following links (V2-215)."""
+"""Owner, mode, ACL and SELinux label of what an install makes, on descriptors or without following links (V2-215)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import stat
 import struct
 
-from ferryman_agent.core.acl import Acl, AclRule
+from ferryman_agent.core.acl import NO_ACL, Acl, AclRule
 from ferryman_agent.core.install_facts import Attributes
 from ferryman_agent.errors import InstallError
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"
+ACLS = (_ACCESS, _DEFAULT)
+LABEL = "security.selinux"
 _LINK_FLAGS = os.O_PATH | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
 _VERSION = struct.pack("<I", 2)
 _NOBODY = 0xFFFFFFFF
@@ -27,7 +29,7 @@ _TAGS = {
 
 
 def set_attributes(descriptor: int, path: str, wanted: Attributes) -> None:
-    """Gives an open file or directory its owner and group, then its mode, then its ACL, as far as they differ (AG-292).
+    """Gives an open file or directory its owner and group, then its mode, ACL and SELinux label (AG-292).
 
     A change of owner clears set-user-ID bits, so the mode comes after it (AG-354). Raises OSError, InstallError.
     """
@@ -35,11 +37,16 @@ def set_attributes(descriptor: int, path: str, wanted: Attributes) -> None:
     owner = _owner(wanted, status)
     if owner is not None:
         os.fchown(descriptor, *owner)
+    if wanted.acl == NO_ACL:
+        # Before the mode, which would go to the mask.
+        _set_acl(descriptor, path, NO_ACL)
     mode = wanted.mode if wanted.mode is not None else stat.S_IMODE(status.st_mode)
-    if owner is not None or mode != stat.S_IMODE(status.st_mode):
+    if owner is not None or wanted.acl == NO_ACL or mode != stat.S_IMODE(status.st_mode):
         os.fchmod(descriptor, mode)
-    if wanted.acl is not None:
+    if wanted.acl is not None and wanted.acl != NO_ACL:
         _set_acl(descriptor, path, wanted.acl)
+    if wanted.label is not None:
+        _set_label(descriptor, path, wanted.label)
 
 
 def set_link_owner(folder: int, name: str, wanted: Attributes) -> None:
@@ -66,7 +73,8 @@ def set_link_owner(folder: int, name: str, wanted: Attributes) -> None:
 def differs(status: os.stat_result, wanted: Attributes) -> bool:
     """Says whether an object needs `set_attributes`."""
     has_mode = wanted.mode is None or wanted.mode == stat.S_IMODE(status.st_mode)
-    return wanted.acl is not None or not has_mode or _owner(wanted, status) is not None
+    has_more = wanted.acl is not None or wanted.label is not None
+    return has_more or not has_mode or _owner(wanted, status) is not None
 
 
 def _owner(wanted: Attributes, status: os.stat_result) -> tuple[int, int] | None:
@@ -77,12 +85,15 @@ def _owner(wanted: Attributes, status: os.stat_result) -> tuple[int, int] | None
 
 def _set_acl(descriptor: int, path: str, acl: Acl) -> None:
     try:
-        os.setxattr(descriptor, _ACCESS, _encoded(acl.access))
+        if acl.access:
+            os.setxattr(descriptor, _ACCESS, _encoded(acl.access))
+        else:
+            _remove(descriptor, _ACCESS)
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             if acl.default:
                 os.setxattr(descriptor, _DEFAULT, _encoded(acl.default))
             else:
-                _remove_default(descriptor)
+                _remove(descriptor, _DEFAULT)
     except OSError as problem:
         if problem.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
             raise
@@ -90,9 +101,17 @@ def _set_acl(descriptor: int, path: str, acl: Acl) -> None:
         raise InstallError("PERM_ACL_UNSUPPORTED", message) from problem
 
 
-def _remove_default(descriptor: int) -> None:
+def _set_label(descriptor: int, path: str, label: str) -> None:
     try:
-        os.removexattr(descriptor, _DEFAULT)
+        os.setxattr(descriptor, LABEL, label.encode() + b"\0")
+    except OSError as problem:
+        message = f"cannot set the SELinux label {label} of {path}: {problem.strerror}"
+        raise InstallError("PERM_CONTEXT_FAILED", message) from problem
+
+
+def _remove(descriptor: int, name: str) -> None:
+    try:
+        os.removexattr(descriptor, name)
     except OSError as problem:
         if problem.errno != errno.ENODATA:
             raise

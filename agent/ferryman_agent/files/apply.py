@@ -1,33 +1,38 @@
 """Carries out an install plan, or leaves the host as it was (D8, V2-188, V2-189).
 
-New files are written beside the old ones and swapped by rename; every step knows how to be taken back until all are
-done. What nobody wants any more goes last. A process that is killed in between leaves a journal of all it may have
-made.
+New files are written beside the old ones and swapped by rename. Each step is in the undo log before it is done, so that
+what fails, or is killed, is taken back. What nobody wants any more goes last, when there is no way back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ferryman.appspec import EntryKind
-from ferryman_agent.core.install_facts import Action, InstallPlan, PlannedDirectory, PlannedFile
+from ferryman_agent.core.install_facts import Action, Attributes, InstallPlan, PlannedDirectory, PlannedFile
 from ferryman_agent.core.messages import FileExistsBehavior
 from ferryman_agent.errors import InstallError
-from ferryman_agent.files.access import differs, set_attributes, set_link_owner
+from ferryman_agent.files.access import ACLS, LABEL, differs, set_attributes
 from ferryman_agent.files.cleanup import JournalWriter
+from ferryman_agent.files.digests import to_text
 from ferryman_agent.files.originals import Originals
+from ferryman_agent.files.rulebook import RuleBook
 from ferryman_agent.files.siblings import Siblings
 from ferryman_agent.files.staging import stage
 from ferryman_agent.files.survey import Archive
+from ferryman_agent.files.sync import sync_file_systems
 from ferryman_agent.files.tree import FILE_FLAGS, FOLDER_FLAGS, Folders, remove_tree
-
-CHUNK = 512
-"""Files that are journaled, and forced to disk, together before they are swapped in."""
+from ferryman_agent.files.undo import (
+    Aside,
+    Made,
+    Settled,
+    Staged,
+    UndoLog,
+    attributes_of,
+)
 
 
 @dataclass(slots=True)
@@ -40,86 +45,53 @@ class Applied:
     dropped: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What an application works with.
+
+    host: opened at `/`; places of the plan are looked up below it without following links.
+    known: the paths that the journal lists already; seen: what was at the paths when the plan was made.
+    originals: keeps what is replaced and not the group's.
+    """
+
+    archive: Archive
+    host: Folders
+    siblings: Siblings
+    journal: JournalWriter
+    undo: UndoLog
+    originals: Originals
+    rules: RuleBook
+    known: frozenset[str]
+    seen: Mapping[str, os.stat_result]
+
+
 class Application:
-    """One plan on its way. After `run` either `finish` or nothing: a failed `run` has taken everything back."""
+    """One plan on its way. What `run` leaves undone or half done when it raises, the undo log takes back."""
 
-    def __init__(
-        self,
-        plan: InstallPlan,
-        archive: Archive,
-        host: Folders,
-        siblings: Siblings,
-        journal: JournalWriter,
-        known: frozenset[str],
-        seen: Mapping[str, os.stat_result],
-        originals: Originals,
-    ) -> None:
-        """`host` is opened at `/`; places of the plan are looked up below it without following links.
-
-        `known` has the paths that the journal lists already, `seen` what was at the paths when the plan was made.
-        `originals` keeps what is replaced and not the group's.
-        """
+    def __init__(self, plan: InstallPlan, tools: Tools) -> None:
         self._plan = plan
-        self._archive = archive
-        self._host = host
-        self._siblings = siblings
-        self._journal = journal
-        self._known = known
-        self._seen = seen
-        self._originals = originals
-        self._undo: list[Callable[[], None]] = []
-        self._leftovers: list[tuple[str, str]] = []
+        self._with = tools
+        self._host = tools.host
+        self._staged: dict[str, os.stat_result] = {}
         self._moved: dict[str, str] = {}
+        self.leftovers: list[tuple[str, str]] = []
         self.applied = Applied()
 
     def run(self) -> None:
-        """Brings all that is new into place. Raises OSError, InstallError, after taking back what was done."""
-        try:
-            for place in self._plan.aside:
-                self._put_aside(place)
-            self._make_directories()
-            changing = [file for file in self._plan.files if file.action is not Action.KEEP]
-            self.applied.kept = len(self._plan.files) - len(changing)
-            changing += self._plan.restored
-            for file in changing:
-                if file.action is not Action.CORRECT:
-                    self._stage(file)
-            for start in range(0, len(changing), CHUNK):
-                chunk = changing[start : start + CHUNK]
-                self._journal.add(file.path for file in chunk if file.path not in self._known)
-                self._keep_originals(chunk)
-                for file in chunk:
-                    self._settle(file)
-            for directory in self._plan.directories:
-                self._finish_directory(directory)
-        except BaseException as problem:
-            failed = self._take_back()
-            if failed and isinstance(problem, OSError | InstallError):
-                message = f"{said(problem)}; and then {'; '.join(failed)}"
-                raise InstallError("INSTALL_NOT_RESTORED", message) from problem
-            raise
-
-    def remove_leftovers(self) -> list[str]:
-        """Removes what was replaced or in the way. Returns a sentence for each thing that could not be removed."""
-        problems = []
-        asides = [place[1:].rpartition("/")[::2] for place in self._moved.values()]
-        for folder, name in (*self._leftovers, *asides):
-            try:
-                self._remove(folder, name)
-            except FileNotFoundError:
-                continue
-            except OSError as problem:
-                problems.append(f"cannot remove /{folder}/{name}: {problem.strerror}")
-        return problems
-
-    def _remove(self, folder: str, name: str) -> None:
-        path = f"{folder}/{name}" if folder else name
-        status = self._host.look(path)
-        if status is not None and stat.S_ISDIR(status.st_mode):
-            self._host.forget(path)
-            os.rmdir(name, dir_fd=self._host.folder(folder))
-        else:
-            os.unlink(name, dir_fd=self._host.folder(folder))
+        """Brings all that is new into place, and onto the disk. Raises OSError, InstallError."""
+        changing = [file for file in self._plan.files if file.action is not Action.KEEP]
+        self.applied.kept = len(self._plan.files) - len(changing)
+        writing = [file for file in changing if file.action is not Action.CORRECT]
+        writing += self._plan.restored
+        correcting = [file for file in changing if file.action is Action.CORRECT]
+        self._put_aside()
+        self._make_directories()
+        self._stage(writing)
+        self._settle(writing)
+        self._correct(correcting)
+        self._finish_directories()
+        self._with.rules.make(self._with.journal, self._with.undo)
+        self._sync(writing)
 
     def place_now(self, place: str) -> str:
         """Returns where something is now that may have been put aside."""
@@ -130,67 +102,71 @@ class Application:
 
     # Steps
 
-    def _put_aside(self, place: str) -> None:
-        folder, name = self._host.parent(place[1:])
-        old = self._siblings.old(name)
-        self._host.forget(place[1:])
-        folder, name = self._host.parent(place[1:])
-        remove_tree(folder, old)
-        os.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
-        parent = place[1:].rpartition("/")[0]
-        self._moved[place] = f"/{parent}/{old}" if parent else f"/{old}"
-
-        def back() -> None:
-            own = self._host.folder(parent)
-            os.rename(old, name, src_dir_fd=own, dst_dir_fd=own)
-
-        self._undo.append(back)
+    def _put_aside(self) -> None:
+        rows = []
+        for place in self._plan.aside:
+            old = self._with.siblings.aside(place.rpartition("/")[2])
+            rows.append(Aside(to_text(place), to_text(old)))
+        self._with.undo.add(rows)
+        for place in self._plan.aside:
+            parent, _, name = place[1:].rpartition("/")
+            old = self._with.siblings.aside(name)
+            self._host.forget(place[1:])
+            folder = self._host.folder(parent)
+            remove_tree(folder, old)
+            os.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
+            self._moved[place] = f"/{parent}/{old}" if parent else f"/{old}"
+            self.leftovers.append((parent, old))
 
     def _make_directories(self) -> None:
         missing = [directory for directory in self._plan.directories if not directory.exists]
-        self._journal.add(directory.path for directory in missing)
-        for directory in missing:
-            self._make_directory(directory)
+        rows = [Made(to_text(directory.path), to_text(directory.place)) for directory in missing]
+        self._with.undo.add(rows)
+        self._with.journal.add(directory.path for directory in missing)
+        for directory, row in zip(missing, rows, strict=True):
+            self._make_directory(directory, row)
 
-    def _make_directory(self, directory: PlannedDirectory) -> None:
-        place = directory.place[1:]
-        folder, name = self._host.parent(place)
+    def _make_directory(self, directory: PlannedDirectory, row: Made) -> None:
+        folder, name = self._host.parent(directory.place[1:])
         try:
             # Closed to others until it is filled and has its own mode.
             os.mkdir(name, 0o700, dir_fd=folder)
         except FileExistsError:
+            self._with.undo.rows.remove(row)
             # Somebody made it after the plan: used as it is, and not ours (AG-290).
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise
             self.applied.dropped.add(directory.path)
-            return
 
-        def back() -> None:
-            self._host.forget(place)
-            own, own_name = self._host.parent(place)
-            os.rmdir(own_name, dir_fd=own)
+    def _stage(self, writing: list[PlannedFile]) -> None:
+        siblings = self._with.siblings
+        rows = []
+        for file in writing:
+            name = file.place.rpartition("/")[2]
+            new, old = self._new(file, name), siblings.old(name)
+            rows.append(Staged(to_text(file.path), to_text(file.place), new, old))
+        self._with.undo.add(rows)
+        for file in writing:
+            folder, name = self._host.parent(file.place[1:])
+            new = self._new(file, name)
+            if file.action is Action.RESTORE:
+                self._staged[file.path] = self._with.originals.stage(file.source, folder, new)
+            else:
+                self._staged[file.path] = stage(self._with.archive, folder, new, file)
 
-        self._undo.append(back)
+    def _settle(self, writing: list[PlannedFile]) -> None:
+        """Journals and keeps what must be, and then gives all files their names."""
+        siblings, rows = self._with.siblings, []
+        for file in writing:
+            status, old = self._staged[file.path], siblings.old(file.place.rpartition("/")[2])
+            rows.append(Settled(to_text(file.path), to_text(file.place), old, status.st_dev, status.st_ino))
+        self._with.undo.add(rows)
+        self._with.journal.add(file.path for file in writing if file.path not in self._with.known)
+        self._keep_originals(writing)
+        for file in writing:
+            self._settle_one(file)
 
-    def _stage(self, file: PlannedFile) -> None:
-        folder, name = self._host.parent(file.place[1:])
-        new = self._new(file, name)
-        if file.action is Action.RESTORE:
-            self._originals.stage(file.source, folder, new)
-        else:
-            stage(self._archive, folder, new, file)
-
-        def back() -> None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=self._host.parent(file.place[1:])[0])
-
-        self._undo.append(back)
-
-    def _settle(self, file: PlannedFile) -> None:
-        if file.action is Action.CORRECT:
-            self._correct(file)
-            self.applied.corrected += 1
-            return
+    def _settle_one(self, file: PlannedFile) -> None:
         folder, name = self._host.parent(file.place[1:])
         present = self._host.look(file.place[1:])
         if present is not None and not self._may_replace(file, present):
@@ -199,7 +175,6 @@ class Application:
             return
         if present is None:
             os.rename(self._new(file, name), name, src_dir_fd=folder, dst_dir_fd=folder)
-            self._undo.append(lambda: os.unlink(name, dir_fd=self._host.parent(file.place[1:])[0]))
         else:
             self._replace(file, folder, name)
         self.applied.written += 1
@@ -210,31 +185,30 @@ class Application:
             raise InstallError(
                 "FILES_CONFLICT", f"{file.path} became a directory while the install was running"
             )
-        if (
-            file.action in (Action.REPLACE, Action.RESTORE)
-            or self._plan.behavior is FileExistsBehavior.OVERWRITE
-        ):
+        if file.action in (Action.REPLACE, Action.RESTORE):
+            return True
+        if self._plan.behavior is FileExistsBehavior.OVERWRITE:
             return True
         if self._plan.behavior is FileExistsBehavior.RETAIN:
             return False
         raise InstallError("FILES_CONFLICT", f"{file.path} appeared while the install was running")
 
-    def _keep_originals(self, chunk: list[PlannedFile]) -> None:
-        """Keeps what the chunk is going to replace and is not the group's, forced to the disk together (AG-328)."""
-        for file in chunk:
-            if file.action is Action.REPLACE and file.path not in self._known:
+    def _keep_originals(self, writing: Iterable[PlannedFile]) -> None:
+        """Keeps what is going to be replaced and is not the group's, forced to the disk together (AG-328)."""
+        for file in writing:
+            if file.action is Action.REPLACE and file.path not in self._with.known:
                 # What is gone meanwhile needs no keeping.
                 with contextlib.suppress(FileNotFoundError):
                     folder, name = self._host.parent(file.place[1:])
-                    self._originals.keep(file.path, folder, name)
-        self._originals.flush()
+                    self._with.originals.keep(file.path, folder, name)
+        self._with.originals.flush()
 
     def _replace(self, file: PlannedFile, folder: int, name: str) -> None:
-        if file.path not in self._known:
-            # It may have come, or have been exchanged, since the chunk began.
-            self._originals.keep(file.path, folder, name)
-            self._originals.flush()
-        old, new = self._siblings.old(name), self._new(file, name)
+        if file.path not in self._with.known:
+            # It may have come, or have been exchanged, since the others were kept.
+            self._with.originals.keep(file.path, folder, name)
+            self._with.originals.flush()
+        old, new = self._with.siblings.old(name), self._new(file, name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(old, dir_fd=folder)
         try:
@@ -243,90 +217,81 @@ class Application:
         except OSError:
             # Not every file system has hard links, nor may everybody make one to everything.
             os.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
-        parent = file.place[1:].rpartition("/")[0]
-
-        def back() -> None:
-            own = self._host.folder(parent)
-            os.rename(old, name, src_dir_fd=own, dst_dir_fd=own)
-            # Where both are names of one file, a rename is defined to do nothing.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(old, dir_fd=own)
-
-        self._undo.append(back)
         os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
-        self._leftovers.append((parent, old))
+        self.leftovers.append((file.place[1:].rpartition("/")[0], old))
 
     def _new(self, file: PlannedFile, name: str) -> str:
-        return self._siblings.new(name, is_ours=file.path in self._known)
+        return self._with.siblings.new(name, is_ours=file.path in self._with.known)
 
-    def _correct(self, file: PlannedFile) -> None:
-        """Corrects owner, mode and time of a file whose content is right."""
-        folder, name = self._host.parent(file.place[1:])
-        if file.kind is EntryKind.LINK:
-            set_link_owner(folder, name, file.attributes)
-            return
-        descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
-        try:
-            status = self._as_seen(descriptor, file.path)
-            if status.st_nlink != 1:
-                raise _replaced(file.path)
-            self._undo.append(_restoring(self._host, file.place[1:], status))
-            set_attributes(descriptor, file.path, file.attributes)
-            os.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
-        finally:
-            os.close(descriptor)
+    def _correct(self, correcting: list[PlannedFile]) -> None:
+        """Corrects owner, mode, time and more of files whose content is right."""
+        rows = []
+        for file in correcting:
+            folder, name = self._host.parent(file.place[1:])
+            with _opened(folder, name, FILE_FLAGS) as descriptor:
+                status = self._as_seen(descriptor, file.path)
+                if status.st_nlink != 1:
+                    raise _replaced(file.path)
+                rows.append(attributes_of(file.place, status, descriptor, _extra(file.attributes)))
+        self._with.undo.add(rows)
+        for file in correcting:
+            folder, name = self._host.parent(file.place[1:])
+            with _opened(folder, name, FILE_FLAGS) as descriptor:
+                if self._as_seen(descriptor, file.path).st_nlink != 1:
+                    raise _replaced(file.path)
+                set_attributes(descriptor, file.path, file.attributes)
+                os.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
+            self.applied.corrected += 1
 
-    def _finish_directory(self, directory: PlannedDirectory) -> None:
-        if directory.path in self.applied.dropped:
-            return
-        folder, name = self._host.parent(directory.place[1:])
-        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=folder)
-        try:
-            status = self._as_seen(descriptor, directory.path) if directory.exists else os.fstat(descriptor)
-            if differs(status, directory.attributes):
-                self._undo.append(_restoring(self._host, directory.place[1:], status))
+    def _finish_directories(self) -> None:
+        chosen, rows = [], []
+        for directory in self._plan.directories:
+            if directory.path in self.applied.dropped:
+                continue
+            folder, name = self._host.parent(directory.place[1:])
+            with _opened(folder, name, FOLDER_FLAGS) as descriptor:
+                seen = directory.exists
+                status = self._as_seen(descriptor, directory.path) if seen else os.fstat(descriptor)
+                if differs(status, directory.attributes):
+                    chosen.append((directory, status))
+                    extra = _extra(directory.attributes)
+                    rows.append(attributes_of(directory.place, status, descriptor, extra))
+        self._with.undo.add(rows)
+        for directory, status in chosen:
+            folder, name = self._host.parent(directory.place[1:])
+            with _opened(folder, name, FOLDER_FLAGS) as descriptor:
+                if not os.path.samestat(os.fstat(descriptor), status):
+                    raise _replaced(directory.path)
                 set_attributes(descriptor, directory.path, directory.attributes)
-        finally:
-            os.close(descriptor)
 
     def _as_seen(self, descriptor: int, path: str) -> os.stat_result:
         """Returns the status of what was opened; raises InstallError when it is not what the plan was made for.
 
         Whoever owns the folder may have moved in a file of root's, which must not be given away.
         """
-        status, seen = os.fstat(descriptor), self._seen.get(path)
+        status, seen = os.fstat(descriptor), self._with.seen.get(path)
         if seen is None or not os.path.samestat(status, seen):
             raise _replaced(path)
         return status
 
-    def _take_back(self) -> list[str]:
-        failed = []
-        for back in reversed(self._undo):
-            try:
-                back()
-            except OSError as problem:
-                failed.append(f"cannot restore the previous state: {said(problem)}")
-        return failed[:5]
+    def _sync(self, writing: Iterable[PlannedFile]) -> None:
+        folders = {file.place.rpartition("/")[0] or "/" for file in writing}
+        folders |= {directory.place for directory in self._plan.directories}
+        sync_file_systems(self._host, (folder[1:] for folder in folders))
 
 
-def _restoring(host: Folders, place: str, status: os.stat_result) -> Callable[[], None]:
-    """Returns what gives an object back the owner, mode and time that it had; nothing else gets them."""
+@contextlib.contextmanager
+def _opened(folder: int, name: str, flags: int) -> Iterator[int]:
+    descriptor = os.open(name, flags, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
-    def back() -> None:
-        folder, name = host.parent(place)
-        descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
-        try:
-            if not os.path.samestat(os.fstat(descriptor), status):
-                raise FileExistsError(errno.EEXIST, "it was replaced meanwhile", f"/{place}")
-            if os.geteuid() == 0:
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-            if stat.S_ISREG(status.st_mode):
-                os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-        finally:
-            os.close(descriptor)
 
-    return back
+def _extra(attributes: Attributes) -> list[str]:
+    """Returns the extended attributes that `set_attributes` will change."""
+    return [*(ACLS if attributes.acl is not None else ()), *([LABEL] if attributes.label is not None else ())]
 
 
 def _replaced(path: str) -> InstallError:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman.appspec import normal_destination
+from ferryman_agent.core.contexts import Rule
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.layout import STATE_FILE_MODE
 
@@ -88,9 +89,41 @@ class JournalWriter:
             data = data[os.write(self._descriptor, data) :]
         os.fsync(self._descriptor)
 
+    def add_rules(self, rules: Iterable[Rule]) -> None:
+        """Writes SELinux rules before they are made. Raises OSError."""
+        data = b"".join(rule_line(rule) + b"\n" for rule in rules)
+        if data:
+            os.write(self._descriptor, data)
+            os.fsync(self._descriptor)
+
+    def size(self) -> int:
+        """Returns the length of the file in bytes. Raises OSError."""
+        return os.fstat(self._descriptor).st_size
+
+    def sync(self) -> None:
+        """Forces the file to the disk, its length too. Raises OSError."""
+        os.fsync(self._descriptor)
+
     def close(self) -> None:
         """Lets go of the file."""
         os.close(self._descriptor)
+
+
+def rules_of(journal: Journal) -> dict[str, Rule]:
+    """Returns the SELinux rules that the group has made, by path (AG-160)."""
+    found = {}
+    for line in journal.contexts:
+        path, _, previous = line.removeprefix(_SELINUX).partition(b"\0")
+        decoded = _decode(path)
+        if decoded is not None:
+            found[decoded] = Rule(decoded, previous.decode("utf-8", "replace"))
+    return found
+
+
+def rule_line(rule: Rule) -> bytes:
+    """Returns the journal's line: as the original's and, after another NUL, the label of the rule that was replaced."""
+    line = _SELINUX + _encode(rule.path)
+    return line + b"\0" + rule.previous.encode() if rule.previous else line
 
 
 def _trusted(path: Path) -> bytes | str | None:

@@ -30,6 +30,7 @@ RESERVED_NAMES = frozenset({"deployment-instructions", "deployment-logs", "ongoi
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,160}", re.ASCII)
 _POINTER_LIMIT = 4096
 _JOURNAL_SUFFIX = "-cleanup"
+_MARK_SUFFIX = "-installing"
 _SUCCESS_SUFFIX = "_last_successful_install"
 
 
@@ -144,7 +145,9 @@ class Layout:
     def group(self, group_id: GroupId | str) -> Path:
         """Returns the folder of a deployment group. Raises EventError for an id that is no safe name (AG-148)."""
         if group_id == self.ongoing_name:
-            raise EventError("UNSAFE_ID", f"deployment group id {group_id!r} is the name of a folder of the agent")
+            raise EventError(
+                "UNSAFE_ID", f"deployment group id {group_id!r} is the name of a folder of the agent"
+            )
         return self.root / _safe_group(group_id)
 
     def deployment(self, group_id: GroupId | str, deployment_id: DeploymentId | str) -> DeploymentDir:
@@ -180,12 +183,20 @@ class Layout:
         return self.state / "local" / f"{_safe_group(group_id)}.journal"
 
     def install_mark(self, group_id: GroupId | str) -> Path:
-        """Exists while an install of the group changes the host; left behind by one that was killed."""
-        return self._instruction(group_id, "-installing")
+        """The undo log: exists while an install changes the host; left behind by one that was killed."""
+        return self._instruction(group_id, _MARK_SUFFIX)
 
     def installed_digests(self, group_id: GroupId | str) -> Path:
         """What the group has installed: paths, digests, owners and modes."""
         return self._instruction(group_id, "-digests")
+
+    def installed_digests_next(self, group_id: GroupId | str) -> Path:
+        """The same of an install that has not come to its end."""
+        return self._instruction(group_id, "-digests-next")
+
+    def interrupted_groups(self) -> tuple[GroupId, ...]:
+        """Returns the groups whose installs have not come to their ends."""
+        return self._groups_with(_MARK_SUFFIX)
 
     def distrusted(self, group_id: GroupId | str) -> Path:
         """Installed files that a check found changed although `stat` says nothing: the next install reads them."""
@@ -193,12 +204,7 @@ class Layout:
 
     def installed_groups(self) -> tuple[GroupId, ...]:
         """Returns the groups that have something installed here, in order."""
-        try:
-            names = sorted(path.name for path in self.instructions.glob(f"*{_SUCCESS_SUFFIX}"))
-        except OSError:
-            return ()
-        found = (name.removesuffix(_SUCCESS_SUFFIX) for name in names)
-        return tuple(GroupId(name) for name in found if _SAFE.fullmatch(name) and name not in RESERVED_NAMES)
+        return self._groups_with(_SUCCESS_SUFFIX)
 
     def originals(self, group_id: GroupId | str) -> Path:
         """What is kept in the `overwritten` folders of the group's deployments."""
@@ -241,6 +247,14 @@ class Layout:
             return frozenset(os.listdir(self.ongoing))
         except OSError:
             return frozenset()
+
+    def _groups_with(self, suffix: str) -> tuple[GroupId, ...]:
+        try:
+            names = sorted(path.name for path in self.instructions.glob(f"*{suffix}"))
+        except OSError:
+            return ()
+        found = (name.removesuffix(suffix) for name in names)
+        return tuple(GroupId(name) for name in found if _SAFE.fullmatch(name) and name not in RESERVED_NAMES)
 
     def _instruction(self, group_id: str, suffix: str) -> Path:
         return self.instructions / f"{_safe_group(group_id)}{suffix}"

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from ferryman_agent.core.messages import GroupId
 from ferryman_agent.core.overwritten import Original
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.atomic import make_directory, write_atomic
 from ferryman_agent.files.digests import from_text, to_text
 from ferryman_agent.files.duplicate import duplicate
-from ferryman_agent.files.layout import PRIVATE_MODE, STATE_FILE_MODE, DeploymentDir
+from ferryman_agent.files.layout import PRIVATE_MODE, STATE_FILE_MODE, DeploymentDir, Layout
 from ferryman_agent.files.tree import Folders, remove_tree
 
 log = structlog.get_logger(__name__)
@@ -121,8 +122,8 @@ class Originals:
             os.close(descriptor)
         self._unsaved.clear()
 
-    def stage(self, kept: str, folder: int, name: str) -> None:
-        """Makes `name` in an open folder the original again. Raises OSError."""
+    def stage(self, kept: str, folder: int, name: str) -> os.stat_result:
+        """Makes `name` in an open folder the original again, and returns its status. Raises OSError."""
         own, own_name = self._folders.parent(kept)
         try:
             duplicate(own, own_name, folder, name)
@@ -130,41 +131,16 @@ class Originals:
             # Left behind by an install that was killed.
             os.unlink(name, dir_fd=folder)
             duplicate(own, own_name, folder, name)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
-    def finish(
-        self, before: Mapping[str, Original], ours: Collection[str], put_back: Collection[str]
-    ) -> None:
-        """Writes down what is needed from now on, after a success; removes what was put back. Raises OSError.
+    def record_after(self, before: Iterable[Original], ours: Collection[str]) -> str:
+        """Returns the record as it must be after a success.
 
-        `before`: those that counted until now; `ours`: the paths that are the group's now.
+        `before`: those that counted until now; `ours`: the paths that are the group's then.
         """
-        left = {path: one._replace(deployment=self._own) for path, one in before.items() if path in ours}
+        left = {one.path: one._replace(deployment=self._own) for one in before if one.path in ours}
         left |= {path: one for path, one in self._new.items() if path in ours and path not in left}
-        self._save(left.values())
-        for path in put_back:
-            self._remove(before[path])
-
-    def forget_attempt(self, before: Iterable[Original]) -> None:
-        """The host is as it was before this install, so the record is too. Raises OSError."""
-        if not self._new:
-            return
-        self._save(before)
-        for one in self._new.values():
-            self._remove(one)
-        with contextlib.suppress(OSError):
-            self._directory.overwritten.rmdir()
-
-    def _save(self, originals: Iterable[Original]) -> None:
-        data = _encoded(originals)
-        if data:
-            write_atomic(self._record, data, STATE_FILE_MODE)
-        else:
-            self._record.unlink(missing_ok=True)
-
-    def _remove(self, original: Original) -> None:
-        with contextlib.suppress(OSError):
-            folder, name = self._folders.parent(original.kept)
-            os.unlink(name, dir_fd=folder)
+        return _encoded(left.values()).decode()
 
     def _duplicate(self, folder: int, name: str) -> str:
         if not self._number:
@@ -186,6 +162,49 @@ class Originals:
             else:
                 remove_tree(folder, name)
         return max(numbers)
+
+
+def save_originals(record: Path, content: str) -> None:
+    """Replaces a group's record by what `record_after` returned. Raises OSError."""
+    if content:
+        write_atomic(record, content.encode(), STATE_FILE_MODE)
+    else:
+        record.unlink(missing_ok=True)
+
+
+def forget_originals(layout: Layout, group_id: GroupId, deployment: str, journal: Collection[str]) -> None:
+    """An install was taken back: what it kept of places that are not the group's is of no use. Raises OSError."""
+    record = layout.originals(group_id)
+    originals = read_originals(record)
+    left = [one for one in originals if one.path in journal]
+    if len(left) != len(originals):
+        save_originals(record, _encoded(left).decode())
+    folder = layout.deployment(group_id, deployment).overwritten
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    needed = {one.kept for one in left}
+    # Not only what has a row: the last one kept may not have got it any more.
+    found = {f"{deployment}/{folder.name}/{name}" for name in names}
+    remove_kept(layout, group_id, found - needed)
+
+
+def remove_kept(layout: Layout, group_id: GroupId, kept: Iterable[str]) -> None:
+    """Removes originals that nobody needs any more, and the folders that become empty."""
+    names = [name for name in kept if _is_ours(name)]
+    if not names:
+        return
+    with contextlib.suppress(OSError), Folders.below(layout.group(group_id)) as group:
+        for name in names:
+            with contextlib.suppress(OSError):
+                folder, last = group.parent(name)
+                os.unlink(last, dir_fd=folder)
+        for folder_name in {name.rpartition("/")[0] for name in names}:
+            with contextlib.suppress(OSError):
+                group.forget(folder_name)
+                folder, last = group.parent(folder_name)
+                os.rmdir(last, dir_fd=folder)
 
 
 def _encoded(originals: Iterable[Original]) -> bytes:

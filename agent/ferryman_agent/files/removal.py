@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ferryman_agent.files.tree import Folders
@@ -22,9 +22,7 @@ class Removed:
     problems: list[str] = field(default_factory=list)
 
 
-def remove_obsolete(
-    host: Folders, obsolete: Iterable[tuple[str, str]], place_now: Callable[[str], str]
-) -> Removed:
+def remove_obsolete(host: Folders, obsolete: Iterable[tuple[str, str]]) -> Removed:
     """Removes paths in the given order: files and links, and directories if they are empty.
 
     What is missing is no problem (AG-331), a link is removed itself (AG-332), a directory that others use stays and is
@@ -32,9 +30,8 @@ def remove_obsolete(
     """
     removed = Removed()
     for path, place in obsolete:
-        where = place_now(place)[1:]
         try:
-            if _remove(host, where):
+            if _remove(host, place[1:]):
                 removed.count += 1
             else:
                 removed.carried.append(path)

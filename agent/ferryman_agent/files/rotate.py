@@ -147,14 +147,21 @@ class RotatedFile:
             return None
 
     def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, flags | os.O_EXCL, self._mode)
-            os.fchmod(descriptor, self._mode)
-        except FileExistsError:
-            descriptor = os.open(self.path, flags, self._mode)
+            descriptor = os.open(self.path, flags)
+        except FileNotFoundError:
+            descriptor = self._create(flags | os.O_CREAT)
         opened = os.fstat(descriptor)
         self._identity = (opened.st_dev, opened.st_ino)
         self._rotation.tidy(self.path)
+        return descriptor
+
+    def _create(self, flags: int) -> int:
+        self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(self.path, flags | os.O_EXCL, self._mode)
+        except FileExistsError:  # another writer was faster
+            return os.open(self.path, flags, self._mode)
+        os.fchmod(descriptor, self._mode)
         return descriptor

@@ -1,16 +1,12 @@
 """Names beside a file for what is not in its place yet, and for what is not there any more.
 
-They follow from group and name, so that the install after one that was killed finds and removes them.
+They follow from group and name, so that what an install left that was killed is not in the way of the next one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-
-from ferryman_agent.files.tree import Folders, remove_tree
 
 
 class Siblings:
@@ -31,31 +27,11 @@ class Siblings:
         """Returns the name under which a file's last content waits."""
         return f".ferryman-old-{self._mark(name)}"
 
+    def aside(self, name: str) -> str:
+        """Returns the name of something of ours that is in the way because it is of another kind."""
+        return f".ferryman-aside-{self._mark(name)}"
+
     def _mark(self, name: str) -> str:
         digest = self._group.copy()
         digest.update(os.fsencode(name))
         return digest.hexdigest()
-
-
-def remove_siblings(host: Folders, paths: Iterable[str], siblings: Siblings) -> Iterator[str]:
-    """Removes what an install that was killed left beside its files.
-
-    Yields the paths that it never got to and that were not the group's before. `host` is opened at `/`.
-    """
-    for path in paths:
-        parent, _, name = path.rpartition("/")
-        folder = os.path.realpath(parent or "/")[1:]
-        first = siblings.new(name, is_ours=False)
-        if _remove(host, folder, first):
-            yield path
-        _remove(host, folder, siblings.new(name, is_ours=True))
-        _remove(host, folder, siblings.old(name))
-
-
-def _remove(host: Folders, folder: str, name: str) -> bool:
-    with contextlib.suppress(OSError):
-        parent = host.folder(folder)
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-        remove_tree(parent, name)
-        return True
-    return False

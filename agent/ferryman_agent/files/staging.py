@@ -21,17 +21,20 @@ _NO_FAST_PATH = frozenset(
 )
 
 
-def stage(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
-    """Makes `name` in an open folder a copy of a file or link of the archive. Raises OSError, InstallError."""
+def stage(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat_result:
+    """Makes `name` in an open folder a copy of a file or link of the archive, and returns its status.
+
+    Raises OSError, InstallError.
+    """
     try:
-        _make(archive, folder, name, file)
+        return _make(archive, folder, name, file)
     except FileExistsError:
         # Left behind by an install that was killed.
         os.unlink(name, dir_fd=folder)
-        _make(archive, folder, name, file)
+        return _make(archive, folder, name, file)
 
 
-def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
+def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat_result:
     if file.kind is EntryKind.LINK:
         os.symlink(file.target, name, dir_fd=folder)
         try:
@@ -39,7 +42,7 @@ def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
         except BaseException:
             os.unlink(name, dir_fd=folder)
             raise
-        return
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     source_folder, source_name = archive.folders.parent(file.source)
     source = os.open(source_name, FILE_FLAGS, dir_fd=source_folder)
     try:
@@ -51,6 +54,7 @@ def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> None:
                 raise InstallError("INSTALL_ARCHIVE_CHANGED", message)
             set_attributes(target, file.path, file.attributes)
             os.utime(target, ns=(file.modified_ns, file.modified_ns))
+            return os.fstat(target)
         except BaseException:
             os.unlink(name, dir_fd=folder)
             raise

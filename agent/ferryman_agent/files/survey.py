@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ferryman.appspec import EntryKind, Target
 from ferryman_agent.core.install_facts import ArchiveFact, HostFact
+from ferryman_agent.files.access import ACLS
 from ferryman_agent.files.digests import Digests, sha256_of
 from ferryman_agent.files.links import real_folder
 from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
@@ -80,8 +81,11 @@ def sha256_at(folders: Folders, path: str) -> str:
 class Host:
     """What is at the paths that a plan depends on."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        """Looks at every path once, a link not followed, missing ones left out. Raises OSError."""
+    def __init__(self, paths: Iterable[str], ours: Collection[str]) -> None:
+        """Looks at every path once, a link not followed, missing ones left out; at ACLs of `ours` and of directories.
+
+        Raises OSError.
+        """
         self.statuses: dict[str, os.stat_result] = {}
         self.facts: dict[str, HostFact] = {}
         for path in paths:
@@ -90,7 +94,10 @@ class Host:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             self.statuses[path] = status
-            self.facts[path] = _fact(path, status)
+            fact = _fact(path, status)
+            if fact.kind is EntryKind.DIRECTORY or (fact.kind is EntryKind.FILE and path in ours):
+                fact = _with_acl(path, fact)
+            self.facts[path] = fact
 
     def is_directory(self, path: str) -> bool:
         """Says whether a directory is at a path that was looked at."""
@@ -101,6 +108,15 @@ class Host:
         """Returns every path below a directory. Raises OSError."""
         with Folders.below(path) as folders:
             return tuple(f"{path}/{name}" for name, _ in walk(folders))
+
+
+def _with_acl(path: str, fact: HostFact) -> HostFact:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return fact
+    access, default = (name in names for name in ACLS)
+    return fact._replace(has_acl=access or default, has_default_acl=default) if access or default else fact
 
 
 def _fact(path: str, status: os.stat_result) -> HostFact:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ferryman.appspec import AppSpec, EntryKind, FileMapping, Permission, SelinuxContext
+from ferryman_agent.core.contexts import SelinuxHost
 from ferryman_agent.core.install_facts import (
     Action,
     ArchiveFact,
@@ -374,14 +375,37 @@ def test_only_root_gives_files_away() -> None:
     assert [finding.code for finding in refused.findings] == ["PERM_OWNER_NOT_PERMITTED"]
 
 
-@pytest.mark.req("AG-366", "AG-T55", "AG-364")
-def test_a_context_is_a_warning_without_selinux() -> None:
-    permission = Permission(object="/srv/app", context=SelinuxContext(type="httpd_t"), number=1)
-    made = make_plan(with_permission(permission))
+def context(kind: str = "httpd_t") -> Permission:
+    return Permission(object="/srv/app", context=SelinuxContext(type=kind), number=1)
+
+
+@pytest.mark.req("AG-366", "AG-T55")
+def test_a_context_is_a_warning_without_selinux_unless_it_is_required() -> None:
+    made = make_plan(with_permission(context()))
     assert isinstance(made, InstallPlan)
     assert any("SELinux" in warning for warning in made.warnings)
-    refused = make_plan(with_permission(permission, has_selinux=True))
+    refused = make_plan(with_permission(context(), require_selinux=True))
     assert isinstance(refused, PlanRefused)
+    assert refused.findings[0].code == "PERM_CONTEXT_UNSUPPORTED"
+
+
+@pytest.mark.req("V2-222")
+def test_a_missing_tool_is_found_while_planning() -> None:
+    refused = make_plan(with_permission(context(), selinux=SelinuxHost(semanage="")))
+    assert isinstance(refused, PlanRefused)
+    assert refused.findings[0].code == "PERM_CONTEXT_TOOL_MISSING"
+    assert "semanage" in refused.findings[0].message
+
+
+@pytest.mark.req("V2-380")
+def test_types_that_confine_nothing_are_refused_unless_allowed() -> None:
+    host = SelinuxHost(semanage="/sbin/semanage")
+    refused = make_plan(with_permission(context("unconfined_t"), selinux=host))
+    assert isinstance(refused, PlanRefused)
+    assert refused.findings[0].code == "PERM_CONTEXT_UNCONFINED"
+    made = make_plan(with_permission(context("unconfined_t"), selinux=host, reject_unconfined=False))
+    assert isinstance(made, InstallPlan)
+    assert made.labels == {"/srv/app/a": "system_u:object_r:unconfined_t:s0"}
 
 
 @pytest.mark.req("AG-341", "AG-355")

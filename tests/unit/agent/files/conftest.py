@@ -11,8 +11,9 @@ import pytest
 
 from ferryman_agent.core.messages import FileExistsBehavior, Instant
 from ferryman_agent.errors import InstallError
-from ferryman_agent.files.install import InstallReport, InstallSettings, install
+from ferryman_agent.files.install import InstallReport, install
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.settings import InstallSettings
 from tests.support.bundles import GROUP, description, put_archive, tree
 
 

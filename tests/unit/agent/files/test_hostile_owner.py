@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +14,9 @@ from ferryman_agent.core.messages import FileExistsBehavior
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files import install as install_module
 from ferryman_agent.files.access import set_link_owner
-from ferryman_agent.files.apply import _restoring
 from ferryman_agent.files.links import real_folder
 from ferryman_agent.files.tree import Folders
+from ferryman_agent.files.undo import attributes_of, restore_attributes
 from tests.support.components import require_root
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def test_what_is_no_link_any_more_is_not_given_away(host: Host, system: Path) ->
 def test_taking_back_gives_nothing_away(system: Path, tmp_path: Path) -> None:
     (tmp_path / "of-app").touch()
     os.chown(tmp_path / "of-app", APP, APP)
-    with Folders.below("/") as folders:
-        back: Any = _restoring(folders, f"{system}/f"[1:], (tmp_path / "of-app").stat())
-        with pytest.raises(FileExistsError, match="replaced"):
-            back()
+    was = attributes_of(f"{system}/f", (tmp_path / "of-app").stat(), 0, [])
+    with Folders.below("/") as folders, pytest.raises(FileExistsError, match="replaced"):
+        restore_attributes(folders, was)
     assert owner(system / "f") == 0

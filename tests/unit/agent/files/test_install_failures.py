@@ -13,8 +13,9 @@ import pytest
 
 from ferryman_agent.core.messages import FileExistsBehavior, Instant
 from ferryman_agent.errors import InstallError
-from ferryman_agent.files.install import InstallSettings, _Install, install
+from ferryman_agent.files.install import _Install, install
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.settings import InstallSettings
 from tests.support.bundles import GROUP, description, put_archive, tree
 from tests.support.small_disk import small_disk
 
@@ -155,32 +156,6 @@ def test_whenever_it_is_killed_the_next_install_puts_everything_in_order(host: H
         assert not host.layout.install_mark(GROUP).exists()
         install_now(host, "d-old", OLD)
     assert number > 40
-
-
-@pytest.mark.usefixtures("quick_disk")
-@pytest.mark.req("AG-163", "AG-165", "AG-167")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_killed_overwrite_never_claims_a_file_that_it_did_not_reach(host: Host) -> None:
-    """Until a foreign file is replaced it is somebody else's, and the next install must not remove it."""
-    prepare(host, "d-new", {"one": b"1", "two": b"2"})
-    for number in range(1, 200):
-        shutil.rmtree(host.srv / "app", ignore_errors=True)
-        host.layout.cleanup_journal(GROUP).unlink(missing_ok=True)
-        (host.srv / "app").mkdir()
-        for name in ("one", "two"):
-            (host.srv / "app" / name).write_bytes(b"foreign")
-        child = os.fork()
-        if child == 0:
-            with at_call(number, lambda: os._exit(9)):
-                run(host, "d-new", file_exists_behavior=FileExistsBehavior.OVERWRITE)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        untouched = {n for n in ("one", "two") if (host.srv / "app" / n).read_bytes() == b"foreign"}
-        install_now(host, "d-empty", {})
-        assert host.names() == {"app"} | {f"app/{name}" for name in untouched}, number
-        if status == 0:
-            return
-    pytest.fail("the install never ended")
 
 
 @pytest.mark.req("AG-336", "V2-183")

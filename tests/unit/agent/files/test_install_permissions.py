@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ferryman_agent.files.install import InstallSettings
+from ferryman_agent.files.settings import InstallSettings
 
 if TYPE_CHECKING:
     from tests.unit.agent.files.conftest import Host

@@ -1,0 +1,308 @@
+"""What an install is about to do, on the disk before it does it, and how each step is taken back (V2-188, V2-189).
+
+The log of a deployment group exists while its install changes the host. A failed install reads its own from memory; the
+log of one that was killed is read by the agent's next start, or by the group's next install.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ferryman_agent.core.contexts import RuleChange
+from ferryman_agent.files.atomic import sync_directory, write_atomic
+from ferryman_agent.files.digests import from_text, to_text
+from ferryman_agent.files.layout import STATE_FILE_MODE
+from ferryman_agent.files.tree import FILE_FLAGS, Folders
+
+
+class Begin(msgspec.Struct, tag="begin", array_like=True, frozen=True):
+    """`journal_bytes`: length of the cleanup journal before the install."""
+
+    deployment: str
+    journal_bytes: int
+
+
+class Aside(msgspec.Struct, tag="aside", array_like=True, frozen=True):
+    """What is at `place` gets another name in its folder."""
+
+    place: str
+    old: str
+
+
+class Made(msgspec.Struct, tag="mkdir", array_like=True, frozen=True):
+    """A directory is made."""
+
+    path: str
+    place: str
+
+
+class Staged(msgspec.Struct, tag="stage", array_like=True, frozen=True):
+    """A file waits under the name `new`; what it replaces gets `old` as a second name. Both are in its folder."""
+
+    path: str
+    place: str
+    new: str
+    old: str
+
+
+class Settled(msgspec.Struct, tag="settle", array_like=True, frozen=True):
+    """The object with these numbers gets the name of the place; `old` as in Staged."""
+
+    path: str
+    place: str
+    old: str
+    device: int
+    inode: int
+
+
+class Was(msgspec.Struct, tag="was", array_like=True, frozen=True):
+    """An object that keeps its content gets other attributes; `extra` are extended ones, in hexadecimal."""
+
+    place: str
+    device: int
+    inode: int
+    uid: int
+    gid: int
+    mode: int
+    accessed_ns: int
+    modified_ns: int
+    extra: dict[str, str | None] = {}
+
+
+class Ruled(msgspec.Struct, tag="rules", array_like=True, frozen=True):
+    """SELinux rules are changed; `undo` takes that back."""
+
+    semanage: str
+    undo: tuple[tuple[str, str, str], ...]
+
+
+class Commit(msgspec.Struct, tag="commit", array_like=True, frozen=True):
+    """All new files are in their places: from here on there is only the way forward.
+
+    made: the paths of the next journal; rules: its lines of rules. obsolete: paths and places to remove.
+    originals: the group's record of originals; unneeded: those that were put back.
+    """
+
+    directory: str
+    made: tuple[str, ...]
+    rules: tuple[str, ...]
+    obsolete: tuple[tuple[str, str], ...]
+    originals: str
+    unneeded: tuple[str, ...]
+
+
+Row = Begin | Aside | Made | Staged | Settled | Was | Ruled | Commit
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(Row)
+
+
+class UndoLog:
+    """The rows of one install, in memory and on the disk."""
+
+    def __init__(self, path: Path, begin: Begin) -> None:
+        """Creates the file. Raises OSError."""
+        self.rows: list[Row] = [begin]
+        self._path = path
+        write_atomic(path, _encoder.encode(begin) + b"\n", STATE_FILE_MODE)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Takes rows in; they are on the disk when this returns. Raises OSError."""
+        if not rows:
+            return
+        size = os.fstat(self._descriptor).st_size
+        try:
+            data = memoryview(b"".join(_encoder.encode(row) + b"\n" for row in rows))
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except BaseException:
+            # What is not surely there must not be there by chance: a commit least of all.
+            os.ftruncate(self._descriptor, size)
+            raise
+        self.rows.extend(rows)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """There is nothing to take back any more. Raises OSError."""
+        self._path.unlink(missing_ok=True)
+        sync_directory(self._path.parent)
+
+
+def read_log(path: Path) -> list[Row]:
+    """Returns the rows as far as they are whole: what follows was not begun. Raises OSError."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    rows: list[Row] = []
+    for line in content.split(b"\n")[:-1]:
+        try:
+            rows.append(_decoder.decode(line))
+        except (msgspec.MsgspecError, UnicodeError):
+            break
+    return rows
+
+
+def take_back(host: Folders, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Undoes what was done of rows, the last one first; `host` is opened at `/`.
+
+    Safe to repeat. Returns a sentence for each that could not be undone, and the paths that are still there.
+    """
+    failed: list[str] = []
+    left: list[str] = []
+    for row in reversed(rows):
+        try:
+            _undo(host, row)
+        except (OSError, ValueError) as problem:
+            failed.append(f"cannot restore the previous state: {_said(problem)}")
+            if isinstance(row, Made | Staged | Settled):
+                left.append(from_text(row.path))
+    left.reverse()
+    return failed[:5], left
+
+
+def _undo(host: Folders, row: Row) -> None:
+    if isinstance(row, Aside):
+        _undo_aside(host, row)
+    elif isinstance(row, Made):
+        _undo_made(host, row)
+    elif isinstance(row, Staged):
+        _undo_staged(host, row)
+    elif isinstance(row, Settled):
+        _undo_settled(host, row)
+    elif isinstance(row, Was):
+        restore_attributes(host, row)
+    elif isinstance(row, Ruled):
+        _undo_rules(row)
+
+
+def _undo_rules(row: Ruled) -> None:
+    from ferryman_agent.errors import InstallError
+    from ferryman_agent.files.selinux import change_rules
+
+    try:
+        change_rules(row.semanage, [RuleChange(*change) for change in row.undo])
+    except InstallError as problem:
+        raise OSError(problem.message) from problem
+
+
+def _undo_aside(host: Folders, row: Aside) -> None:
+    place, old = from_text(row.place)[1:], from_text(row.old)
+    folder, name = host.parent(place)
+    if _there(folder, old) is None:
+        return
+    if _there(folder, name) is not None:
+        raise FileExistsError(errno.EEXIST, "something else is there now", f"/{place}")
+    host.forget(f"{place.rpartition('/')[0]}/{old}".lstrip("/"))
+    os.rename(old, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _undo_made(host: Folders, row: Made) -> None:
+    place = from_text(row.place)[1:]
+    host.forget(place)
+    with contextlib.suppress(FileNotFoundError):
+        folder, name = host.parent(place)
+        # Where something else is by now, it is not ours.
+        with contextlib.suppress(NotADirectoryError):
+            os.rmdir(name, dir_fd=folder)
+
+
+def _undo_staged(host: Folders, row: Staged) -> None:
+    """Where the next content still waits the place was not touched, or is empty where there are no hard links."""
+    try:
+        folder, name = host.parent(from_text(row.place)[1:])
+    except FileNotFoundError:
+        return
+    new, old = from_text(row.new), from_text(row.old)
+    waiting, was, now = _there(folder, new), _there(folder, old), _there(folder, name)
+    if was is not None:
+        if waiting is not None and now is not None:
+            os.unlink(old, dir_fd=folder)
+        else:
+            os.rename(old, name, src_dir_fd=folder, dst_dir_fd=folder)
+            # Where both are names of one file, a rename is defined to do nothing.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(old, dir_fd=folder)
+    if waiting is not None:
+        os.unlink(new, dir_fd=folder)
+
+
+def _undo_settled(host: Folders, row: Settled) -> None:
+    """Takes the object away if it is still ours; what it replaced is put over it by `_undo_staged`."""
+    try:
+        folder, name = host.parent(from_text(row.place)[1:])
+    except FileNotFoundError:
+        return
+    now = _there(folder, name)
+    if now is None or (now.st_dev, now.st_ino) != (row.device, row.inode):
+        return
+    if _there(folder, from_text(row.old)) is None:
+        os.unlink(name, dir_fd=folder)
+
+
+def attributes_of(place: str, status: os.stat_result, descriptor: int, names: Iterable[str]) -> Was:
+    """Returns how an open object is now, with the extended attributes named. Raises OSError."""
+    extra: dict[str, str | None] = {}
+    for name in names:
+        extra[name] = None
+        with contextlib.suppress(OSError):
+            extra[name] = os.getxattr(descriptor, name).hex()
+    return Was(
+        to_text(place),
+        status.st_dev,
+        status.st_ino,
+        status.st_uid,
+        status.st_gid,
+        stat.S_IMODE(status.st_mode),
+        status.st_atime_ns,
+        status.st_mtime_ns,
+        extra,
+    )
+
+
+def restore_attributes(host: Folders, was: Was) -> None:
+    """Gives an object back its owner, mode, times and more; nothing else gets them. Raises OSError."""
+    place = from_text(was.place)
+    folder, name = host.parent(place[1:])
+    descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
+    try:
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) != (was.device, was.inode):
+            raise FileExistsError(errno.EEXIST, "it was replaced meanwhile", place)
+        if os.geteuid() == 0:
+            os.fchown(descriptor, was.uid, was.gid)
+        for attribute, value in was.extra.items():
+            if value is not None:
+                os.setxattr(descriptor, attribute, bytes.fromhex(value))
+                continue
+            with contextlib.suppress(OSError):
+                os.removexattr(descriptor, attribute)
+        os.fchmod(descriptor, was.mode)
+        if stat.S_ISREG(status.st_mode):
+            os.utime(descriptor, ns=(was.accessed_ns, was.modified_ns))
+    finally:
+        os.close(descriptor)
+
+
+def _there(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _said(problem: Exception) -> str:
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.strerror} ({problem.filename})" if problem.filename else problem.strerror
+    return str(problem)
