@@ -20,6 +20,7 @@ from ferryman_agent.host import enrolment, external_identity, facts, given_ident
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.host.on_premises import OwnIdentity, read_private
 from ferryman_agent.runtime import mapping
+from ferryman_agent.wiring import coordinator_proxy
 
 CONFIG_MODE = 0o644
 
@@ -107,6 +108,7 @@ def _order(wishes: Wishes, address: str, config: Config) -> enrolment.EnrolOrder
         ca_fingerprint=enrolment.parse_fingerprint(wishes.ca_fingerprint) if wishes.ca_fingerprint else None,
         instance_name=wishes.instance_name,
         zone=wishes.zone,
+        proxy=coordinator_proxy(config, host),
         tags=_tags(wishes.tags),
     )
 

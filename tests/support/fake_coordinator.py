@@ -54,6 +54,8 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
         self.is_reading.set()
         self.may_renew = asyncio.Event()
         self.may_renew.set()
+        self.now_ms = 0
+        self.protocol_version = 0
         self.refusal: tuple[grpc.StatusCode, str, str] | None = None
         self.enrolments: list[pb.EnrolRequest] = []
         self.token_uses = 100
@@ -174,6 +176,8 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
             http_scheme="http",
             http_port=1,
             acknowledged_report=self.acknowledged,
+            now=self.now_ms,
+            protocol_version=self.protocol_version,
         )
         yield pb.ConnectResponse(welcome=welcome)
         self.sessions.append(session)

@@ -25,6 +25,7 @@ from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import certificates
 from ferryman_agent.host.identity import AGENT_METADATA, Identity
+from ferryman_agent.host.tunnel import open_way
 
 CONNECT_SECONDS = 10.0
 ENROL_SECONDS = 30.0
@@ -45,6 +46,8 @@ class EnrolOrder:
     instance_name: str = ""
     zone: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    # As in `ferryman.channel.open_channel`.
+    proxy: str | None = field(default=None, repr=False)
 
     @property
     def address(self) -> str:
@@ -98,7 +101,7 @@ async def enrol(order: EnrolOrder, now: Instant) -> Identity:
         zone=order.zone,
         facts=order.facts,
     )
-    async with open_channel(order.address, ca_certificates=ca_pem) as channel:
+    async with open_channel(order.address, ca_certificates=ca_pem, proxy=order.proxy) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
         try:
             answer = await stub.Enrol(request, timeout=ENROL_SECONDS, metadata=AGENT_METADATA)
@@ -142,7 +145,7 @@ def _shown_chain(order: EnrolOrder) -> list[bytes]:
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            socket.create_connection((order.host, order.port), timeout=CONNECT_SECONDS) as plain,
+            open_way(order.host, order.port, order.proxy, CONNECT_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=order.host) as secured,
         ):
             return _unverified_chain(secured)

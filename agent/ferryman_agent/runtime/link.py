@@ -71,6 +71,8 @@ class LinkStatus:
     last_connected_at: Instant | None = None
     last_contact_at: Instant | None = None
     """When the coordinator was last heard."""
+    is_proxied: bool = False
+    """The configuration has a proxy for it; what the environment says is gRPC's own business."""
     clock_skew_ms: int | None = None
     """By how much this machine's clock is ahead of the coordinator's, as of the last connection."""
 
@@ -176,14 +178,15 @@ class Link:
             identity = self._load_identity()
         except IdentityError as error:
             return Ending.UNIDENTIFIED, str(error), 0.0
-        self.status.address = identity.address
+        self.status.address, proxy = identity.address, self._proxy_for(identity.host)
+        self.status.is_proxied = bool(proxy)
         self._become(LinkState.CONNECTING)
         channel = open_channel(
             identity.address,
             ca_certificates=identity.ca_certificates.encode(),
             certificate_chain=identity.certificate_chain.encode(),
             private_key=identity.private_key.encode(),
-            proxy=self._proxy_for(identity.host),
+            proxy=proxy,
         )
         talking = asyncio.ensure_future(self._talk(channel, identity))
         interrupted = asyncio.ensure_future(self._interrupt.wait())
@@ -193,7 +196,8 @@ class Link:
                 return Ending.OURS, "a new stream is wanted", 0.0
             talking.result()
         except grpc.aio.AioRpcError as error:
-            return _kind(error), _why(error, identity, self._clock.now()), 0.0
+            through = ", through the configured proxy" if proxy else ""
+            return _kind(error), _why(error, identity, self._clock.now()) + through, 0.0
         except StreamOver as error:
             is_asked_for = error.reconnect_within > 0
             return (Ending.OURS if is_asked_for else Ending.LOST), str(error), error.reconnect_within

@@ -17,6 +17,7 @@ from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import facts, identity
 from ferryman_agent.host.enrolment import EnrolOrder, enrol, parse_address
 from ferryman_agent.runtime import mapping
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.fake_coordinator import FakeCoordinator
 from tests.support.small_ca import SmallCa
 
@@ -140,3 +141,20 @@ def test_an_address_that_is_none(text: str) -> None:
 def test_addresses() -> None:
     assert parse_address("a.example:7420") == ("a.example", 7420)
     assert parse_address("[::1]:7420") == ("::1", 7420)
+
+
+@pytest.mark.req("V2-350", "AG-072")
+async def test_a_proxy_is_asked_for_the_first_look_and_for_the_enrolment(
+    coordinator: FakeCoordinator,
+) -> None:
+    async with ConnectProxy(user="u", password="p w") as proxy:
+        found = await enrol(an_order(coordinator, proxy=f"http://u:p%20w@127.0.0.1:{proxy.port}"), NOW)
+        assert found.instance_id == "i-1"
+        assert proxy.asked == [f"localhost:{coordinator.port}"] * 2
+        with pytest.raises(
+            IdentityError, match="the proxy 127.0.0.1:[0-9]+ does not let it through: 407"
+        ) as caught:
+            await enrol(an_order(coordinator, proxy=f"http://u:secret@127.0.0.1:{proxy.port}"), NOW)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(IdentityError, match="cannot reach the coordinator"):
+        await enrol(an_order(coordinator, proxy=f"http://127.0.0.1:{proxy.port}"), NOW)

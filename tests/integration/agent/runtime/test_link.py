@@ -27,6 +27,7 @@ from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.link import Link, LinkState
 from ferryman_agent.runtime.live_lines import LiveLines
 from tests.support.agent_clock import ManualAgentClock
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.fake_coordinator import FakeCoordinator, run_segment
 from tests.support.segments import a_segment
 from tests.support.small_ca import SmallCa
@@ -68,6 +69,7 @@ class Bench:
         self.heard = Heard()
         self.chance = 1.0
         self.facts_problem: Exception | None = None
+        self.proxy: str | None = None
         self.changes = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.link = Link(
@@ -86,6 +88,7 @@ class Bench:
             clock=self.clock,
             random=lambda: self.chance,
             changed=self.changes.set,
+            proxy_for=lambda host: self.proxy,
         )
 
     def _gather(self, folder: Path) -> facts.Facts:
@@ -343,6 +346,93 @@ async def test_a_clock_that_is_wrong_is_thought_of(
     bench.clock.advance(0.5)
     await bench.until(lambda: bench.link.status.problem_kind == "untrusted")
     assert "compare the clocks" in bench.link.status.problem
+
+
+class TestProxy:
+    @pytest.mark.req("V2-350", "AG-072", "AG-K08")
+    async def test_the_stream_goes_through_it_and_shows_who_it_is(
+        self, coordinator: FakeCoordinator, bench: Bench
+    ) -> None:
+        await coordinator.connected()
+        async with ConnectProxy(user="u@x", password="p:w") as proxy:
+            bench.proxy = f"http://u%40x:p%3Aw@127.0.0.1:{proxy.port}"
+            bench.link.reconnect()
+            session = await coordinator.connected(2)
+            await bench.connected()
+            assert proxy.asked == [f"localhost:{coordinator.agents_port}"]
+            assert session.identity == "i-1", "TLS goes through it end to end"
+            assert bench.link.status.is_proxied
+            bench.proxy = ""
+            bench.link.reconnect()
+            await coordinator.connected(3)
+            assert len(proxy.asked) == 1
+
+    @pytest.mark.req("V2-350")
+    async def test_one_that_lets_nobody_through_is_named(
+        self, coordinator: FakeCoordinator, bench: Bench, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        await coordinator.connected()
+        async with ConnectProxy(user="u", password="right") as proxy:
+            bench.proxy = f"http://u:wrong@127.0.0.1:{proxy.port}"
+            bench.link.reconnect()
+            await bench.until(lambda: bench.link.status.problem_kind == "lost")
+            assert "through the configured proxy" in bench.link.status.problem
+            assert "wrong" not in bench.link.status.problem
+            assert "wrong" not in capsys.readouterr().out
+            assert len(coordinator.sessions) == 1
+
+
+async def taken_in(coordinator: FakeCoordinator, count: int) -> None:
+    """Returns when the agent has taken in the Welcome of that stream: a round trip lies behind it."""
+    before = len(coordinator.acks)
+    (await coordinator.connected(count)).send(run_segment=run_segment())
+    await coordinator.until(lambda: len(coordinator.acks) > before)
+
+
+class TestComparing:
+    @pytest.mark.req("AG-091", "AG-T79", "AG-S16")
+    @pytest.mark.parametrize(
+        "ahead_ms,verdict,level",
+        [(-61_000, "differ", "warning"), (600_000, "contradict", "error")],
+    )
+    async def test_clocks_that_differ_are_told_once(
+        self,
+        coordinator: FakeCoordinator,
+        bench: Bench,
+        capsys: pytest.CaptureFixture[str],
+        ahead_ms: int,
+        verdict: str,
+        level: str,
+    ) -> None:
+        await coordinator.connected()
+        await bench.connected()
+        coordinator.now_ms = bench.clock.now() - ahead_ms
+        for count in (2, 3):
+            bench.link.reconnect()
+            await taken_in(coordinator, count)
+            assert bench.link.status.clock_skew_ms == ahead_ms
+        told = [line for line in capsys.readouterr().out.splitlines() if "clock.compared" in line]
+        assert len(told) == 1
+        assert f"verdict={verdict}" in told[0]
+        assert f"ahead_seconds={ahead_ms // 1000}" in told[0]
+        assert level in told[0]
+        coordinator.now_ms = bench.clock.now()
+        bench.link.reconnect()
+        await coordinator.connected(4)
+        await bench.until(lambda: bench.link.status.clock_skew_ms == 0)
+        assert "verdict=agree" in capsys.readouterr().out
+
+    @pytest.mark.req("AG-035")
+    async def test_another_protocol_is_told_once_and_not_with_each_stream(
+        self, coordinator: FakeCoordinator, bench: Bench, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        await coordinator.connected()
+        await bench.connected()
+        coordinator.protocol_version = 2
+        for count in (2, 3):
+            bench.link.reconnect()
+            await taken_in(coordinator, count)
+        assert capsys.readouterr().out.count("protocol.differs") == 1
 
 
 async def test_a_fresh_certificate_makes_a_new_stream_at_once(
