@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferryman_agent.core.messages import ScriptErrorCode
+from ferryman_agent.core.messages import RevisionSource, ScriptErrorCode
 from ferryman_agent.hooks.contract import HookRun, HookSettings, Script
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -99,6 +99,7 @@ def variables(run: HookRun, account: Account, settings: HookSettings) -> dict[st
         "FERRYMAN_DEPLOYMENT_DIR": str(run.deployment_dir.path),
         "FERRYMAN_ROOT_DIR": str(run.root),
         "FERRYMAN_INSTALL_ROOT": settings.install_root,
+        **_of_revision(deployment.revision),
     }
     if run.previous_archive is not None:
         ours["FERRYMAN_PREVIOUS_REVISION_DIR"] = str(run.previous_archive)
@@ -119,6 +120,21 @@ def variables(run: HookRun, account: Account, settings: HookSettings) -> dict[st
         "SHELL": account.login_shell,
     } | ours
     return _without_forbidden(found, settings)
+
+
+def _of_revision(source: RevisionSource) -> dict[str, str]:
+    """What says which object or commit it is; what was not named has no variable (AG-380, AG-386, PF-295)."""
+    found: dict[str, str] = {}
+    if source.s3 is not None:
+        found = {
+            "BUNDLE_BUCKET": source.s3.bucket,
+            "BUNDLE_KEY": source.s3.key,
+            "BUNDLE_VERSION": source.s3.version,
+            "BUNDLE_ETAG": source.s3.etag,
+        }
+    elif source.github is not None:
+        found = {"BUNDLE_COMMIT": source.github.commit_id}
+    return {name: value for name, value in found.items() if value}
 
 
 def directory(run: HookRun, settings: HookSettings) -> Path:

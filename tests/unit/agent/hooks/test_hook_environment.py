@@ -6,10 +6,11 @@ import os
 import pwd
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ferryman_agent.core.messages import ScriptErrorCode
+from ferryman_agent.core.messages import GitHubCommit, S3Object, ScriptErrorCode
 from ferryman_agent.hooks import environment
 from ferryman_agent.hooks.contract import HookSettings, ScriptCwd
 from ferryman_agent.hooks.environment import Account, Refusal, account_for, variables
@@ -48,6 +49,39 @@ def test_exactly_the_documented_variables(tmp_path: Path, monkeypatch: pytest.Mo
         "FERRYMAN_INSTALL_ROOT": "/",
         "FERRYMAN_PREVIOUS_REVISION_DIR": "/old/archive",
     }
+
+
+@pytest.mark.req("AG-380", "AG-386", "PF-295", "AG-T69", "AG-H09")
+@pytest.mark.parametrize(
+    "place, expected",
+    [
+        ({}, {}),
+        (
+            {"s3": S3Object(bucket="builds", key="a/b.zip", version="v1", etag="abc-2")},
+            {
+                "BUNDLE_BUCKET": "builds",
+                "BUNDLE_KEY": "a/b.zip",
+                "BUNDLE_VERSION": "v1",
+                "BUNDLE_ETAG": "abc-2",
+            },
+        ),
+        (
+            {"s3": S3Object(bucket="builds", key="a/b.zip")},
+            {"BUNDLE_BUCKET": "builds", "BUNDLE_KEY": "a/b.zip"},
+        ),
+        (
+            {"github": GitHubCommit(repository="a/b", commit_id="0123", token_name="t")},
+            {"BUNDLE_COMMIT": "0123"},
+        ),
+    ],
+)
+def test_what_was_deployed_is_told_as_it_was_named(
+    tmp_path: Path, place: dict[str, Any], expected: dict[str, str]
+) -> None:
+    plain = description()
+    deployment = replace(plain, revision=replace(plain.revision, **place))
+    found = seen(HookBench(root=tmp_path), HookSettings(), deployment=deployment)
+    assert {name: value for name, value in found.items() if name.startswith("BUNDLE_")} == expected
 
 
 def test_without_an_earlier_revision_its_variable_is_unset(tmp_path: Path) -> None:
