@@ -108,7 +108,7 @@ class AccessPlan:
             if not self._given.selinux.semanage:
                 message = (
                     f"{entry} sets an SELinux context, but there is no 'semanage' on this host, without which the next"
-                    " relabelling would undo it: install policycoreutils"
+                    " relabelling would undo it: install it (policycoreutils-python-utils)"
                 )
                 self._findings.error("PERM_CONTEXT_TOOL_MISSING", permission.place, message)
         elif self._given.require_selinux:

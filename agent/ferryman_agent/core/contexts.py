@@ -12,10 +12,11 @@ _USER, _ROLE, _RANGE = "system_u", "object_r", "s0"
 
 
 class SelinuxHost(NamedTuple):
-    """A host with SELinux. `has_mls`: its labels have a range; `semanage`: where the tool is, "" where it is not."""
+    """A host with SELinux. `has_mls`: its labels have a range; the tools: where they are, "" where they are not."""
 
     has_mls: bool = True
     semanage: str = ""
+    restorecon: str = ""
 
 
 class Rule(NamedTuple):

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from ferryman_agent.core.contexts import Rule, RulePlan, SelinuxHost, plan_rules
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.cleanup import Journal, JournalWriter, rule_line, rules_of
-from ferryman_agent.files.selinux import change_rules, local_rules, undo_changes
+from ferryman_agent.files.digests import to_text
+from ferryman_agent.files.selinux import change_rules, local_rules, restore_labels
 from ferryman_agent.files.undo import Ruled, UndoLog
 
 
@@ -17,6 +18,7 @@ class RuleBook:
     def __init__(self, host: SelinuxHost | None, labels: Mapping[str, str], journal: Journal) -> None:
         """`labels` are the ones wanted, by real path. Raises InstallError when the tool does not answer."""
         self._semanage = host.semanage if host is not None else ""
+        self._restorecon = host.restorecon if host is not None else ""
         self._ours = rules_of(journal)
         self._plan = RulePlan()
         self._is_asked = bool(labels or self._ours) and bool(self._semanage)
@@ -27,8 +29,8 @@ class RuleBook:
         """Makes the new rules, each written down before. Raises InstallError, OSError."""
         if not self._plan.changes:
             return
-        back = tuple((one.action, one.path, one.label) for one in undo_changes(self._plan.changes))
-        undo.add([Ruled(self._semanage, back)])
+        before = {to_text(one.path): one.undo for one in self._plan.changes}
+        undo.add([Ruled(self._semanage, before)])
         writer.add_rules(rule for rule in self._plan.rules if rule.path not in self._ours)
         change_rules(self._semanage, self._plan.changes)
 
@@ -38,6 +40,7 @@ class RuleBook:
             return []
         try:
             change_rules(self._semanage, self._plan.obsolete)
+            restore_labels(self._restorecon, (change.path for change in self._plan.obsolete))
         except InstallError as problem:
             return [problem.message]
         return []

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ferryman_agent.core.contexts import RuleChange, SelinuxHost
@@ -30,7 +30,8 @@ def find_selinux(filesystem: Path = Path("/sys/fs/selinux"), search: str = _PATH
         has_mls = (filesystem / "mls").read_text().strip() != "0"
     except OSError:
         has_mls = True
-    return SelinuxHost(has_mls, shutil.which("semanage", path=search) or "")
+    tools = (shutil.which(name, path=search) or "" for name in ("semanage", "restorecon"))
+    return SelinuxHost(has_mls, *tools)
 
 
 def local_rules(semanage: str) -> dict[str, str]:
@@ -63,12 +64,28 @@ def change_rules(semanage: str, changes: Sequence[RuleChange]) -> None:
         _run(semanage, ["import"], step, "".join(f"{line}\n" for line in together))
 
 
-def undo_changes(changes: Iterable[RuleChange]) -> tuple[RuleChange, ...]:
-    """Returns what takes changes back."""
-    return tuple(
-        RuleChange("modify", one.path, one.undo) if one.undo else RuleChange("delete", one.path)
-        for one in changes
-    )
+def restore_labels(restorecon: str, paths: Iterable[str]) -> None:
+    """Gives objects the labels that the rules of the host say, missing ones left out. Raises InstallError."""
+    lines = "".join(f"{path}\n" for path in paths if "\n" not in path)
+    if lines and restorecon:
+        _run(
+            restorecon,
+            ["-i", "-F", "-f", "-"],
+            "restore the SELinux labels of what has no context any more",
+            lines,
+        )
+
+
+def return_to(semanage: str, labels: Mapping[str, str]) -> None:
+    """Makes the rules of some paths say these labels, "" for no rule at all. Raises InstallError."""
+    local = local_rules(semanage)
+    changes = []
+    for path, label in labels.items():
+        there = local.get(path, "")
+        if there != label:
+            action = "delete" if not label else "modify" if there else "add"
+            changes.append(RuleChange(action, path, label))
+    change_rules(semanage, changes)
 
 
 def _arguments(change: RuleChange) -> list[str]:
@@ -88,11 +105,11 @@ def _unescaped(spec: str) -> str | None:
     return re.sub(r"\\(.)", r"\1", spec)
 
 
-def _run(semanage: str, arguments: list[str], step: str, text: str = "") -> str:
+def _run(tool: str, arguments: list[str], step: str, text: str = "") -> str:
     environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
-            [semanage, *arguments],
+            [tool, *arguments],
             input=os.fsencode(text),
             capture_output=True,
             env=environment,
@@ -100,8 +117,8 @@ def _run(semanage: str, arguments: list[str], step: str, text: str = "") -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as problem:
-        raise InstallError("PERM_CONTEXT_FAILED", f"cannot {step}: {semanage}: {problem}") from problem
+        raise InstallError("PERM_CONTEXT_FAILED", f"cannot {step}: {tool}: {problem}") from problem
     if done.returncode:
         said = os.fsdecode(done.stderr).strip()[-500:] or f"exit status {done.returncode}"
-        raise InstallError("PERM_CONTEXT_FAILED", f"cannot {step}: semanage: {said}")
+        raise InstallError("PERM_CONTEXT_FAILED", f"cannot {step}: {os.path.basename(tool)}: {said}")
     return os.fsdecode(done.stdout)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-from ferryman_agent.core.contexts import RuleChange
 from ferryman_agent.files.atomic import sync_directory, write_atomic
 from ferryman_agent.files.digests import from_text, to_text
 from ferryman_agent.files.layout import STATE_FILE_MODE
@@ -77,10 +76,10 @@ class Was(msgspec.Struct, tag="was", array_like=True, frozen=True):
 
 
 class Ruled(msgspec.Struct, tag="rules", array_like=True, frozen=True):
-    """SELinux rules are changed; `undo` takes that back."""
+    """SELinux rules are changed; `before` has the labels that they said, "" where there were none, by path."""
 
     semanage: str
-    undo: tuple[tuple[str, str, str], ...]
+    before: dict[str, str]
 
 
 class Commit(msgspec.Struct, tag="commit", array_like=True, frozen=True):
@@ -189,10 +188,10 @@ def _undo(host: Folders, row: Row) -> None:
 
 def _undo_rules(row: Ruled) -> None:
     from ferryman_agent.errors import InstallError
-    from ferryman_agent.files.selinux import change_rules
+    from ferryman_agent.files.selinux import return_to
 
     try:
-        change_rules(row.semanage, [RuleChange(*change) for change in row.undo])
+        return_to(row.semanage, {from_text(path): label for path, label in row.before.items()})
     except InstallError as problem:
         raise OSError(problem.message) from problem
 
