@@ -12,6 +12,7 @@ from ferryman_agent.local.wish import Wish, read_arguments
 
 ALIASES = ("codedeploy-local", "ferryman-local")
 FAILED, WRONG_ARGUMENTS = 1, 2
+_NEVER_USED = ("rich", "greenlet")
 
 
 def is_alias(program: str) -> bool:
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None, *, program: str | None = None) 
     """Entry point. Ends with SystemExit: 0 succeeded, 1 failed or could not start, 2 wrong arguments."""
     name = program or PurePath(sys.argv[0]).stem
     wish = read_arguments(sys.argv[1:] if arguments is None else arguments, program=name)
+    _leave_out(*_NEVER_USED)
+    if "://" not in (wish.location or ""):
+        _load_asyncio_alone()
     try:
         raise SystemExit(_deploy(wish, name))
     except AgentError as error:
@@ -45,10 +49,6 @@ def _deploy(wish: Wish, name: str) -> int:
     if mistakes or location is None:
         _complain(name, *mistakes)
         return WRONG_ARGUMENTS
-    if found is not None or wish.no_install:
-        _leave_out("rich", "ssl")
-    else:
-        _leave_out("rich")
     from ferryman_agent.local.start import start
 
     return start(wish, draft, location, found)
@@ -59,6 +59,17 @@ def _leave_out(*names: str) -> None:
     for name in names:
         # None is how Python spells "not to be found" here, which the type of `sys.modules` does not know.
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
+def _load_asyncio_alone() -> None:
+    """Loads asyncio without `ssl`, which it takes along for connections that this process does not make."""
+    if "ssl" in sys.modules:
+        return
+    _leave_out("ssl")
+    import asyncio  # noqa: F401  # only loaded
+
+    # Others may need it, and say so.
+    del sys.modules["ssl"]
 
 
 def _current_directory() -> str:

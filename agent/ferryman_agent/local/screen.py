@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,8 +122,10 @@ class Screen:
         try:
             stream.write(text)
             stream.flush()
-        except (OSError, ValueError):
-            self._quiet = True
+        except OSError:
+            # What is still in its buffer must have a place to go, or the interpreter complains at its end.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,88 @@
+"""An ordinary user, no configuration, no network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.components import require_component, require_root
+from tests.support.local_tool import GROUP, LocalTool, application
+from tests.support.users import temporary_user
+
+
+def _reachable_by_others() -> bool:
+    """Whether an ordinary user may run this interpreter: where root's home holds it, none may."""
+    places = [Path(sys.executable).resolve(), Path(sys.executable).parent, Path(__file__).resolve()]
+    return all(parent.stat().st_mode & 0o001 for place in places for parent in place.parents)
+
+
+@pytest.fixture
+def someone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTool]:
+    """The command as a user of this machine, cut off from every network."""
+    require_root()
+    setpriv, unshare = require_component("setpriv"), shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "--net", "true"], check=False).returncode:
+        pytest.skip("needs unshare --net: apt install util-linux, and not a container that forbids it")
+    base = Path("/var/tmp") / f"ferryman-local-{os.getpid()}"
+    with temporary_user() as user:
+        base.mkdir(mode=0o755)
+        try:
+            os.chown(base, user.pw_uid, user.pw_gid)
+            prefix = [unshare, "--net", str(setpriv), f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]
+            prefix.append("--clear-groups")
+            if not _reachable_by_others():
+                # To read only; what it may write and own stays an ordinary user's.
+                prefix += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+            tool = LocalTool(base, prefix=prefix)
+            del tool.environ["FERRYMAN_AGENT_HOME"]
+            yield tool
+        finally:
+            shutil.rmtree(base)
+
+
+@pytest.mark.req("TS-81", "AG-502", "PF-336", "AG-474", "AG-002", "PF-330")
+def test_an_ordinary_user_without_network_and_configuration(someone: LocalTool) -> None:
+    app = application(
+        someone.home / "app", {"AfterInstall": "id -un; id -u"}, destination=someone.home / "srv"
+    )
+    done = someone.run(cwd=app)
+    assert (done.code, done.err) == (0, "")
+    assert done.folder.parent == someone.home / ".local/share/ferryman-agent/deployment-root" / GROUP
+    owner = someone.home.stat().st_uid
+    assert owner != 0
+    assert f"    [stdout]{owner}" in done.out.splitlines()
+    assert (someone.home / "srv" / "content.txt").stat().st_uid == owner
+    assert (someone.home / ".local/state/ferryman-agent/log/codedeploy-local.log").is_file()
+    data = someone.run(
+        cwd=app, XDG_DATA_HOME=str(someone.home / "data"), XDG_STATE_HOME=str(someone.home / "state")
+    )
+    # Another root knows nothing of what the first one installed.
+    assert data.code == 1
+    assert data.folder.is_relative_to(someone.home / "data" / "ferryman-agent")
+
+
+@pytest.mark.req("TS-81", "PF-336", "AG-O08")
+def test_root_and_log_folders_of_ones_own(someone: LocalTool) -> None:
+    app = application(someone.home / "app", destination=someone.home / "srv")
+    config = someone.home / "mine.yml"
+    config.write_text(f":root_dir: {someone.home}/root\n:log_dir: {someone.home}/logs\n")
+    done = someone.run("-c", str(config), cwd=app)
+    assert (done.code, done.err) == (0, "")
+    assert done.folder.parent == someone.home / "root" / GROUP
+    assert (someone.home / "logs" / "codedeploy-local.log").is_file()
+
+
+def test_a_root_that_belongs_to_somebody_else_is_said(someone: LocalTool) -> None:
+    app = application(someone.home / "app")
+    config = someone.home / "mine.yml"
+    config.write_text(":root_dir: /etc/ferryman-root\n")
+    done = someone.run("-c", str(config), cwd=app)
+    assert done.code == 1
+    assert "root_dir /etc/ferryman-root: Permission denied" in done.err
+    assert "Traceback" not in done.err
