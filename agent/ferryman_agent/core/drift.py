@@ -1,4 +1,4 @@
-"""What was installed and what is there now -> what has changed (AG-548 to AG-551).
+"""What was installed and what is there now -> what has changed (AG-550).
 
 The order of judgement is that of how bad it is: not there, another kind of thing, another content, other attributes.
 A time of its own means nothing: a file that was touched, and has its content, is as it was installed.

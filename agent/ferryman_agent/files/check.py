@@ -1,4 +1,4 @@
-"""Looks at what a deployment group has installed, and at the archive that a rollback would use; changes nothing.
+"""Looks at what a group has installed, and at the archive that a rollback would use; changes nothing (AG-551).
 
 By `stat`, and by reading what `stat` cannot vouch for. Links are never followed. May take long: it asks before each
 piece of work whether it shall go on.

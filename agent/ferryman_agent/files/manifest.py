@@ -1,4 +1,4 @@
-"""What a deployment left on the host: recorded by Install, completed when the deployment's own scripts have run.
+"""What a deployment left on the host: recorded by Install, completed once its own scripts have run (AG-548).
 
 A script that fills in a configuration file, or gives files away, belongs to the deployment: what it did is no drift.
 """

@@ -1,4 +1,4 @@
-"""When installed files are looked at, and what of it the coordinator is told (AG-548 to AG-555).
+"""When installed files are looked at, and what of it the coordinator is told (AG-549, AG-552, AG-553).
 
 By `stat` at the start, after each deployment and now and then; with their contents more rarely; and whenever somebody
 asks. A deployment never waits for a check: its group's check is abandoned, and made when the deployment is over.

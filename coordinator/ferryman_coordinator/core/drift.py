@@ -1,4 +1,4 @@
-"""What agents find when they look at what they installed, and what follows from it for a rollout (AG-552, AG-556).
+"""What agents find when they look at what they installed, and what follows from it for a rollout (AG-554, AG-558).
 
 Facts for people: nothing is refused and nothing is held back because of them.
 """

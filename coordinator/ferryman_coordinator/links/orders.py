@@ -104,7 +104,7 @@ class DrainOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOrder:
-    """Look at what these groups have installed, and say what is so (AG-553). `with_digests`: read contents, too."""
+    """Look at what these groups have installed, with contents or without, and say what is so (AG-555, AG-558)."""
 
     check_id: str
     group_ids: tuple[GroupId, ...]

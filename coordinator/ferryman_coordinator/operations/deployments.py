@@ -292,7 +292,7 @@ class Deployments:
         return first.deployment_id
 
     async def _ready(self, order: CreateOrder, *, ask: bool) -> Readiness:
-        """What is known of the targets' ways back (AG-556)."""
+        """What is known of the targets' ways back (AG-558)."""
 
         async def members() -> Sequence[Member]:
             outdated_for = order.revision.key if order.update_outdated_instances_only else None

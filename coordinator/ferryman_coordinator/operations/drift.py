@@ -1,4 +1,4 @@
-"""What agents find installed: taken in, asked for, counted (AG-552 to AG-557)."""
+"""What agents find installed: taken in, asked for, counted (AG-554, AG-555, AG-556, AG-558)."""
 
 from __future__ import annotations
 
