@@ -16,11 +16,13 @@ from ferryman_agent.bundles.child_hands import ChildHands
 from ferryman_agent.bundles.fetch import Fetched, fetch
 from ferryman_agent.bundles.hands import Hands, ThreadHands
 from ferryman_agent.bundles.limits import BundleLimits
+from ferryman_agent.bundles.origins import pauses_of, request_for
 from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.transport import Transport
+from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.errors import BundleError
 
-LIMITS = BundleLimits(retry_pauses=(0, 0, 0), disk_reserve_bytes=0, budget_seconds=30)
+LIMITS = BundleLimits(retry_pauses=(0, 0, 0), disk_reserve_bytes=0)
 
 
 class ManualTime:
@@ -91,6 +93,27 @@ class Fetcher:
             )
         finally:
             await hands.close()
+
+    async def deployment(self, deployment: DeploymentDescription) -> Fetched:
+        """Fetches what DownloadBundle would for a deployment."""
+        wanted = request_for(
+            deployment, self.destination, self.route, LIMITS, deployment.revision.sha256 or None
+        )
+        pauses = pauses_of(deployment.revision, LIMITS)
+        return await fetch(
+            wanted,
+            hands=ThreadHands(),
+            transport=self.transport,
+            retry_pauses=pauses,
+            on_progress=self._heard,
+        )
+
+    async def refused_deployment(self, deployment: DeploymentDescription) -> BundleError:
+        """Sees that it fails and that nothing is left behind."""
+        with pytest.raises(BundleError) as error:
+            await self.deployment(deployment)
+        assert os.listdir(self.destination.parent) == [], "something was left behind"
+        return error.value
 
     async def refused(self, url: str, **given: Any) -> BundleError:
         """Sees that it fails and that nothing is left behind."""

@@ -22,6 +22,7 @@ from ferryman_agent.errors import BundleError
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 PROGRESS_SECONDS = 0.2
+PROGRESS_BYTES = 1024 * 1024
 
 
 class Child:
@@ -31,6 +32,7 @@ class Child:
         self._work: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
         self._halt = Halt()
         self._pace = Pace()
+        self._told = 0
         self._told_at = 0.0
 
     def run(self) -> None:
@@ -67,8 +69,9 @@ class Child:
 
     def _progress(self, received: int, total: int | None) -> None:
         now = time.monotonic()
-        if received == total or now >= self._told_at + PROGRESS_SECONDS:
-            self._told_at = now
+        is_news = received == total or received >= self._told + PROGRESS_BYTES
+        if is_news or now >= self._told_at + PROGRESS_SECONDS:
+            self._told, self._told_at = received, now
             _say(wire.to_line(progress=[received, total]))
 
 

@@ -11,6 +11,7 @@ from ferryman_agent.bundles.address import Place, place_of, shown_url
 from ferryman_agent.bundles.connection import CannotConnect, connect, why
 from ferryman_agent.bundles.halt import Halt
 from ferryman_agent.bundles.route import Route
+from ferryman_agent.bundles.trace import Trace
 from ferryman_agent.errors import BundleError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -60,6 +61,7 @@ class Exchange:
 
     def __init__(self, route: Route, halt: Halt, *, connect_seconds: float, stall_seconds: float) -> None:
         self._route = route
+        self._trace = Trace(route.trace)
         self._halt = halt
         self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
@@ -89,6 +91,7 @@ class Exchange:
 
     def close(self) -> None:
         """Closes the connection."""
+        self._trace.close()
         if self._socket is not None:
             self._halt.release(self._socket)
             self._socket.close()
@@ -117,9 +120,13 @@ class Exchange:
         proxy = self._route.proxy_for(place.host)
         if place.scheme == "http" and proxy is not None:
             target, more = f"http://{place.authority}{place.target}", proxy.authorization
+        every = {"Host": place.authority, **dict(headers), **more}
+        self._trace.request(url, every)
         try:
-            connection.request("GET", target, headers={"Host": place.authority, **dict(headers), **more})
-            return connection.getresponse()
+            connection.request("GET", target, headers=every)
+            response = connection.getresponse()
+            self._trace.answer(response.status, response.reason, response.getheaders())
+            return response
         except ValueError as problem:
             raise BundleError(
                 "BUNDLE_URL", f"cannot fetch {shown_url(url)}: not a usable address"

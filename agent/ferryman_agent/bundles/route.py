@@ -38,11 +38,13 @@ class Route:
 
     ca_certificates: PEM text, trusted beside the system's own.
     no_proxy: names (with all below them), addresses, networks, or `*`; loopback never needs one.
+    trace: the file that requests and answers are traced into; empty for none (V2-273).
     """
 
     ca_certificates: str = field(default="", repr=False)
     proxy: Proxy | None = None
     no_proxy: tuple[str, ...] = ()
+    trace: str = ""
 
     def proxy_for(self, host: str) -> Proxy | None:
         """Returns the proxy that a host is reached through, if one is."""

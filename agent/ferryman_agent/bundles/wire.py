@@ -44,7 +44,10 @@ def attempt_of(message: Message) -> Attempt:
     proxy = Proxy(**route["proxy"]) if route["proxy"] else None
     found = {
         "route": Route(
-            ca_certificates=route["ca_certificates"], proxy=proxy, no_proxy=tuple(route["no_proxy"])
+            ca_certificates=route["ca_certificates"],
+            proxy=proxy,
+            no_proxy=tuple(route["no_proxy"]),
+            trace=route["trace"],
         ),
         "limits": _limits_of(message["limits"]),
         "secrets": tuple((name, value) for name, value in message["secrets"]),
