@@ -138,8 +138,8 @@ class Drift:
         except TimeoutError:
             raise Conflict(
                 "InstanceSilentException",
-                f"the agent of instance {name} has not answered within {patience:g} s: give it longer where there is"
-                " much to read (--timeout), or see what it does (`ferryman-agent status` there); an older agent never answers",
+                f"the agent of instance {name} has not answered within {patience:g} s: give it longer (--timeout) where"
+                " there is much to read, or see what it does there (`ferryman-agent status`); older agents never answer",
             ) from None
         if states is None:
             raise Conflict(
