@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     _profile_option(config)
     _json_option(command("doctor", _doctor))
     _json_option(command("history", _history))
+    forget = command("forget-revision", _forget_revision)
+    forget.add_argument("--group", required=True, metavar="GROUP", help="deployment group, by id or name")
     logs = command("logs", _logs)
     logs.add_argument("--deployment", metavar="ID", help="of this deployment (default: of the newest)")
     logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
@@ -236,6 +238,17 @@ def _history(options: argparse.Namespace) -> int:
 
     found = history.kept_deployments(load(options.config, os.environ).config)
     print(history.as_json(found) if options.as_json else _plain(history.as_text(found)))
+    return 0
+
+
+def _forget_revision(options: argparse.Namespace) -> int:
+    """Forget which revision of a deployment group was the last successful one. Its scripts are not run any more: a way
+    past an ApplicationStop that is broken.
+    """
+    from ferryman_agent import forgetting
+    from ferryman_agent.config import load
+
+    print(_plain(forgetting.forget_revision(load(options.config, os.environ).config, options.group)))
     return 0
 
 

@@ -16,15 +16,20 @@ from ferryman_agent.errors import EventError
 from ferryman_agent.files.appspec_file import AppSpecFile, load_appspec, missing_appspec
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.tree import Folders
+from ferryman_agent.runtime.changed_scripts import changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What to run. `archive` is None where there is no revision to take scripts from; `warning` is for people."""
+    """What to run. `archive` is None where there is no revision to take scripts from.
+
+    For people: `warning` says why nothing runs, `remark` what is strange about what does.
+    """
 
     archive: Path | None = None
     scripts: tuple[appspec.Script, ...] = ()
     warning: str = ""
+    remark: str = ""
 
 
 def choose(
@@ -54,9 +59,15 @@ def choose(
             "PREVIOUS_APPSPEC_INVALID",
             f"the AppSpec file of deployment {pointer.name}, the {origin.value} one here, whose scripts "
             f"{lifecycle_event} runs, is broken: {found.mistakes}. To get past it, deploy with "
-            f"--ignore-application-stop-failures, or remove {_pointer_name(group, origin)} on this instance",
+            f"--ignore-application-stop-failures, or {_way_out(group, origin)} on this instance",
         )
-    return Chosen(archive=previous.archive, scripts=spec.hooks.get(lifecycle_event, ()))
+    found_scripts = spec.hooks.get(lifecycle_event, ())
+    strange = changed(
+        previous, [found.name, *(script.location for script in found_scripts)] if found_scripts else []
+    )
+    whose = f"of deployment {pointer.name}, the {origin.value} one here"
+    remark = f"{', '.join(strange)} {whose}, changed after it was deployed"
+    return Chosen(archive=previous.archive, scripts=found_scripts, remark=remark if strange else "")
 
 
 def destinations(directory: DeploymentDir, wanted: str) -> list[str]:
@@ -116,6 +127,7 @@ def _load(directory: DeploymentDir, wanted: str) -> AppSpecFile | None:
         raise EventError("APPSPEC_NOT_READABLE", what) from error
 
 
-def _pointer_name(group: str, origin: Origin) -> str:
-    kind = "last_successful" if origin is Origin.LAST_SUCCESSFUL else "most_recent"
-    return f"{group}_{kind}_install in deployment-instructions"
+def _way_out(group: str, origin: Origin) -> str:
+    if origin is Origin.LAST_SUCCESSFUL:
+        return f"run 'ferryman-agent forget-revision --group {group}'"
+    return f"remove {group}_most_recent_install in deployment-instructions"

@@ -31,6 +31,7 @@ from ferryman_agent.errors import EventError
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher
+from ferryman_agent.hooks.verdict import LONGEST_MESSAGE
 from ferryman_agent.runtime import scripts
 from ferryman_agent.runtime.chronicle import Chronicle
 from ferryman_agent.runtime.destinations import DestinationTurns
@@ -228,6 +229,9 @@ class Worker:
             cancel=watch.stop,
             background=background,
         )
+        if chosen.remark:
+            log.warning("hooks.changed", event_name=perform.lifecycle_event, reason=chosen.remark)
+            found = replace(found, message=f"{found.message}. Warning: {chosen.remark}"[:LONGEST_MESSAGE])
         return replace(found, dropped_lines=watch.lost_lines())
 
     async def _choose(self, segment: Segment, perform: Perform) -> scripts.Chosen:

@@ -110,7 +110,7 @@ def test_a_broken_previous_appspec_says_whose_it_is_and_how_to_get_past_it(layou
         "deployment d-good",
         "appspec.yml:3",
         "ignore-application-stop-failures",
-        "g-1_last_successful_install",
+        "forget-revision --group g-1",
     ):
         assert fact in caught.value.message
 
