@@ -30,8 +30,8 @@ from ferryman_agent.host.instance import InstanceLock
 from ferryman_agent.host.renewal import Renewal
 from ferryman_agent.host.service_manager import notify
 from ferryman_agent.host.shutdown import is_host_going_down
+from ferryman_agent.log import set_coordinator_wire, set_verbose
 from ferryman_agent.log import set_up as log_set_up
-from ferryman_agent.log import set_verbose
 from ferryman_agent.runtime.chronicle import Chronicle
 from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.downloads import Downloads
@@ -154,6 +154,7 @@ class Agent:
             random_number,
             self._link.reconnect,
             proxy_for=lambda host: coordinator_proxy(self._config, host),
+            call_seconds=config.coordinator.call_timeout.seconds,
         )
         self._status = StatusFile(config.status_path, clock, self._current_status)
         self._stops = 0
@@ -256,6 +257,7 @@ class Agent:
         self._config = difference.config
         self._downloads.reconfigure(self._config)
         set_verbose(self._config.log.verbose)
+        set_coordinator_wire(self._config.log.coordinator_wire)
         if self._config.proxy != before.proxy:
             self._link.reconnect()
         log.info("config.reloaded", settings=", ".join(difference.reloaded) or "none changed")

@@ -109,6 +109,7 @@ def _order(wishes: Wishes, address: str, config: Config) -> enrolment.EnrolOrder
         instance_name=wishes.instance_name,
         zone=wishes.zone,
         proxy=coordinator_proxy(config, host),
+        call_seconds=config.coordinator.call_timeout.seconds,
         tags=_tags(wishes.tags),
     )
 

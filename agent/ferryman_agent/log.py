@@ -30,6 +30,8 @@ _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARN": 4, "ERROR": 3, "FATAL": 2}
 
 REDACTED = "<redacted>"
+WIRE = "ferryman_agent.wire"
+"""Logger of the stream's messages."""
 # What JSON leaves as it is and a terminal obeys: DEL, C1 controls, line separators, and what turns the writing.
 _OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SENSITIVE = (
@@ -76,6 +78,7 @@ class LogSettings:
     log_dir: Path
     program_name: str = "ferryman-agent"
     verbose: bool = False
+    coordinator_wire: bool = False
     style: LogStyle = LogStyle.TEXT
     file_mode: int = 0o640
 
@@ -135,6 +138,7 @@ def set_up(settings: LogSettings, clock: Clock, *, stderr: TextIO | None = None)
     )
     logging.getLogger().handlers = [handler]
     set_verbose(settings.verbose)
+    set_coordinator_wire(settings.coordinator_wire)
     return handler
 
 
@@ -142,6 +146,11 @@ def set_verbose(verbose: bool) -> None:
     """From now on; see `LogSettings`."""
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     logging.getLogger("ferryman_agent").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def set_coordinator_wire(is_on: bool) -> None:
+    """Whether the kinds of the stream's messages are logged, whatever `verbose` says (AG-071)."""
+    logging.getLogger(WIRE).setLevel(logging.DEBUG if is_on else logging.INFO)
 
 
 def redact(text: str) -> str:

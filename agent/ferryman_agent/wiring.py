@@ -79,6 +79,7 @@ def log_settings(config: Config) -> LogSettings:
         log_dir=Path(config.log_dir),
         program_name=config.program_name,
         verbose=config.log.verbose,
+        coordinator_wire=config.log.coordinator_wire,
         style=LogStyle(config.log.style.value),
         file_mode=0o640 if config.log.private else 0o644,
     )

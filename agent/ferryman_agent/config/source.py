@@ -198,6 +198,11 @@ class _Reading:
         for key, value in PROFILES[profile].items():
             if key not in self.values:
                 self.values[key], self.origins[key] = value, f"profile {profile}"
+        if self.values.get(("log", "downloads_wire")):
+            self.warnings.append(
+                f"{self.origins['log', 'downloads_wire']}: log.downloads_wire: traces downloads; the file grows fast"
+                " and may hold secrets, so switch it off when you have seen enough"
+            )
         places: dict[Key, str] = {(name,): path for name, path in default_directories(environment).items()}
         places["coordinator", "on_premises_file"] = default_on_premises(environment)
         for key, path in places.items():

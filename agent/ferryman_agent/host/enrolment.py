@@ -28,7 +28,7 @@ from ferryman_agent.host.identity import AGENT_METADATA, Identity
 from ferryman_agent.host.tunnel import open_way
 
 CONNECT_SECONDS = 10.0
-ENROL_SECONDS = 30.0
+ENROL_SECONDS = 80.0
 
 _TOKEN = re.compile(r"ferryman-join-1-([0-9a-f]{64})-[A-Za-z0-9_-]+")
 
@@ -46,6 +46,7 @@ class EnrolOrder:
     instance_name: str = ""
     zone: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    call_seconds: float = ENROL_SECONDS
     # As in `ferryman.channel.open_channel`.
     proxy: str | None = field(default=None, repr=False)
 
@@ -104,9 +105,9 @@ async def enrol(order: EnrolOrder, now: Instant) -> Identity:
     async with open_channel(order.address, ca_certificates=ca_pem, proxy=order.proxy) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
         try:
-            answer = await stub.Enrol(request, timeout=ENROL_SECONDS, metadata=AGENT_METADATA)
+            answer = await stub.Enrol(request, timeout=order.call_seconds, metadata=AGENT_METADATA)
         except grpc.aio.AioRpcError as error:
-            raise IdentityError(_refused(order.address, error)) from error
+            raise IdentityError(_refused(order, error)) from error
     return Identity(
         instance_id=answer.instance_id,
         instance_name=answer.instance_name,
@@ -172,7 +173,8 @@ def _unverified_chain(secured: ssl.SSLSocket) -> list[bytes]:
     return [one if isinstance(one, bytes) else ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in shown]
 
 
-def _refused(address: str, error: grpc.aio.AioRpcError) -> str:
+def _refused(order: EnrolOrder, error: grpc.aio.AioRpcError) -> str:
+    address = order.address
     fault = decode_fault(tuple(error.trailing_metadata() or ()))
     if fault is not None:
         return f"the coordinator at {address} refuses: {fault.message} ({fault.reason})"
@@ -187,5 +189,5 @@ def _refused(address: str, error: grpc.aio.AioRpcError) -> str:
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return f"cannot reach the coordinator at {address}: {details}"
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"the coordinator at {address} did not answer within {ENROL_SECONDS:.0f} s"
+        return f"the coordinator at {address} did not answer within {order.call_seconds:.0f} s"
     return f"the coordinator at {address} refuses: {details} ({error.code().name})"

@@ -19,7 +19,7 @@ from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import certificates, identity
 from ferryman_agent.host.identity import AGENT_METADATA, Identity
 
-CALL_SECONDS = 30.0
+CALL_SECONDS = 80.0
 LONGEST_NAP_SECONDS = 3600.0
 """The wall clock may be set, and a machine may sleep, so the certificate's end is looked at now and then."""
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 3600.0
@@ -32,7 +32,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Renewal:
     """`renewed` is called when the file holds a fresh identity; `random` gives numbers from 0 to 1.
 
-    `proxy_for` as in `runtime.link`.
+    `proxy_for` as in `runtime.link`; `call_seconds` is how long one call waits for its answer.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class Renewal:
         renewed: Callable[[], None],
         *,
         proxy_for: Callable[[str], str | None] = lambda host: None,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         self._proxy_for = proxy_for
+        self._call_seconds = call_seconds
         self._path = path
         self._clock = clock
         self._spread = SPREAD * random()
@@ -69,7 +71,7 @@ class Renewal:
     async def renew_once(self) -> None:
         """Replaces key and certificate. Raises IdentityError and leaves both as they were."""
         current = identity.load(self._path)
-        fresh = await _renew(current, self._clock.now(), self._proxy_for(current.host))
+        fresh = await _renew(current, self._clock.now(), self._proxy_for(current.host), self._call_seconds)
         identity.save(fresh, self._path)
         log.info("certificate.renewed", instance_id=fresh.instance_id, expires_at=fresh.expires_at)
         self._renewed()
@@ -84,7 +86,7 @@ class Renewal:
         return max(0.0, (current.renew_at + spread - self._clock.now()) / 1000)
 
 
-async def _renew(current: Identity, now: Instant, proxy: str | None) -> Identity:
+async def _renew(current: Identity, now: Instant, proxy: str | None, seconds: float) -> Identity:
     made = await certificates.make_apart(current.instance_id)
     request = pb.RenewCertificateRequest(certificate_signing_request=made.request.encode())
     async with open_channel(
@@ -96,7 +98,7 @@ async def _renew(current: Identity, now: Instant, proxy: str | None) -> Identity
     ) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
         try:
-            answer = await stub.RenewCertificate(request, timeout=CALL_SECONDS, metadata=AGENT_METADATA)
+            answer = await stub.RenewCertificate(request, timeout=seconds, metadata=AGENT_METADATA)
         except grpc.aio.AioRpcError as error:
             raise IdentityError(
                 f"the coordinator at {current.address} gives no fresh certificate: "

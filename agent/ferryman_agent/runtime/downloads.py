@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import structlog
+
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.config import Config
 from ferryman_agent.core.messages import DeploymentDescription, DeploymentId
@@ -13,6 +15,8 @@ from ferryman_agent.files.layout import Layout
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.runtime.download_secrets import DownloadSecrets
 from ferryman_agent.runtime.work import Progress
+
+log = structlog.stdlib.get_logger(__name__)
 
 if TYPE_CHECKING:
     from ferryman_agent.bundles.route import Proxy
@@ -105,8 +109,16 @@ class Downloads:
             ca_certificates=identity.ca_certificates if identity is not None else "",
             proxy=self._proxy(),
             no_proxy=self._config.proxy.no_proxy,
+            trace=self._trace(),
         )
         return replace(self._shared, route=route)
+
+    def _trace(self) -> str:
+        if not self._config.log.downloads_wire:
+            return ""
+        path = self._config.wire_log_path
+        log.warning("download.traced", path=str(path), remark="the file grows fast and may hold secrets")
+        return str(path)
 
     def _proxy(self) -> Proxy | None:
         from ferryman_agent.bundles.route import Proxy

@@ -20,6 +20,7 @@ from ferryman.v1 import agents_pb2 as pb
 from ferryman_agent.clock import Clock, ends_within, is_set_within
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import JournalError
+from ferryman_agent.log import WIRE
 from ferryman_agent.runtime import mapping
 from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.heartbeat import Heartbeat
@@ -34,6 +35,8 @@ LINES_EVERY_SECONDS = 0.1
 Call = grpc.aio.StreamStreamCall[pb.ConnectRequest, pb.ConnectResponse]
 
 log = structlog.stdlib.get_logger(__name__)
+wire = structlog.stdlib.get_logger(WIRE)
+"""Heard only where `log.coordinator_wire` is on; kinds only, since contents may be secret (AG-071)."""
 
 
 class Orders(Protocol):
@@ -43,9 +46,7 @@ class Orders(Protocol):
     async def cancel(self, command_id: CommandId, *, reason: str, kill: bool) -> None: ...
     def prefetch(self, deployment: DeploymentDescription) -> None: ...
     def forget(self, deployment_id: DeploymentId) -> None: ...
-    def check_installed(
-        self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool
-    ) -> None: ...
+    def check_installed(self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool) -> None: ...
 
 
 class StreamOver(Exception):
@@ -162,6 +163,8 @@ class Stream:
     async def _read_one(self) -> pb.ConnectResponse | None:
         message = await self._call.read()
         self._heard()
+        if isinstance(message, pb.ConnectResponse):
+            wire.debug("wire.received", kind=message.WhichOneof("message"))
         return message if isinstance(message, pb.ConnectResponse) else None
 
     async def _take_in(self, message: pb.ConnectResponse) -> None:
@@ -212,6 +215,7 @@ class Stream:
             await is_set_within(self._clock, pause, self._wake)
 
     async def _send(self, message: pb.ConnectRequest) -> None:
+        wire.debug("wire.sent", kind=message.WhichOneof("message"))
         try:
             await self._call.write(message)
         except asyncio.InvalidStateError:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 from aiohttp import web
 
 from ferryman_agent.config import parse
@@ -59,8 +60,8 @@ async def url(ca: SmallCa, tmp_path: Path) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-def downloads(folder: Path, trusted: SmallCa) -> Downloads:
-    config = parse(b"", "f", {"FERRYMAN_AGENT_HOME": str(folder)}).config
+def downloads(folder: Path, trusted: SmallCa, settings: bytes = b"") -> Downloads:
+    config = parse(settings, "f", {"FERRYMAN_AGENT_HOME": str(folder)}).config
     identity = an_identity(ca_certificates=trusted.pem.decode())
     layout = Layout(config.root, state_dir=Path(config.state_dir))
     layout.prepare()
@@ -102,3 +103,21 @@ async def test_a_server_of_another_ca_is_refused_and_the_address_is_not_shown(
         await made.download(a_description(url), lambda received, total: None)
     assert "certificate" in caught.value.message.lower()
     assert "secret" not in caught.value.message
+
+
+@pytest.mark.req("AG-070", "AG-K10", "V2-273")
+async def test_a_traced_download_leaves_its_trace_and_warns_each_time(
+    url: str, ca: SmallCa, tmp_path: Path
+) -> None:
+    made = downloads(tmp_path / "agent", ca, b"log_aws_wire: true\n")
+    trace = tmp_path / "agent/log/codedeploy-agent.aws_wire.log"
+    trace.parent.mkdir(parents=True)
+    with structlog.testing.capture_logs() as logs:
+        await made.prefetch(a_description(url))
+        await made.prefetch(a_description(url))
+    warnings = [each for each in logs if each["event"] == "download.traced"]
+    assert [each["log_level"] for each in warnings] == ["warning", "warning"]
+    text = trace.read_text()
+    assert "/bundles/x" in text
+    assert "200 OK" in text
+    assert "signature" not in text

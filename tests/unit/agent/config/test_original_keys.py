@@ -96,7 +96,15 @@ def test_the_key_is_a_setting(key: str, default: object, text: str, setting: str
         found = read(f"{spelling}: {text}\n{beside}")
         assert shown(found.config, setting) == value
         assert found.origins[tuple(setting.split("."))] == "f:1"
-        assert found.warnings == ()
+        assert all("traces downloads" in warning for warning in found.warnings)
+
+
+@pytest.mark.req("AG-070")
+def test_the_trace_of_downloads_is_warned_about() -> None:
+    (warning,) = read(":log_aws_wire: true\n").warnings
+    assert warning.startswith(
+        "f:1: log.downloads_wire: traces downloads; the file grows fast and may hold secrets"
+    )
 
 
 def test_every_key_that_has_a_meaning_has_its_row() -> None:
