@@ -84,13 +84,14 @@ class Fetcher:
         )
         hands: Hands = ChildHands() if self._is_child else ThreadHands()
         try:
-            return await fetch(
-                replace(wanted, **given),
-                hands=hands,
-                transport=self.transport,
-                retry_pauses=pauses,
-                on_progress=self._heard,
-            )
+            with self.transport.rate.share(hands):
+                return await fetch(
+                    replace(wanted, **given),
+                    hands=hands,
+                    transport=self.transport,
+                    retry_pauses=pauses,
+                    on_progress=self._heard,
+                )
         finally:
             await hands.close()
 

@@ -1,6 +1,6 @@
 """Who does the blocking work on a bundle: a thread of this process, or a child process that takes its memory along.
 
-The work is the same either way (`attempt.py`, `archive.py`); docs/adr/0004 has the measurements.
+The work is the same either way (`attempt.py`, `archive.py`); docs/adr/0005 has the measurements.
 """
 
 from __future__ import annotations

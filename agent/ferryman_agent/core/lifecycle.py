@@ -115,6 +115,11 @@ def _deployment_refusal(segment: Segment) -> str | None:
         "application name": deployment.application_name,
         "download address": deployment.revision.url,
     }
+    s3, github = deployment.revision.s3, deployment.revision.github
+    if s3 is not None:
+        required |= {"bucket": s3.bucket, "key": s3.key}
+    if github is not None:
+        required |= {"repository": github.repository, "commit id": github.commit_id}
     missing = [name for name, value in required.items() if not value]
     if missing:
         return f"command {segment.command_id} has no {', no '.join(missing)}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from ferryman_agent.bundles.halt import Halt
 from ferryman_agent.config import parse
 from ferryman_agent.errors import INTERRUPTED
 from ferryman_agent.files.layout import Layout
@@ -98,3 +100,17 @@ async def test_a_pause_ends_with_the_agent(server: Server, tmp_path: Path) -> No
     fetcher.transport.sleep = sleep
     with pytest.raises(Exception, match="the agent is ending"):
         await fetcher(server.url(), pauses=(20.0,))
+
+
+async def test_a_bounded_download_takes_as_long_as_it_must(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetcher = a_fetcher(tmp_path, "one")
+    server.data = bytes(3 * MIB)
+    waited: list[float] = []
+    monkeypatch.setattr(Halt, "wait", lambda self, seconds: waited.append(seconds))
+    fetcher.transport.rate.change(0.5 * MIB)
+    await fetcher(server.url())
+    # Nothing waits in truth, so that each pause is of all that was taken too early.
+    assert waited[-1] == pytest.approx(6, abs=0.6)
+    assert max(later - sooner for sooner, later in pairwise(waited)) < 1
