@@ -63,19 +63,23 @@ class Drift:
         self._links = links
         self._instances = instances
         self._waiting: dict[_Key, asyncio.Future[tuple[InstalledState, ...]]] = {}
-        self._is_news = asyncio.Event()
+        self._has_news = False
 
     async def run(self) -> None:
         """Count the instances with changed files when there is news, and now and then, until cancelled."""
+        counted_at = Instant(0)
         while True:
-            try:
-                async with self._store.reading() as connection:
-                    self.drifted_instances = await queries.count_drifted(connection)
-            except StoreUnavailable as error:
-                log.warning("drift.not_counted", error=str(error))
-            pause = _COUNT_EVERY_MS if self._is_news.is_set() else _COUNT_AGAIN_MS
-            self._is_news.clear()
-            await self._clock.sleep_until(Instant(self._clock.now() + pause))
+            now = self._clock.now()
+            # A new deployment, or an instance that goes, is no news here, so now and then without any.
+            if self._has_news or now - counted_at >= _COUNT_AGAIN_MS:
+                self._has_news = False
+                try:
+                    async with self._store.reading() as connection:
+                        self.drifted_instances = await queries.count_drifted(connection)
+                    counted_at = now
+                except StoreUnavailable as error:
+                    log.warning("drift.not_counted", error=str(error))
+            await self._clock.sleep_until(Instant(now + _COUNT_EVERY_MS))
 
     # What agents say
 
@@ -97,7 +101,7 @@ class Drift:
                     batch.put(tables.installed_states, state_row(instance_id, state))
             if len(batch):
                 await self._store.write(batch)
-                self._is_news.set()
+                self._has_news = True
         waiter = self._waiting.get((instance_id, check_id))
         if waiter is not None and not waiter.done():
             waiter.set_result(tuple(states))
@@ -139,7 +143,7 @@ class Drift:
             raise Conflict(
                 "InstanceSilentException",
                 f"the agent of instance {name} has not answered within {patience:g} s: give it longer (--timeout) where"
-                " there is much to read, or see what it does there (`ferryman-agent status`); older agents never answer",
+                " there is much to read, or see what it does there (`ferryman-agent status`); old agents never answer",
             ) from None
         if states is None:
             raise Conflict(
