@@ -33,6 +33,9 @@ _BOTH = frozenset(_TYPES.values())
 _MOST_EXCEPTED_PATTERNS = 100
 """Each is tried on each object: a small file could keep agent and coordinator busy for hours."""
 
+UNCONFINED_TYPES = frozenset({"unconfined_t", "kernel_t", "init_t"})
+"""SELinux types that agents refuse by default (V2-167)."""
+
 
 def read_permissions(given: Entry | None, findings: Findings, *, windows: bool) -> tuple[Permission, ...]:
     """Returns the entries that could be understood."""
@@ -232,6 +235,9 @@ def _context(given: Entry | None, findings: Findings) -> SelinuxContext | None:
     kind = _text(fields.get("type"), "context.type", "PERM_CONTEXT_TYPE", findings)
     if fields.get("type") is None or fields["type"].is_null:
         findings.error("PERM_CONTEXT_TYPE", given.key, "'context' needs a 'type'")
+    elif kind in UNCONFINED_TYPES:
+        message = f"type {kind} lifts what SELinux confines; agents refuse it unless they are told not to"
+        findings.warn("PERM_CONTEXT_UNCONFINED", fields["type"].place, message)
     levels = _range(fields.get("range"), findings)
     return SelinuxContext(type=kind, user=user, range=levels) if kind is not None else None
 
