@@ -15,6 +15,8 @@ def leave_out() -> None:
     found: object = sys.modules["ssl"]
     if found is None:
         del sys.modules["ssl"]
-    # structlog imports it where it finds it, for coloured tracebacks that no agent shows: 5 MiB, and a tenth of a
-    # second. None is how Python spells "not to be found" here, which the type of `sys.modules` does not know.
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+    # structlog imports them where it finds them: for coloured tracebacks that no agent shows (5 MiB, and a tenth of a
+    # second), and for threads of a kind that it does not have (1 MiB).
+    for name in ("rich", "greenlet"):
+        # None is how Python spells "not to be found" here, which the type of `sys.modules` does not know.
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]

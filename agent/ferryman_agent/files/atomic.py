@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".ferryman-tmp-"
@@ -33,7 +32,7 @@ def make_directory(path: Path, mode: int) -> None:
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replaces a file: temporary sibling, mode, data on disk, rename, folder on disk (AG-153). Raises OSError."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(temporary, flags, 0o600)
     try:

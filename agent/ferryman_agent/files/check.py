@@ -7,7 +7,6 @@ piece of work whether it shall go on.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import stat
 import threading
@@ -255,6 +254,9 @@ class _Check:
         descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
         try:
             before = mark_of(os.fstat(descriptor))
+            # Not with the module: OpenSSL is 4 MiB, and most agents wait more than they check.
+            import hashlib
+
             digest = hashlib.sha256()
             for block in blocks(descriptor):
                 digest.update(block)
