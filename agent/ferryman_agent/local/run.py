@@ -11,6 +11,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ferryman_agent.core.machine import SegmentRun
 from ferryman_agent.core.messages import Diagnostics, EventStatus, Segment
 from ferryman_agent.errors import AgentError, EventError, JournalError
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.manifest import settle
 from ferryman_agent.hooks.contract import ProcessMark
 from ferryman_agent.hooks.ending import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
@@ -81,6 +83,7 @@ class LocalDeployment:
             run_hooks=run_hooks,
             turns=ArchiveTurns(),
             groups=self._groups,
+            settle=partial(settle, layout),
         )
 
     async def run(self) -> EventStatus:

@@ -36,6 +36,10 @@ def start(wish: Wish, draft: plan.Draft, location: Location, found: plan.Found |
     config = loaded.config
     layout = Layout(config.root, config.program_name, Path(config.state_dir))
     segment, shown = _segment(wish, draft, location, found, config, layout)
+    if wish.dry_run:
+        from ferryman_agent.local.dry_run import dry_run
+
+        return dry_run(config, layout, segment, shown, screen)
     demand_directories(config)
     handler = _log(config)
     try:

@@ -9,6 +9,7 @@ from ferryman_agent.clock import Clock
 from ferryman_agent.config import Config
 from ferryman_agent.core.messages import DeploymentDescription, DeploymentId, GroupId
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.settings import InstallSettings
 from ferryman_agent.runtime.group_turns import GroupTurns
 from ferryman_agent.threads import in_thread
 
@@ -44,14 +45,17 @@ class Installs:
     async def install(self, deployment: DeploymentDescription) -> str:
         """Does the whole Install event; returns the message of its success. Raises EventError."""
         from ferryman_agent.files.install import install
-        from ferryman_agent.files.settings import InstallSettings
 
-        settings = InstallSettings(
+        now, settings = self._clock.now(), self.settings()
+        report = await install(deployment, layout=self._layout, now=now, settings=settings)
+        return report.message
+
+    def settings(self) -> InstallSettings:
+        """What the configuration says about installs."""
+        return InstallSettings(
             install_root=self._config.install.root,
             allow_set_id=self._config.install.allow_set_id,
             preserve_directory_modes=self._config.install.preserve_directory_modes,
             reject_unconfined=self._config.install.reject_unconfined,
             require_selinux=self._config.install.require_selinux,
         )
-        report = await install(deployment, layout=self._layout, now=self._clock.now(), settings=settings)
-        return report.message

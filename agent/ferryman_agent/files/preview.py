@@ -1,0 +1,62 @@
+"""What an install would do, without doing it (AG-287): the same look at the host, the same plan."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ferryman.appspec import EntryKind
+from ferryman_agent.core.install_facts import InstallPlan, PlanRefused
+from ferryman_agent.core.install_plan import make_plan
+from ferryman_agent.core.install_root import below
+from ferryman_agent.core.messages import DeploymentDescription
+from ferryman_agent.errors import InstallError
+from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
+from ferryman_agent.files.cleanup import read_journal
+from ferryman_agent.files.conflicts import describe_refusal
+from ferryman_agent.files.digests import Digests
+from ferryman_agent.files.layout import DeploymentDir, Layout
+from ferryman_agent.files.room import require_room
+from ferryman_agent.files.settings import InstallSettings
+from ferryman_agent.files.shared_modes import load_shared_modes
+from ferryman_agent.files.survey import Archive
+from ferryman_agent.files.tree import Folders
+from ferryman_agent.files.view import look
+
+
+class Preview(NamedTuple):
+    """`warnings` are sentences for people."""
+
+    plan: InstallPlan
+    warnings: tuple[str, ...]
+
+
+def preview(
+    deployment: DeploymentDescription, *, layout: Layout, directory: DeploymentDir, settings: InstallSettings
+) -> Preview:
+    """Plans the install of the archive in `directory`, which need not be below the layout's root; blocks.
+
+    What a deployment that failed would get back of others' files is not in it: that shows only when it is tried.
+    Raises InstallError as the install would, with every conflict in it, and OSError.
+    """
+    with Folders.below(directory.archive) as folders:
+        withheld = load_shared_modes(directory.archive_modes)
+        archive = Archive(folders, Digests.load(directory.archive_digests), withheld)
+        files = {path for path, fact in archive.facts.items() if fact.kind is EntryKind.FILE}
+        wanted, possible = deployment.app_spec_file_name, deployment.possible_lifecycle_events
+        found = load_appspec(folders, files, wanted, possible)
+        if found is None:
+            raise InstallError("APPSPEC_MISSING", missing_appspec(directory.archive, wanted, ()))
+        if found.parsed.appspec is None:
+            raise InstallError(
+                found.parsed.errors[0].code, f"the AppSpec file cannot be used: {found.mistakes}"
+            )
+        appspec = below(settings.install_root, found.parsed.appspec)
+        journal = read_journal(layout.cleanup_journal(deployment.deployment_group_id))
+        view = look(deployment, layout, settings, appspec, archive, journal.paths, {})
+        plan = make_plan(view.situation)
+    if isinstance(plan, PlanRefused):
+        raise describe_refusal(plan, found.name, layout, deployment.deployment_group_id)
+    require_room(plan)
+    remarks = (finding.describe(found.name) for finding in found.parsed.warnings)
+    warnings = (*remarks, *journal.warnings, *plan.warnings, *view.remarks)
+    return Preview(plan, tuple(dict.fromkeys(warnings)))
