@@ -64,7 +64,8 @@ class ResourceUsage:
 class Diagnostics:
     """How a lifecycle event ended (AG-448, AG-455); `log` is the tail of its output, at most 2047 characters.
 
-    `dropped_lines` of output were not sent live; they are in the log on the instance.
+    `dropped_lines` of output were not sent live; they are in the log on the instance. `script_index` is the failed
+    script's place in the event's list, from 0; `revision_deployment_id` says whose revision the scripts are of.
     """
 
     error_code: ScriptErrorCode = ScriptErrorCode.SUCCESS
@@ -78,6 +79,8 @@ class Diagnostics:
     host_log_path: str = ""
     usage: ResourceUsage | None = None
     dropped_lines: int = 0
+    script_index: int | None = None
+    revision_deployment_id: str = ""
 
     @property
     def is_success(self) -> bool:

@@ -61,39 +61,40 @@ async def run_hooks(
         groups=groups,
     )
     try:
-        location, found = await _run_event(around)
+        index, found = await _run_event(around)
     finally:
         scripts_log.close()
     return verdict.diagnostics(
         found,
-        location,
+        index,
+        run.scripts[index].location,
         log=scripts_log.tail.text(),
         duration_ms=round((clock.monotonic() - started) * 1000),
         host_log_path=run.deployment_dir.scripts_log,
     )
 
 
-async def _run_event(around: Surroundings) -> tuple[str, Verdict]:
-    """Run all scripts; returns the location of the last one and how it ended, with the notes of all."""
+async def _run_event(around: Surroundings) -> tuple[int, Verdict]:
+    """Run all scripts; returns the place of the last one and how it ended, with the notes of all."""
     run = around.run
     around.log.announce(f"LifecycleEvent - {run.lifecycle_event}")
     prepared = await asyncio.to_thread(_prepare, run.archive, run.scripts)
     if isinstance(prepared, tuple):
-        script, refusal = prepared
-        _tell_refusal(script, refusal, around)
-        return script.location, Verdict(failure=refusal)
+        index, refusal = prepared
+        _tell_refusal(run.scripts[index], refusal, around)
+        return index, Verdict(failure=refusal)
     notes, taken = [], []
-    for each in prepared.scripts:
+    for index, each in enumerate(prepared.scripts):
         # What the first one was seen to be is not a moment old; the others, an earlier script could have changed.
-        ready = prepared.first if each is prepared.scripts[0] else None
+        ready = prepared.first if index == 0 else None
         found = await _run_script(each, around, ready)
         if found.usage:
             taken.append(found.usage)
         if found.failure:
-            return each.script.location, replace(found, usage=usage.total(taken))
+            return index, replace(found, usage=usage.total(taken))
         if found.note:
             notes.append(found.note)
-    return "", Verdict(note="; ".join(notes), usage=usage.total(taken))
+    return len(prepared.scripts) - 1, Verdict(note="; ".join(notes), usage=usage.total(taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,15 @@ class _Scripts:
     first: bool | Refusal
 
 
-def _prepare(archive: Path, scripts: Sequence[Script]) -> _Scripts | tuple[Script, Refusal]:
+def _prepare(archive: Path, scripts: Sequence[Script]) -> _Scripts | tuple[int, Refusal]:
     """See that every script is there and its user known, before the first of them runs (AG-372, AG-397, AG-399)."""
     prepared = []
-    for script in scripts:
+    for index, script in enumerate(scripts):
         if refusal := checks.presence(archive, script.location):
-            return script, refusal
+            return index, refusal
         account = environment.account_for(script)
         if isinstance(account, Refusal):
-            return script, account
+            return index, account
         path = checks.script_path(archive, script.location)
         prepared.append(Prepared(script=script, path=path, account=account))
     return _Scripts(prepared, _make_ready(prepared[0]))

@@ -111,7 +111,7 @@ def outputs_failed(note: str) -> Refusal:
 
 
 def diagnostics(
-    verdict: Verdict, script_name: str, *, log: str, duration_ms: int, host_log_path: Path
+    verdict: Verdict, index: int, script_name: str, *, log: str, duration_ms: int, host_log_path: Path
 ) -> Diagnostics:
     """What the coordinator is told of an event whose last script ended so."""
     failure, status = verdict.failure, verdict.status
@@ -132,6 +132,7 @@ def diagnostics(
         duration_ms=duration_ms,
         host_log_path=_plain(str(host_log_path)),
         usage=verdict.usage,
+        script_index=index if failure else None,
     )
 
 

@@ -287,6 +287,8 @@ def _diagnostics(value: Diagnostics) -> types.Diagnostics:
         host_log_path=_text(value.host_log_path),
         usage=None if value.usage is None else _usage(value.usage),
         dropped_lines=value.dropped_lines,
+        script_index=value.script_index,
+        revision_deployment_id=value.revision_deployment_id,
     )
     if value.exit_status is not None:
         message.exit_status = value.exit_status

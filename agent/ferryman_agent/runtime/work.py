@@ -232,7 +232,9 @@ class Worker:
         if chosen.remark:
             log.warning("hooks.changed", event_name=perform.lifecycle_event, reason=chosen.remark)
             found = replace(found, message=f"{found.message}. Warning: {chosen.remark}"[:LONGEST_MESSAGE])
-        return replace(found, dropped_lines=watch.lost_lines())
+        return replace(
+            found, dropped_lines=watch.lost_lines(), revision_deployment_id=chosen.archive.parent.name
+        )
 
     async def _choose(self, segment: Segment, perform: Perform) -> scripts.Chosen:
         return await asyncio.to_thread(

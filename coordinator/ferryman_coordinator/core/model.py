@@ -289,6 +289,8 @@ class Diagnostics:
     host_log_path: str = ""
     usage: ResourceUsage | None = None
     dropped_lines: int = 0
+    script_index: int | None = None
+    revision_deployment_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,6 +168,8 @@ def diagnostics_to(diagnostics: Diagnostics) -> types_pb2.Diagnostics:
         host_log_path=diagnostics.host_log_path,
         usage=None if diagnostics.usage is None else _usage_to(diagnostics.usage),
         dropped_lines=diagnostics.dropped_lines,
+        script_index=diagnostics.script_index,
+        revision_deployment_id=diagnostics.revision_deployment_id,
     )
 
 
@@ -185,6 +187,8 @@ def diagnostics_from(diagnostics: types_pb2.Diagnostics) -> Diagnostics:
         host_log_path=diagnostics.host_log_path[:_TEXT],
         usage=_usage_from(diagnostics.usage) if diagnostics.HasField("usage") else None,
         dropped_lines=diagnostics.dropped_lines,
+        script_index=diagnostics.script_index if diagnostics.HasField("script_index") else None,
+        revision_deployment_id=diagnostics.revision_deployment_id[:_TEXT],
     )
 
 

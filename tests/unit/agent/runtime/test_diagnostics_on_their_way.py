@@ -44,6 +44,8 @@ diagnostics = st.builds(
         out_of_memory_kills=st.none() | st.integers(0, 2**20),
     ),
     dropped_lines=st.integers(0, 2**40),
+    script_index=st.none() | st.integers(0, 100),
+    revision_deployment_id=st.text(max_size=20),
 )
 
 
@@ -68,6 +70,8 @@ def test_everything_arrives(said: Diagnostics) -> None:
     assert (sent.script_name, sent.message, sent.log_tail) == (said.script_name, said.message, said.log)
     assert (sent.duration_ms, sent.dropped_lines) == (said.duration_ms, said.dropped_lines)
     assert (sent.exit_status if sent.HasField("exit_status") else None) == said.exit_status
+    assert (sent.script_index if sent.HasField("script_index") else None) == said.script_index
+    assert sent.revision_deployment_id == said.revision_deployment_id
     assert (sent.signal if sent.HasField("signal") else None) == said.signal
     assert sent.HasField("usage") == (said.usage is not None)
     measured = asdict(said.usage) if said.usage else {}

@@ -105,6 +105,8 @@ diagnostics = st.builds(
     duration_ms=st.integers(0, 2**40),
     usage=st.none() | usages,
     dropped_lines=st.integers(0, 2**40),
+    script_index=st.none() | st.integers(0, 100),
+    revision_deployment_id=text,
 )
 facts = st.builds(
     Facts, host_name=text, addresses=st.lists(text, max_size=3).map(tuple), memory_bytes=st.integers(0, 2**60)
