@@ -112,9 +112,14 @@ async def prefetch_bundle(
 ) -> int:
     """Fetches and verifies the bundle of a deployment that waits for its turn; returns its size. Raises BundleError."""
     transport = transport or Transport()
-    directory = await _place(deployment, layout)
-    async with _hands_for(deployment, transport) as hands:
-        obtained = await _obtained(deployment, directory, hands, transport, limits, on_progress)
+    uses, name = transport.uses, deployment.deployment_id
+    await in_thread(lambda: uses.take(name))
+    try:
+        directory = await _place(deployment, layout)
+        async with _hands_for(deployment, transport) as hands:
+            obtained = await _obtained(deployment, directory, hands, transport, limits, on_progress)
+    finally:
+        uses.give(name)
     return obtained.size_bytes
 
 

@@ -59,11 +59,12 @@ def identity_of(source: RevisionSource) -> str:
     """Returns a text that names the bytes of a bundle for good; "" where nothing does."""
     if source.s3 is not None and (source.s3.version or source.s3.etag):
         one = source.s3
-        return f"s3 {_host(shown_url(source.url))} {one.bucket}/{one.key} {one.version} {one.etag}"
+        return f"s3 {[_host(shown_url(source.url)), one.bucket, one.key, one.version, one.etag]}"
     if source.github is not None:
         one_commit = source.github
         place = _host(shown_url(source.url))
-        return f"github {place} {one_commit.repository} {one_commit.commit_id} {source.bundle_type}"
+        kind = str(source.bundle_type)
+        return f"github {[place, one_commit.repository, one_commit.commit_id, kind]}"
     return ""
 
 

@@ -9,25 +9,36 @@ from contextlib import contextmanager
 
 
 class Uses:
-    """Names of deployment folders. Its methods may wait for a pruning to end: call them in threads."""
+    """Names of deployment folders. `take` and `standing_still` wait for each other: call them in threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._pruning = threading.Lock()
+        self._counting = threading.Lock()
         self._names: Counter[str] = Counter()
+
+    def take(self, name: str) -> None:
+        """Protects a folder until `give`; whether it is still there is to be seen afterwards."""
+        with self._pruning, self._counting:
+            self._names[name] += 1
+
+    def give(self, name: str) -> None:
+        """Ends what `take` began; does not wait."""
+        with self._counting:
+            self._names[name] -= 1
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Protects a folder for the body; whether it is still there is to be seen inside."""
-        with self._lock:
-            self._names[name] += 1
+        """Protects a folder for the body."""
+        self.take(name)
         try:
             yield
         finally:
-            with self._lock:
-                self._names[name] -= 1
+            self.give(name)
 
     @contextmanager
     def standing_still(self) -> Iterator[frozenset[str]]:
         """Yields the folders in use; nobody takes another one into use during the body."""
-        with self._lock:
-            yield frozenset(name for name, count in self._names.items() if count > 0)
+        with self._pruning:
+            with self._counting:
+                names = frozenset(name for name, count in self._names.items() if count > 0)
+            yield names

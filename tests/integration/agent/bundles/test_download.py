@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ferryman_agent.bundles import archive
+from ferryman_agent.bundles import archive, obtain
 from ferryman_agent.bundles.archive import Built, build_archive
 from ferryman_agent.bundles.download import DownloadReport, download_bundle, prefetch_bundle
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.transport import Transport
-from ferryman_agent.core.messages import BundleType, DeploymentDescription, RevisionSource
+from ferryman_agent.core.messages import BundleType, DeploymentDescription, RevisionSource, S3Object
 from ferryman_agent.errors import BundleError, EventError
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from tests.support.bundles import (
@@ -433,3 +435,112 @@ async def test_a_cancelled_unpacking_leaves_nothing(agent: Agent, monkeypatch: p
         await task
     assert not agent.place().archive_temp.exists()
     assert not agent.place().archive.exists() or agent.layout.most_recent(GROUP) is None
+
+
+# What an earlier deployment left, recognised by what names it for good
+
+
+def an_object(agent: Agent, data: bytes, ident: str, **given: str) -> DeploymentDescription:
+    agent.server.data = data
+    s3 = S3Object(bucket="b", key="k", **given)
+    revision = RevisionSource(url=agent.server.url(f"/b/k?sig={ident}"), bundle_type=BundleType.TGZ, s3=s3)
+    return description(ident, revision=revision)
+
+
+@pytest.mark.req("V2-080", "V2-090", "AG-217", "V2-084")
+async def test_the_same_version_of_an_object_is_not_fetched_again(agent: Agent) -> None:
+    data = make_tar(items(APP), "gz")
+    await agent.download(an_object(agent, data, "d-1", version="v1"))
+    report = await agent.download(an_object(agent, data, "d-2", version="v1"))
+    assert report.origin == "archive-reuse"
+    assert len(agent.server.seen) == 1
+    for other in ({"version": "v2"}, {"version": "v1", "etag": "v1"}, {}):
+        agent.server.seen.clear()
+        assert (await agent.download(an_object(agent, data, "d-3", **other))).origin == "downloaded"
+        assert len(agent.server.seen) == 1
+
+
+@pytest.mark.req("V2-090", "V2-081")
+async def test_a_version_whose_bytes_were_changed_on_the_disk_is_fetched_again(agent: Agent) -> None:
+    data = make_tar(items(APP), "gz")
+    await agent.download(an_object(agent, data, "d-1", version="v1"))
+    agent.place("d-1").bundle.write_bytes(data[:-1] + b"!")
+    assert (await agent.download(an_object(agent, data, "d-2", version="v1"))).origin == "downloaded"
+    assert (agent.place("d-2").archive / "app/a").read_bytes() == b"content"
+
+
+@pytest.mark.req("V2-089")
+async def test_reuse_can_be_switched_off_and_a_prefetch_still_counts(agent: Agent) -> None:
+    agent.limits = replace(LIMITS, reuse_archives=False)
+    data = make_tar(items(APP), "gz")
+    await agent.download(agent.offer(data))
+    second = agent.offer(data, "d-2")
+    await agent.prefetch(second)
+    assert len(agent.server.seen) == 2
+    assert (await agent.download(second)).origin == "downloaded"
+    assert len(agent.server.seen) == 2
+
+
+@pytest.mark.req("V2-084", "V2-083")
+async def test_only_other_deployments_of_the_same_group_are_looked_at(agent: Agent) -> None:
+    data = make_tar(items(APP), "gz")
+    await agent.download(agent.offer(data, "d-1", group="other"))
+    agent.server.seen.clear()
+    assert (await agent.download(agent.offer(data, "d-2"))).origin == "downloaded"
+    group = agent.layout.group(GROUP)
+    (group / "d-9").symlink_to(agent.layout.group("other") / "d-1")
+    agent.place("d-2").bundle_digest.unlink()
+    assert (await agent.download(agent.offer(data, "d-3"))).origin == "downloaded"
+    assert len(agent.server.seen) == 2
+
+
+@pytest.mark.req("V2-088", "V2-108")
+async def test_what_is_reused_is_looked_at_as_strictly(agent: Agent) -> None:
+    spoilt = make_tar([*items(APP), Item(name="app/su", content=b"x", mode=0o4755)], "gz")
+    agent.limits = replace(LIMITS, reject_set_id=False)
+    await agent.download(agent.offer(spoilt))
+    agent.limits = LIMITS
+    error = await agent.refused(agent.offer(spoilt, "d-2"), "BUNDLE_UNSAFE_ENTRY")
+    assert "set-user-id" in error.message
+
+
+@pytest.mark.req("V2-071", "AG-175")
+async def test_the_source_of_a_reuse_is_not_pruned_meanwhile(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_tar(items(APP), "gz")
+    await agent.download(agent.offer(data, "d-1"))
+    os.utime(agent.place("d-1").path, (1, 1))
+    put_archive(agent.layout, "d-2", {"x": b"1"})
+    agent.layout.set_most_recent(GROUP, agent.place("d-2").path)
+    agent.keep = 1
+    loop = asyncio.get_running_loop()
+    reached, go_on = asyncio.Event(), threading.Event()
+    real = obtain.verify
+
+    def slow(*args: Any) -> None:
+        loop.call_soon_threadsafe(reached.set)
+        assert go_on.wait(20)
+        real(*args)
+
+    monkeypatch.setattr(obtain, "verify", slow)
+    prefetch = asyncio.create_task(agent.prefetch(agent.offer(data, "d-3")))
+    await reached.wait()
+    monkeypatch.setattr(obtain, "verify", real)
+    pruned = (await agent.download(agent.offer(make_tar(items({**APP, "b": b"1"}), "gz"), "d-4"))).pruned
+    assert "d-1" not in pruned
+    assert agent.place("d-1").bundle.exists()
+    go_on.set()
+    await prefetch
+    assert agent.place("d-3").bundle_source.read_text() == "archive-reuse"
+    assert "d-1" in (await agent.download(agent.offer(data, "d-4"))).pruned
+
+
+@pytest.mark.req("V2-071")
+async def test_revisions_have_a_budget_of_bytes_besides_their_number(agent: Agent) -> None:
+    for number in range(1, 4):
+        put_archive(agent.layout, f"d-{number}", {"x": b"1" * 100_000})
+        os.utime(agent.place(f"d-{number}").path, (number, number))
+    agent.limits = replace(LIMITS, max_revisions_bytes=150_000)
+    report = await agent.download(agent.offer(make_tar(items(APP), "gz"), "d-4"))
+    assert report.pruned == ("d-1", "d-2")
