@@ -1,0 +1,153 @@
+"""What settings do to a real agent process: traces, numbers, modes, and who it runs as."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.agent_home import AgentHome
+from tests.support.fake_coordinator import FakeCoordinator, run_segment
+from tests.support.users import temporary_user
+
+
+@pytest.fixture
+async def coordinator() -> AsyncIterator[FakeCoordinator]:
+    async with FakeCoordinator() as running:
+        yield running
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[AgentHome]:
+    made = AgentHome(tmp_path)
+    yield made
+    await made.close()
+
+
+async def deployed(home: AgentHome, coordinator: FakeCoordinator, script: str = "echo hello") -> None:
+    """Runs one segment of one hook to its end."""
+    home.place({"AfterInstall": script})
+    session = await coordinator.connected()
+    session.send(run_segment=run_segment(events=("AfterInstall",)))
+    await coordinator.finished("d-1/i-1/1/0")
+
+
+@pytest.mark.req("AG-071")
+async def test_the_stream_is_traced_by_its_own_switch_only(
+    home: AgentHome, coordinator: FakeCoordinator
+) -> None:
+    await home.enroll(coordinator)
+    await home.start(log={"downloads_wire": True})
+    await coordinator.connected()
+    await home.until(lambda: "traces downloads" in home.log())
+    assert "wire.sent" not in home.log()
+    await home.close()
+    await home.start(log={"coordinator_wire": True})
+    await coordinator.connected(2)
+    await home.until(lambda: "wire.received kind=welcome" in home.log())
+    assert "wire.sent kind=hello" in home.log()
+
+
+@pytest.mark.req("AG-544", "AG-545", "AG-546")
+async def test_history_logs_and_metrics_of_a_deployment(
+    home: AgentHome, coordinator: FakeCoordinator
+) -> None:
+    await home.enroll(coordinator)
+    metrics = home.home / "ferryman.prom"
+    await home.start(metrics_file=str(metrics))
+    await deployed(home, coordinator, "echo to be seen; exit 3")
+    await home.until(metrics.exists)
+    _, told = await home.run("history", "--json")
+    (kept,) = json.loads(told)["deployments"]
+    assert kept["deployment_id"] == "d-1"
+    assert kept["result"].startswith("Failed at AfterInstall")
+    assert kept["size_bytes"] > 0
+    assert kept["revision"]
+    assert kept["ended_at"] > 1_700_000_000_000
+    code, told = await home.run("logs")
+    assert code == 0
+    assert "to be seen" in told
+    assert (await home.run("logs", "--deployment", "d-1"))[1] == told
+    code, told = await home.run("logs", "--deployment", "d-none")
+    assert code == 1
+    assert "ferryman-agent history" in told
+    text = metrics.read_text()
+    assert 'ferryman_agent_lifecycle_events_total{event="AfterInstall",code="SCRIPT_EXIT_STATUS"} 1' in text
+    assert 'ferryman_agent_lifecycle_event_seconds_count{event="AfterInstall"} 1' in text
+    assert stat.S_IMODE(metrics.stat().st_mode) == 0o644
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.req("V2-272", "V2-284", "AG-K23")
+async def test_modes_follow_the_configuration_in_both_directions(
+    home: AgentHome, coordinator: FakeCoordinator
+) -> None:
+    await home.enroll(coordinator)
+    log = home.home / "log" / "codedeploy-agent.log"
+    expected = {"default": (0o711, 0o750, 0o640), "compat": (0o755, 0o755, 0o644)}
+    for count, profile in enumerate(("default", "compat", "default"), start=1):
+        log.unlink(missing_ok=True)
+        await home.start(profile=profile, commands={"ongoing_directory": "in-flight"})
+        await coordinator.connected(count)
+        await home.until(log.exists)
+        found = mode(home.root), mode(home.home / "log"), mode(log)
+        assert found == expected[profile]
+        assert mode(home.home / "state") == 0o700
+        assert (home.root / "in-flight").is_dir()
+        assert not (home.root / "ongoing-deployment").exists()
+        await home.close()
+
+
+BECOME = """
+import os, sys
+from pathlib import Path
+from ferryman_agent import wiring
+from ferryman_agent.config import load
+loaded = load(None, os.environ)
+wiring.become_user(loaded.config)
+wiring.demand_directories(loaded.config)
+print(*os.getresuid(), *os.getresgid())
+print(*os.getgroups())
+try:
+    os.setuid(0)
+except PermissionError:
+    print("for good")
+"""
+
+
+@pytest.mark.req("AG-063", "AG-K22")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("group", ["", "daemon"])
+def test_root_becomes_the_user_that_is_named_for_good(tmp_path: Path, group: str) -> None:
+    with temporary_user() as user:
+        # pytest's directories are for root alone.
+        for folder in (tmp_path, *tmp_path.parents):
+            if folder.stat().st_mode & 0o001 == 0:
+                folder.chmod(folder.stat().st_mode | 0o011)
+        home = tmp_path / "agent"
+        home.mkdir()
+        (home / "ferrymanagent.yml").write_text(
+            f"user: {user.pw_name}\n" + (f"group: {group}\n" if group else "")
+        )
+        environ = {**os.environ, "FERRYMAN_AGENT_HOME": str(home)}
+        command = [sys.executable, "-c", BECOME]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+        ids, groups, last = done.stdout.splitlines()
+        daemon = grp.getgrnam("daemon").gr_gid
+        gid = daemon if group else user.pw_gid
+        assert ids.split() == [str(user.pw_uid)] * 3 + [str(gid)] * 3
+        assert set(groups.split()) == {str(gid), str(daemon)}
+        assert last == "for good"
+        for name in ("state", "deployment-root", "log", "pid"):
+            found = (home / name).stat()
+            assert (found.st_uid, found.st_gid) == (user.pw_uid, gid)
