@@ -77,6 +77,10 @@ test-integration: protos ## Tests with real databases, real gRPC, real processes
 test-e2e: protos ## Whole deployments with a coordinator and agents as processes
 	$(PYTEST) -q tests/e2e $(ARGS)
 
+.PHONY: fuzz
+fuzz: protos ## The AppSpec parser against what atheris makes of tests/corpus (ARGS=-max_total_time=600)
+	$(PY) -m tests.fuzz.appspec $(ARGS)
+
 .PHONY: simulate
 simulate: protos ## The rollout core against 100,000 pretend instances: events/s and memory
 	$(PY) -m tests.simulation $(ARGS)

@@ -18,6 +18,8 @@ _TYPED = re.compile(
 )
 _EXPANSION = re.compile(r"[*?]|\$\{?\w|%\w+%|^~")
 
+_NO_KEY = "a key must be a single value, not "
+
 Unknown = Callable[[str, Place], bool]
 """Says what is to be said of an unknown key; False leaves it to the usual words."""
 
@@ -58,7 +60,7 @@ def read_mapping(
     for key, value in _pairs(node):
         place = Place(key.line, key.column, _join(path, key.value if isinstance(key, Scalar) else "?"))
         if not isinstance(key, Scalar):
-            findings.error("APPSPEC_KEY", place, f"a key must be a single value, not {key.kind}")
+            findings.error("APPSPEC_KEY", place, _NO_KEY + key.kind)
             continue
         name = key.value
         if allowed is not None and name not in allowed:
@@ -70,9 +72,15 @@ def read_mapping(
             message = f"key {shown(name)} stands here a second time (first in line {fields[name].key.line})"
             findings.tolerated("DUPLICATE_KEY", place, f"{message}; the last one counts")
         fields[name] = Entry(value, Place(value.line, value.column, place.key_path), place)
-    for key, value in _merged(node):
-        if isinstance(key, Scalar) and (allowed is None or key.value in allowed):
+    for key, value in _merged(node, path, findings):
+        if not isinstance(key, Scalar):
+            findings.error("APPSPEC_KEY", Place(key.line, key.column, _join(path, "?")), _NO_KEY + key.kind)
+        elif allowed is None or key.value in allowed:
             fields.setdefault(key.value, entry(value, _join(path, key.value)))
+        else:
+            place = Place(key.line, key.column, _join(path, key.value))
+            message = f"key {shown(key.value)}, which is merged here, is not known"
+            findings.tolerated("UNKNOWN_KEY", place, message + findings.nearest(key.value, allowed))
     return fields
 
 
@@ -126,14 +134,19 @@ def _pairs(node: Mapping) -> list[tuple[Node, Node]]:
     return [pair for pair in node.pairs if not _is_merge(pair[0])]
 
 
-def _merged(node: Mapping) -> list[tuple[Node, Node]]:
+def _merged(node: Mapping, path: str, findings: Findings) -> list[tuple[Node, Node]]:
+    """What `<<` brings, and what that merges itself: the first of a name counts. The reader bounds it."""
     found: list[tuple[Node, Node]] = []
     for key, value in node.pairs:
         if _is_merge(key):
             sources = value.items if isinstance(value, Sequence) else [value]
             for source in sources:
                 if isinstance(source, Mapping):
-                    found += _pairs(source)
+                    found += _pairs(source) + _merged(source, path, findings)
+                else:
+                    place = Place(source.line, source.column, _join(path, "<<"))
+                    message = f"'<<' takes a mapping, not {described(source)}; it is ignored"
+                    findings.tolerated("APPSPEC_MERGE", place, message)
     return found
 
 

@@ -126,3 +126,28 @@ def test_the_template_is_right_as_it_stands_and_with_its_comments_taken_off() ->
     assert set(yaml.safe_load(whole)) == {
         "version", "os", "files", "file_exists_behavior", "permissions", "hooks",
     }  # fmt: skip
+
+
+@pytest.mark.req("AG-268", "AG-273")
+@pytest.mark.parametrize(
+    "merge, code, line",
+    [
+        ("<<: 5", "APPSPEC_MERGE", 3),
+        ("hooks: {<<: [1, {AfterInstall: [{location: a}]}]}", "APPSPEC_MERGE", 3),
+        ("<<: {filez: []}", "UNKNOWN_KEY", 3),
+        ("<<: {<<: {\n  filez: []}}", "UNKNOWN_KEY", 4),
+    ],
+)
+def test_nothing_of_a_merge_is_dropped_in_silence(merge: str, code: str, line: int) -> None:
+    source = (HEAD + merge + "\n").encode()
+    (found,) = parse(source).findings
+    assert (found.code, found.is_error, found.line) == (code, True, line)
+    (found,) = parse(source, strict=False).findings
+    assert (found.code, found.is_error) == (code, False)
+
+
+def test_merges_of_merges_count() -> None:
+    source = "x: &a {os: linux}\ny: &b {<<: *a, version: 0.0}\n<<: *b\n"
+    parsed = parse(source.encode(), strict=False)
+    assert parsed.appspec is not None
+    assert parsed.appspec.os == "linux"
