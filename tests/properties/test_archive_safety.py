@@ -140,3 +140,50 @@ def test_tar_headers_that_lie(archive: list[Item], changes: list[tuple[int, byte
         header[position : position + len(value)] = value
     data[start : start + 512] = mended(header[:512].ljust(512, b"\0"))
     try_to_unpack(bytes(data))
+
+
+# A corpus: archives of every kind that a reader has to know, and each way to hurt it that somebody has thought of
+
+CORPUS = sorted((Path(__file__).parents[1] / "corpus" / "archives").glob("*-*.*"))
+
+
+@pytest.mark.req(
+    "AG-256",
+    "AG-257",
+    "AG-248",
+    "V2-100",
+    "V2-102",
+    "V2-103",
+    "V2-106",
+    "V2-107",
+    "V2-113",
+    "V2-114",
+    "V2-115",
+)
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
+def test_the_corpus(path: Path) -> None:
+    assert try_to_unpack(path.read_bytes()) is path.name.startswith("good-")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.req("V2-102", "V2-391", "V2-104", "AG-251")
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(CORPUS),
+    st.lists(st.tuples(st.integers(0, 20_000), st.binary(max_size=8)), min_size=1, max_size=4),
+    st.integers(0, 400),
+)
+def test_the_corpus_damaged(path: Path, changes: list[tuple[int, bytes]], cut: int) -> None:
+    data = bytearray(path.read_bytes() or b"PK")
+    for position, value in changes:
+        start = position % len(data)
+        data[start : start + len(value)] = value
+    try_to_unpack(bytes(data[: max(1, len(data) - cut)]))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.req("V2-102", "V2-391")
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(CORPUS), st.sampled_from(CORPUS), st.integers(0, 3_000), st.integers(0, 3_000))
+def test_the_corpus_spliced(one: Path, other: Path, end: int, begin: int) -> None:
+    try_to_unpack(one.read_bytes()[:end] + other.read_bytes()[begin:])

@@ -17,6 +17,7 @@ from ferryman_agent.bundles.space import disk_full, is_disk_full
 from ferryman_agent.bundles.transport import Transport
 from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.errors import BundleError
+from ferryman_agent.files.atomic import remove_leftovers
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.prune import PruneReport, prune
 from ferryman_agent.threads import in_thread
@@ -143,8 +144,15 @@ async def _hands_for(deployment: DeploymentDescription, transport: Transport) ->
 
 async def _place(deployment: DeploymentDescription, layout: Layout) -> DeploymentDir:
     group, ident = deployment.deployment_group_id, deployment.deployment_id
+
+    def place() -> DeploymentDir:
+        directory = layout.create_deployment(group, ident)
+        # Notes that a killed agent had half written; nothing else writes any here now.
+        remove_leftovers(directory.path)
+        return directory
+
     try:
-        return await in_thread(lambda: layout.create_deployment(group, ident))
+        return await in_thread(place)
     except OSError as problem:
         raise _io_error("make room for the deployment", layout.deployment(group, ident), problem) from problem
 
