@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from ferryman_agent.core.messages import Diagnostics, ScriptErrorCode
 
-
 INTERRUPTED = "BUNDLE_INTERRUPTED"
 """Detail code of a download that the end of the agent broke off: the next process begins it anew."""
 
@@ -55,6 +54,15 @@ class InstallError(EventError):
 
 class HookError(EventError):
     """A script is missing, cannot be started, timed out or failed."""
+
+
+def broke(error: Exception) -> Diagnostics:
+    """Returns how an event ends that a mistake of ours has ended: the code is fixed, the text is for a bug report."""
+    return Diagnostics(
+        error_code=ScriptErrorCode.UNKNOWN_ERROR,
+        message=f"{type(error).__name__}: {error}",
+        detail_code="INTERNAL_ERROR",
+    )
 
 
 class ConfigError(AgentError):

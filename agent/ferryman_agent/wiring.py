@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ferryman_agent.config import Config
@@ -20,8 +21,10 @@ from ferryman_agent.hooks.contract import HookSettings
 from ferryman_agent.hooks.limits import kept
 from ferryman_agent.host import privileges
 from ferryman_agent.log import LogSettings, LogStyle
-from ferryman_agent.runtime.drift import DriftSettings
 from ferryman_agent.runtime.work import WorkSettings
+
+if TYPE_CHECKING:
+    from ferryman_agent.runtime.drift import DriftSettings
 
 _CHOICES = {"root_dir": (0o711, 0o755), "log_dir": (0o750, 0o755)}
 
@@ -66,6 +69,9 @@ def script_groups(config: Config) -> tuple[GroupMaker | None, tuple[str, ...]]:
 
 def drift_settings(config: Config) -> DriftSettings:
     """When installed files are looked at."""
+    # Only now: a local deployment does not look for drift.
+    from ferryman_agent.runtime.drift import DriftSettings
+
     return DriftSettings(
         stat_every=config.drift.stat_every.seconds,
         digests_every=config.drift.digests_every.seconds,

@@ -40,6 +40,8 @@ class CommandStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStarted:
+    """It is under way."""
+
     lifecycle_event: str
 
 
@@ -52,18 +54,24 @@ class EventResumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptStarted:
+    """A script of the event runs."""
+
     lifecycle_event: str
     script_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadProgress:
+    """Told now and then; `total_bytes` is 0 where it is not known."""
+
     received_bytes: int
     total_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFinished:
+    """How it ended."""
+
     lifecycle_event: str
     status: EventStatus
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
@@ -78,6 +86,8 @@ class SegmentFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelNoted:
+    """Somebody wants it to end; with `kill`, its scripts too."""
+
     reason: str
     kill: bool
 
@@ -118,6 +128,8 @@ Instruction = Perform | EndScripts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
+    """What to write down, and then to do."""
+
     facts: tuple[Fact, ...] = ()
     instructions: tuple[Instruction, ...] = ()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from ferryman_agent.core.facts import CancelRequested, Outcome, Perform, WorkEnd
 from ferryman_agent.core.lifecycle import Work
 from ferryman_agent.core.machine import SegmentRun
 from ferryman_agent.core.messages import Diagnostics, EventStatus, Segment
-from ferryman_agent.errors import AgentError, EventError, JournalError
+from ferryman_agent.errors import AgentError, EventError, JournalError, broke
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.manifest import settle
 from ferryman_agent.hooks.contract import ProcessMark
@@ -36,7 +36,6 @@ from ferryman_agent.runtime.group_turns import GroupTurns
 from ferryman_agent.runtime.installs import Installs
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.live_lines import LiveLines
-from ferryman_agent.runtime.loop import broke
 from ferryman_agent.runtime.prefetch import ArchiveTurns
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.watch import EventWatch
@@ -209,7 +208,16 @@ class _ShownWatch(EventWatch):
         super().__init__(*arguments, **around)
         self._screen = screen
 
+    @property
+    def before_doing(self) -> Callable[[], Awaitable[None]]:
+        """What is written down outlives this process; whether it outlives the machine, nobody would ask after that."""
+        return _at_once
+
     def script_started(self, script_name: str, process: ProcessMark) -> None:
         """See HookWatcher."""
         self._screen.script(script_name)
         super().script_started(script_name, process)
+
+
+async def _at_once() -> None:
+    """Returns at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import string
@@ -42,6 +43,8 @@ def start(wish: Wish, draft: plan.Draft, location: Location, found: plan.Found |
         return dry_run(config, layout, segment, shown, screen)
     demand_directories(config)
     handler = _log(config)
+    gc.freeze()
+    gc.enable()
     try:
         return _run(config, layout, segment, shown, screen)
     finally:

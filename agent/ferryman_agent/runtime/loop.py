@@ -31,7 +31,7 @@ from ferryman_agent.core.messages import (
     ScriptErrorCode,
     Segment,
 )
-from ferryman_agent.errors import INTERRUPTED, JournalError
+from ferryman_agent.errors import INTERRUPTED, JournalError, broke
 from ferryman_agent.runtime.commands import Answer, Disposition, LiveCommand
 from ferryman_agent.runtime.journal import Command, Journal
 from ferryman_agent.runtime.live_lines import LiveLines
@@ -302,12 +302,3 @@ class CommandLoop:
             except JournalError as error:
                 log.error("journal.blocked", command_id=command_id, error=str(error))
                 await self._clock.sleep(JOURNAL_RETRY_SECONDS)
-
-
-def broke(error: Exception) -> Diagnostics:
-    """How an event ends that a mistake of ours has ended."""
-    return Diagnostics(
-        error_code=ScriptErrorCode.UNKNOWN_ERROR,
-        message=f"{type(error).__name__}: {error}",
-        detail_code="INTERNAL_ERROR",
-    )
