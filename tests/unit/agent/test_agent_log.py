@@ -66,7 +66,7 @@ def test_the_line_format(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.req("AG-431")
+@pytest.mark.req("AG-431", "AG-H03")
 def test_debug_lines_only_when_verbose(tmp_path: Path) -> None:
     start(tmp_path)
     log.debug("detail")

@@ -58,7 +58,19 @@ def story(agent: AgentHome) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.mark.req("AG-119", "AG-190", "V2-042", "V2-046")
+@pytest.mark.req(
+    "AG-119",
+    "AG-190",
+    "V2-042",
+    "V2-046",
+    "AG-099",
+    "AG-108",
+    "AG-113",
+    "AG-T70",
+    "V2-043",
+    "AG-H08",
+    "AG-X12",
+)
 async def test_a_segment_from_command_to_end(coordinator: FakeCoordinator, agent: AgentHome) -> None:
     agent.place({"AfterInstall": noting(agent, "echo said"), "ApplicationStart": noting(agent)})
     await agent.start()
@@ -144,7 +156,7 @@ async def test_a_command_that_comes_again_is_answered_and_not_run_again(
     assert story(agent) == ["d-1 BeforeInstall"]
 
 
-@pytest.mark.req("V2-001", "V2-002", "V2-008", "AG-133", "AG-137")
+@pytest.mark.req("V2-001", "V2-002", "V2-008", "AG-133", "AG-137", "AG-H05")
 async def test_killed_inside_a_hook(coordinator: FakeCoordinator, agent: AgentHome) -> None:
     waits = gate(agent)
     child = agent.home / "child"
@@ -294,7 +306,7 @@ class TestCancel:
         assert coordinator.story()[-2:] == ["SUCCEEDED BeforeInstall", "end SKIPPED"]
         assert story(agent) == []
 
-    @pytest.mark.req("AG-128", "V2-257")
+    @pytest.mark.req("AG-128", "V2-257", "AG-X52")
     async def test_with_kill_the_hook_is_ended(self, coordinator: FakeCoordinator, agent: AgentHome) -> None:
         waits = gate(agent)
         agent.place({"BeforeInstall": waits.script})
@@ -327,7 +339,7 @@ class TestCancel:
         assert story(agent) == ["d-1 BeforeInstall"], "the second attempt alone"
 
 
-@pytest.mark.req("AG-087", "AG-110", "AG-117", "V2-040")
+@pytest.mark.req("AG-087", "AG-110", "AG-117", "V2-040", "AG-X41")
 async def test_commands_that_cannot_be_run_fail_at_once_and_make_no_directory(
     coordinator: FakeCoordinator, agent: AgentHome
 ) -> None:
@@ -349,7 +361,7 @@ async def test_commands_that_cannot_be_run_fail_at_once_and_make_no_directory(
 
 
 class TestStop:
-    @pytest.mark.req("AG-140", "V2-293", "AG-T72", "AG-016", "AG-017")
+    @pytest.mark.req("AG-140", "V2-293", "AG-T72", "AG-016", "AG-017", "AG-H24")
     async def test_refused_inside_an_event_and_by_wait_after_it(
         self, coordinator: FakeCoordinator, agent: AgentHome
     ) -> None:
@@ -454,7 +466,7 @@ async def test_prefetches_are_answered_and_run_nothing(
     assert coordinator.reports == {}
 
 
-@pytest.mark.req("V2-351")
+@pytest.mark.req("V2-351", "AG-X45")
 async def test_the_certificate_is_renewed_and_used_without_losing_anything(
     coordinator: FakeCoordinator, agent: AgentHome
 ) -> None:

@@ -321,7 +321,7 @@ async def test_each_kind_of_end_has_its_pause(
     assert bench.link.status.problem == ""
 
 
-@pytest.mark.req("AG-092")
+@pytest.mark.req("AG-092", "AG-093", "AG-X40", "AG-C28", "V2-347")
 async def test_a_server_of_another_ca_is_not_talked_to(coordinator: FakeCoordinator, bench: Bench) -> None:
     await coordinator.connected()
     await coordinator.stop()

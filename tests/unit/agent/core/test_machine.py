@@ -71,7 +71,7 @@ def test_a_command_that_waited_says_that_it_starts() -> None:
     assert isinstance(run.begin(is_announced=False).facts[0], CommandStarted)
 
 
-@pytest.mark.req("AG-191")
+@pytest.mark.req("AG-191", "AG-116")
 def test_a_failure_ends_the_segment() -> None:
     run = SegmentRun(a_segment())
     run.begin(is_announced=True)

@@ -111,7 +111,7 @@ def test_what_never_reaches_a_script_even_when_it_inherits(
     assert found["DEPLOYMENT_ID"] == "d-1"
 
 
-@pytest.mark.req("V2-231")
+@pytest.mark.req("V2-231", "AG-089", "AG-X39")
 def test_the_agents_credentials_go_last_of_all_whatever_put_them_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

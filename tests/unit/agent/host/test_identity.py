@@ -94,7 +94,7 @@ class TestLock:
         with InstanceLock(path):
             assert instance.find(path) is not None
 
-    @pytest.mark.req("AG-021", "AG-022", "V2-291", "AG-T75")
+    @pytest.mark.req("AG-021", "AG-022", "V2-291", "AG-T75", "AG-H16")
     @pytest.mark.parametrize(
         "content", ["", "garbage", "1 2 3", "99999999999 1 x", "{pid} 1 {boot}", "{pid} {ticks} other"]
     )
@@ -164,7 +164,7 @@ def test_facts_of_this_host() -> None:
 
 
 class TestHardening:
-    @pytest.mark.req("AG-088")
+    @pytest.mark.req("AG-088", "V2-298", "V2-287")
     def test_no_core_dumps_of_its_own_and_no_foreign_credentials(self) -> None:
         program = (
             "import ctypes, os, resource\nfrom ferryman_agent.host.hardening import harden\n"

@@ -30,7 +30,7 @@ def described(**fields: Any) -> pb.DeploymentDescription:
     return pb.DeploymentDescription(**(values | fields))
 
 
-@pytest.mark.req("V2-134")
+@pytest.mark.req("V2-134", "AG-F01")
 @pytest.mark.parametrize(
     "told", ["d-ABC123", "arn:aws:codedeploy:eu-west-1:1234:deployment/d-ABC123", "arn:x:y:::d-ABC123"]
 )
@@ -38,7 +38,7 @@ def test_an_arn_is_reduced_to_its_last_part(told: str) -> None:
     assert mapping.deployment(described(deployment_id=told), BASE).deployment_id == "d-ABC123"
 
 
-@pytest.mark.req("V2-137")
+@pytest.mark.req("V2-137", "AG-F05", "AG-F06", "AG-F07", "AG-F08")
 def test_what_is_not_said_has_the_originals_defaults() -> None:
     found = mapping.deployment(described(), BASE)
     assert (found.deployment_creator, found.deployment_type) == ("user", "IN_PLACE")
@@ -46,7 +46,7 @@ def test_what_is_not_said_has_the_originals_defaults() -> None:
     assert found.file_exists_behavior is FileExistsBehavior.DISALLOW
 
 
-@pytest.mark.req("V2-139", "V2-140", "AG-218")
+@pytest.mark.req("V2-139", "V2-140", "AG-218", "AG-F11", "AG-F10")
 @pytest.mark.parametrize("kind", [BundleType.ZIP, BundleType.TAR, BundleType.TGZ])
 def test_an_object_of_s3(kind: BundleType) -> None:
     value = types.BundleType.Value(f"BUNDLE_TYPE_{kind.name}")
@@ -61,7 +61,7 @@ def test_an_object_of_s3(kind: BundleType) -> None:
     assert found.github is None
 
 
-@pytest.mark.req("V2-139", "AG-229")
+@pytest.mark.req("V2-139", "AG-229", "AG-F12")
 @pytest.mark.parametrize(
     "told, kind", [("ZIP", BundleType.ZIP), ("TAR", BundleType.TAR), ("UNSPECIFIED", BundleType.TAR)]
 )
@@ -75,7 +75,7 @@ def test_a_commit_of_github_is_a_tar_unless_zip_is_said(told: str, kind: BundleT
     assert (found.bundle_type, found.s3) == (kind, None)
 
 
-@pytest.mark.req("V2-139")
+@pytest.mark.req("V2-139", "AG-F14")
 def test_the_own_store_and_any_address() -> None:
     own = types.BundleLocation(sha256="0" * 64, size_bytes=7, bundle_type=types.BUNDLE_TYPE_TGZ)
     found = mapping.deployment(
@@ -94,7 +94,7 @@ def test_an_empty_order_is_refused_and_says_what_is_missing() -> None:
     assert reason
 
 
-@pytest.mark.req("V2-139")
+@pytest.mark.req("V2-139", "AG-F10", "AG-F11", "AG-F12")
 @pytest.mark.parametrize(
     "location, missing",
     [

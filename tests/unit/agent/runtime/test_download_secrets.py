@@ -19,7 +19,7 @@ from tests.support.segments import a_deployment, a_segment
 HEADERS = (("Authorization", "token SECRET"),)
 
 
-@pytest.mark.req("V2-141")
+@pytest.mark.req("V2-141", "AG-095", "AG-F13", "AG-H06")
 def test_no_text_of_a_deployment_has_it() -> None:
     message = pb.RunSegment(
         command_id="d-1/i-1/1/0", deployment=pb.DeploymentDescription(deployment_id="d-1")

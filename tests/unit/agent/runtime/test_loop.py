@@ -41,6 +41,7 @@ async def take(bench: LoopBench, *segments: object) -> list[Disposition]:
     return found
 
 
+@pytest.mark.req("AG-108")
 async def test_a_command_is_on_disk_before_it_is_answered(
     bench: LoopBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +62,9 @@ async def test_a_command_is_on_disk_before_it_is_answered(
     )
 
 
-@pytest.mark.req("AG-121", "V2-045", "AG-122", "AG-124", "AG-T77")
+@pytest.mark.req(
+    "AG-121", "V2-045", "AG-122", "AG-124", "AG-T77", "V2-032", "V2-033", "AG-S20", "AG-C26", "AG-X11"
+)
 async def test_at_most_sixteen_groups_and_one_command_of_each(bench: LoopBench) -> None:
     segments = [a_segment(f"d-{n}", f"g-{n}", events=("ApplicationStop",)) for n in range(20)]
     second = a_segment("d-x", "g-0", events=("ApplicationStop",))
@@ -207,7 +210,7 @@ class TestCancel:
 
 
 class TestDrain:
-    @pytest.mark.req("AG-139", "AG-142", "V2-037")
+    @pytest.mark.req("AG-139", "AG-142", "V2-037", "AG-H23")
     async def test_the_running_event_ends_and_the_rest_waits_for_the_next_process(
         self, bench: LoopBench
     ) -> None:
@@ -242,7 +245,7 @@ class TestDrain:
 
 
 class TestRestart:
-    @pytest.mark.req("V2-007", "V2-008", "AG-134", "AG-137")
+    @pytest.mark.req("V2-007", "V2-008", "AG-134", "AG-137", "V2-004", "AG-X10")
     async def test_every_interrupted_command_is_reported_after_its_processes_are_gone(
         self, bench: LoopBench
     ) -> None:
@@ -291,7 +294,7 @@ class TestRestart:
         assert await bench.ended(second.command_id) == "Succeeded"
         assert bench.story(first.command_id).count("start DownloadBundle") == 1
 
-    @pytest.mark.req("AG-130", "V2-016", "V2-017", "AG-T71")
+    @pytest.mark.req("AG-130", "V2-016", "V2-017", "AG-T71", "AG-Q06")
     async def test_a_command_of_the_day_before_yesterday_is_let_go(self, bench: LoopBench) -> None:
         old, fresh = a_segment("d-1", "g-1"), a_segment("d-2", "g-2")
         await take(bench, old)

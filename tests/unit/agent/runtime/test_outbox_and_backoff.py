@@ -63,6 +63,7 @@ def test_pauses_stay_within_their_ceilings(chances: list[float]) -> None:
         assert 0 <= backoff.after(Ending.LOST, 0) <= min(60, 0.5 * 2**failures)
 
 
+@pytest.mark.req("AG-103", "V2-031", "AG-T74")
 def test_a_stable_stream_starts_the_series_anew_and_a_short_one_does_not() -> None:
     backoff = Backoff(lambda: 1.0)
     assert [backoff.after(Ending.LOST, 0) for _ in range(9)] == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
@@ -71,7 +72,7 @@ def test_a_stable_stream_starts_the_series_anew_and_a_short_one_does_not() -> No
     assert backoff.after(Ending.OURS, 0) == 0
 
 
-@pytest.mark.req("AG-105")
+@pytest.mark.req("AG-105", "V2-051", "V2-050")
 def test_refusals_and_throttling_have_waits_of_their_own() -> None:
     chance = 0.0
     backoff = Backoff(lambda: chance)
