@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ def work_settings(config: Config) -> WorkSettings:
             tasks_max=hooks.tasks_max or None,
             open_files_max=hooks.open_files_max or None,
             core_dumps=hooks.core_dumps,
+            masks=tuple(re.compile(pattern) for pattern in hooks.masks),
         ),
         fail_on_missing_previous=config.install.missing_previous_revision is MissingPrevious.FAIL,
         deployments_log=config.log.deployments_log,

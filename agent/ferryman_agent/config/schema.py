@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ferryman_agent.config.values import ByteSize, Duration, ProxyAddress
+from ferryman_agent.config.values import ByteSize, Duration, Pattern, ProxyAddress
 from ferryman_agent.hooks.contract import OutputsLeftOpen, ScriptCwd
 
 _MIB = 1 << 20
@@ -161,6 +161,13 @@ class Hooks(Section, frozen=True, kw_only=True):
         ByteSize,
         _span("Of one script's output on disk; what follows is counted and left out.", "1MiB", "1TiB"),
     ] = ByteSize(128 * _MIB)
+    masks: Annotated[
+        tuple[Pattern, ...],
+        Meta(
+            description="Regular expressions; what they match in a line of output is sent to the coordinator as `***`,"
+            " live and with the result. The log on this machine has it as it was printed."
+        ),
+    ] = ()
     memory_max: Annotated[
         ByteSize | None,
         _span(

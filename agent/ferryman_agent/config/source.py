@@ -20,7 +20,7 @@ import yaml
 from ferryman_agent.config.original import MEANINGS, RETIRED, Key, refusal
 from ferryman_agent.config.profiles import PROFILES
 from ferryman_agent.config.schema import Config, Profile, Section
-from ferryman_agent.config.values import ByteSize, Duration, ProxyAddress
+from ferryman_agent.config.values import ByteSize, Duration, Pattern, ProxyAddress
 from ferryman_agent.config.walk import leaves, span, value_of
 from ferryman_agent.errors import ConfigError
 
@@ -301,7 +301,7 @@ def _places(node: yaml.Node | None, prefix: Key, *, depth: int) -> Iterator[tupl
 
 
 def _convert(kind: type, raw: object) -> object:
-    if kind in (Duration, ByteSize, ProxyAddress):
+    if kind in (Duration, ByteSize, ProxyAddress, Pattern):
         return kind.parse(raw)
     raise ValueError(f"cannot make {kind.__name__} of {raw!r}")
 

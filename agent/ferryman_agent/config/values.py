@@ -61,6 +61,25 @@ class ByteSize(int):
         return str(int(self))
 
 
+class Pattern(str):
+    """A regular expression."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Pattern:
+        """Raises ValueError for one that cannot be read, or that matches nothing at all."""
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"{text!r} is no regular expression")
+        try:
+            compiled = re.compile(text)
+        except re.error as error:
+            raise ValueError(f"{text!r} is no regular expression: {error}") from None
+        if compiled.match(""):
+            raise ValueError(f"{text!r} matches between any two characters")
+        return cls(text)
+
+
 class Secret:
     """Text that nothing shows by accident: `repr`, `str` and formats give a mask (V2-274)."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -89,6 +90,7 @@ class HookSettings:
     tasks_max, open_files_max: processes and threads of one script, and files that one process of it may have open;
     None leaves what the agent itself has (V2-252). Limits that take a control group are its maker's.
     core_dumps: False takes the right to leave any, from everything that a script starts too.
+    masks: what they match in output is not sent, and stays on disk (AG-461).
     """
 
     kill_grace_seconds: float = 5
@@ -106,6 +108,7 @@ class HookSettings:
     tasks_max: int | None = None
     open_files_max: int | None = None
     core_dumps: bool = True
+    masks: tuple[re.Pattern[str], ...] = ()
 
 
 class Stream(StrEnum):

@@ -21,6 +21,7 @@ from ferryman_agent.hooks.contract import HookRun, HookSettings, HookWatcher, Ou
 LONGEST_LINE = 64 * 1024
 LONGEST_LIVE_LINE = 4096
 TAIL_CHARACTERS = 2047
+MASK = "***"
 _LINE_HEAD = len("2006-01-02 15:04:05 [stdout]")
 _CUT = b" [line cut at 64 KiB, goes on below]\n"
 # The newest 2047 characters of any text are within its last 4 * 2048 bytes of UTF-8.
@@ -46,6 +47,13 @@ def clean(lines: bytes) -> bytes:
     if b"\xc2" in lines:
         lines = _C1.sub(b"", lines)
     return lines.translate(None, _C0)
+
+
+def masked(text: str, masks: Sequence[re.Pattern[str]]) -> str:
+    """One line with what the masks match taken out (AG-461)."""
+    for mask in masks:
+        text = mask.sub(MASK, text)
+    return text
 
 
 class Splitter:
@@ -135,6 +143,7 @@ class ScriptsLog:
             self._files.append(RotatedFile(run.deployments_log, rotation))
         self._deployment_id = run.deployment.deployment_id
         self._clock = clock
+        self._masks = settings.masks
         self._second = (-1, "")
         self._announced: list[str] = []
         self.tail = Tail()
@@ -164,6 +173,13 @@ class ScriptsLog:
                 file.write(start + lines[:-1].replace(b"\n", b"\n" + start) + b"\n")
             except OSError as error:
                 self._count(file, error)
+
+    def reported(self) -> str:
+        """The tail as it leaves the machine: masked, at most 2047 characters."""
+        text = self.tail.text()
+        if self._masks:
+            text = "\n".join(masked(line, self._masks) for line in text.split("\n"))
+        return text[-TAIL_CHARACTERS:]
 
     def close(self) -> None:
         """Let go of the files; a later write opens them again."""
@@ -206,8 +222,8 @@ class LiveLines:
         while len(taken) < min(total, self._lines_left) and self._bytes_left > 0:
             end = lines.index(b"\n", start)
             text = clean(lines[start : min(end, start + LONGEST_LIVE_LINE)]).decode(errors="replace")
-            taken.append(OutputLine(stream, text.replace("\n", " "), at))
             self._bytes_left -= len(text)
+            taken.append(OutputLine(stream, masked(text.replace("\n", " "), self._settings.masks), at))
             start = end + 1
         self._lines_left -= len(taken)
         self._pass_on(taken)

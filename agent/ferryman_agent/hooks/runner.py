@@ -68,7 +68,7 @@ async def run_hooks(
         found,
         index,
         run.scripts[index].location,
-        log=scripts_log.tail.text(),
+        log=scripts_log.reported(),
         duration_ms=round((clock.monotonic() - started) * 1000),
         host_log_path=run.deployment_dir.scripts_log,
     )
