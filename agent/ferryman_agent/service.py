@@ -165,9 +165,7 @@ class Service:
             *("--drain", str(loaded.config.commands.drain_timeout.seconds), "--tell", str(telling), "--"),
             *(*program, "ferryman_agent.cli", "run", *config),
         )
-        descriptor = os.open(
-            output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o640
-        )
+        descriptor = _open_output(output)
         try:
             subprocess.Popen(
                 command,
@@ -195,6 +193,14 @@ class Service:
 def is_unit_installed(folders: tuple[str, ...] = _UNIT_FOLDERS) -> bool:
     """Whether systemd runs this machine and knows the agent's unit (AG-009, AG-010)."""
     return Path("/run/systemd/system").is_dir() and any(Path(folder, UNIT).exists() for folder in folders)
+
+
+def _open_output(path: Path) -> int:
+    """Opens what the agent says before its log is there; a link in its place is not followed (V2-275)."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o640)
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}; is something else in its place?") from error
 
 
 def _unit_of(pid: int) -> str:

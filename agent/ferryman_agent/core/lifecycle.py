@@ -66,6 +66,7 @@ LIFECYCLE_EVENTS: Mapping[str, LifecycleEvent] = {
 }
 """All thirteen events between Start and End, in the order of every deployment type (AG-187)."""
 
+_PRINTABLE = re.compile(r"[!-~]{1,4096}")
 _PATH_COMPONENT = re.compile(r"[A-Za-z0-9._-]+")
 _POSITIONS = {name: position for position, name in enumerate(LIFECYCLE_EVENTS)}
 
@@ -98,7 +99,7 @@ def refusal(segment: Segment, instance_id: str) -> str | None:
     V2-136) are refused before anything is done.
     """
     parts = segment.command_id.split("/")
-    if len(parts) != 4 or not all(parts):
+    if len(parts) != 4 or not all(parts) or not _PRINTABLE.fullmatch(segment.command_id):
         return f"command id {segment.command_id!r} is not <deployment>/<instance>/<attempt>/<segment>"
     if parts[1] != instance_id:
         return f"command {segment.command_id} is for instance {parts[1]}, this is {instance_id}"

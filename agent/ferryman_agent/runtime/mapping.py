@@ -73,6 +73,7 @@ _DRIFTS = {
 _NAMES_BYTES = 1 << 20
 """Of the names of changed files in one message; a message may have four times as much."""
 _ERROR_LENGTH = 1024
+_MESSAGE_LENGTH = 32 * 1024
 _ERROR_CODES = {
     ScriptErrorCode.SUCCESS: types.LIFECYCLE_ERROR_CODE_SUCCESS,
     ScriptErrorCode.SCRIPT_MISSING: types.LIFECYCLE_ERROR_CODE_SCRIPT_MISSING,
@@ -280,7 +281,7 @@ def _diagnostics(value: Diagnostics) -> types.Diagnostics:
     message = types.Diagnostics(
         error_code=_ERROR_CODES[value.error_code],
         script_name=_text(value.script_name),
-        message=_text(value.message),
+        message=_bounded(value.message),
         log_tail=_text(value.log),
         detail_code=value.detail_code or _own_code(value.error_code),
         duration_ms=value.duration_ms,
@@ -305,6 +306,13 @@ def _own_code(code: ScriptErrorCode) -> str:
 
 def _line(line: OutputLine) -> pb.LogLine:
     return pb.LogLine(is_stderr=line.stream is Stream.STDERR, text=_text(line.text), at=line.at)
+
+
+def _bounded(text: str) -> str:
+    """A message can name every one of a million files; a result must arrive all the same (AG-098)."""
+    if len(text) <= _MESSAGE_LENGTH:
+        return _text(text)
+    return f"{_text(text[:_MESSAGE_LENGTH])} … ({len(text) - _MESSAGE_LENGTH} characters left out, see the agent's log)"
 
 
 def _text(text: str) -> str:

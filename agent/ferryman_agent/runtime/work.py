@@ -45,6 +45,7 @@ Install = Callable[[DeploymentDescription], Awaitable[str]]
 Settle = Callable[[GroupId, DeploymentId], bool]
 
 STOPPED = "STOPPED"
+MARK_RETRY_SECONDS = (1.0, 2.0, 5.0)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -266,8 +267,18 @@ class Worker:
                 write_atomic(marker, segment.command_id.encode())
             return directory
 
+        async def made() -> DeploymentDir:
+            for seconds in MARK_RETRY_SECONDS:
+                try:
+                    return await asyncio.to_thread(on_disk)
+                except PermissionError as error:
+                    # A backup or a virus scanner may hold the place for a moment (AG-131).
+                    log.warning("marker.refused", error=str(error), retry_seconds=seconds)
+                    await self._clock.sleep(seconds)
+            return await asyncio.to_thread(on_disk)
+
         try:
-            directory, _ = await asyncio.gather(asyncio.to_thread(on_disk), watch.before_doing())
+            directory, _ = await asyncio.gather(made(), watch.before_doing())
         except OSError as error:
             where = error.filename or self._layout.root
             raise EventError(

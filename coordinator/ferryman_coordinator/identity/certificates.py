@@ -145,9 +145,11 @@ def requested_key(source: bytes) -> AgentKey:
     try:
         request = x509.load_pem_x509_csr(source)
         key = request.public_key()
-        is_signed = request.is_signature_valid
+        is_signed, digest = request.is_signature_valid, request.signature_hash_algorithm
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
         raise _bad_request("it cannot be read as a PEM request") from error
+    if digest is not None and not isinstance(digest, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
+        raise _bad_request("it is not signed with SHA-256, SHA-384 or SHA-512")
     if not is_signed:
         raise _bad_request("its signature does not fit its key")
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ferryman_agent.core.messages import Diagnostics, ScriptErrorCode, Segment
 from ferryman_agent.errors import BundleError, EventError
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.hooks.contract import HookRun, HookSettings
+from ferryman_agent.runtime import work
 from ferryman_agent.runtime.destinations import DestinationTurns
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.live_lines import LiveLines
@@ -366,3 +369,79 @@ async def test_lines_that_were_not_sent_are_told_with_the_result(bench: Bench) -
     bench.hooks = talk
     assert (await bench.perform("BeforeInstall")).diagnostics.dropped_lines == 7
     assert (await bench.perform("DownloadBundle")).diagnostics.dropped_lines == 0
+
+
+class TestMarker:
+    @pytest.mark.req("AG-131", "V2-022")
+    async def test_a_refused_one_is_tried_again_after_1_2_and_5_seconds(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tries: list[float] = []
+        refusals = [PermissionError(13, "Permission denied", "the-marker")] * 3
+        write = work.write_atomic
+
+        def write_at_last(path: Path, content: bytes) -> None:
+            tries.append(bench.clock.monotonic())
+            if refusals:
+                raise refusals.pop()
+            write(path, content)
+
+        monkeypatch.setattr(work, "write_atomic", write_at_last)
+        bench.place("d-1")
+        ended = asyncio.ensure_future(bench.perform("BeforeInstall"))
+        for seconds in (1.0, 2.0, 5.0):
+            await bench.clock.until_sleeping(seconds)
+            bench.clock.advance(seconds)
+        assert (await ended).diagnostics.is_success
+        assert [later - earlier for earlier, later in pairwise(tries)] == [1.0, 2.0, 5.0]
+
+    @pytest.mark.req("AG-131", "AG-114")
+    async def test_then_the_event_fails_and_names_it(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(path: Path, content: bytes) -> None:
+            raise PermissionError(13, "Permission denied", "the-marker")
+
+        monkeypatch.setattr(work, "write_atomic", refuse)
+        bench.place("d-1")
+        ended = asyncio.ensure_future(bench.perform("BeforeInstall"))
+        for seconds in (1.0, 2.0, 5.0):
+            await bench.clock.until_sleeping(seconds)
+            bench.clock.advance(seconds)
+        diagnostics = (await ended).diagnostics
+        assert diagnostics.detail_code == "DEPLOYMENT_DIR"
+        assert "the-marker" in diagnostics.message
+        assert bench.runs == []
+
+    @pytest.mark.req("AG-129", "AG-132", "V2-014", "V2-015", "V2-020", "V2-021")
+    async def test_it_is_there_before_the_work_with_the_command_alone_and_goes_with_it(
+        self, bench: Bench
+    ) -> None:
+        seen: list[tuple[bytes, int, list[str]]] = []
+
+        async def look(run: HookRun, around: dict[str, Any]) -> Diagnostics:
+            folder = bench.layout.ongoing
+            marker = folder / "d-1"
+            seen.append((marker.read_bytes(), marker.stat().st_mode & 0o777, os.listdir(folder)))
+            return Diagnostics()
+
+        bench.hooks = look
+        bench.place("d-1")
+        segment = a_segment()
+        await bench.perform("BeforeInstall", segment)
+        assert seen == [(segment.command_id.encode(), 0o600, ["d-1"])]
+        await bench.worker.finish(segment)
+        assert os.listdir(bench.layout.ongoing) == []
+
+    @pytest.mark.req("V2-019", "V2-005")
+    async def test_one_that_is_gone_or_stays_ends_nothing(self, bench: Bench) -> None:
+        bench.place("d-1")
+        segment = a_segment()
+        await bench.perform("BeforeInstall", segment)
+        marker = bench.layout.ongoing_mark("d-1")
+        marker.unlink()
+        await bench.worker.finish(segment)
+        # Something that cannot be removed like a file.
+        marker.mkdir()
+        await bench.worker.finish(segment)
+        assert marker.is_dir()

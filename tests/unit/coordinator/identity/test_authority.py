@@ -85,9 +85,18 @@ def tampered() -> bytes:
     return x509.load_der_x509_csr(bytes(der)).public_bytes(serialization.Encoding.PEM)
 
 
+def weakly_signed() -> bytes:
+    """Says that it is signed with SHA-224: the library that makes requests refuses what is weaker than SHA-256."""
+    der = x509.load_pem_x509_csr(request()).public_bytes(serialization.Encoding.DER)
+    sha256, sha224 = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d040301")
+    return x509.load_der_x509_csr(der.replace(sha256, sha224)).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.req("AG-096")
 @pytest.mark.parametrize(
     "source,why",
     [
+        (weakly_signed(), "not signed with SHA-256"),
         (b"", "cannot be read"),
         (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "cannot be read"),
         (b"x" * 20_000, "20000 bytes"),
