@@ -447,7 +447,7 @@ def an_object(agent: Agent, data: bytes, ident: str, **given: str) -> Deployment
     return description(ident, revision=revision)
 
 
-@pytest.mark.req("V2-080", "V2-090", "AG-217", "V2-084")
+@pytest.mark.req("V2-080", "V2-082", "V2-090", "AG-217")
 async def test_the_same_version_of_an_object_is_not_fetched_again(agent: Agent) -> None:
     data = make_tar(items(APP), "gz")
     await agent.download(an_object(agent, data, "d-1", version="v1"))
@@ -494,7 +494,7 @@ async def test_only_other_deployments_of_the_same_group_are_looked_at(agent: Age
     assert len(agent.server.seen) == 2
 
 
-@pytest.mark.req("V2-088", "V2-108")
+@pytest.mark.req("V2-088", "V2-085", "V2-108")
 async def test_what_is_reused_is_looked_at_as_strictly(agent: Agent) -> None:
     spoilt = make_tar([*items(APP), Item(name="app/su", content=b"x", mode=0o4755)], "gz")
     agent.limits = replace(LIMITS, reject_set_id=False)

@@ -321,7 +321,7 @@ async def test_each_kind_of_end_has_its_pause(
     assert bench.link.status.problem == ""
 
 
-@pytest.mark.req("AG-092", "AG-093", "AG-X40", "AG-C28", "V2-347")
+@pytest.mark.req("AG-092", "AG-093", "AG-X40", "AG-C28", "V2-347", "V2-132")
 async def test_a_server_of_another_ca_is_not_talked_to(coordinator: FakeCoordinator, bench: Bench) -> None:
     await coordinator.connected()
     await coordinator.stop()
@@ -422,7 +422,7 @@ class TestComparing:
         await bench.until(lambda: bench.link.status.clock_skew_ms == 0)
         assert "verdict=agree" in capsys.readouterr().out
 
-    @pytest.mark.req("AG-035")
+    @pytest.mark.req("AG-035", "V2-142")
     async def test_another_protocol_is_told_once_and_not_with_each_stream(
         self, coordinator: FakeCoordinator, bench: Bench, capsys: pytest.CaptureFixture[str]
     ) -> None:

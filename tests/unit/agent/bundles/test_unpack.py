@@ -339,7 +339,7 @@ def test_separators_of_windows_tools(name: str, refused_for: str, place: Path) -
         assert (place / "dir" / "file.txt").read_bytes() == b"1"
 
 
-@pytest.mark.req("V2-109", "V2-122")
+@pytest.mark.req("V2-109", "V2-122", "AG-252")
 @pytest.mark.parametrize("kind", ["tar", "tgz"])
 def test_owners_in_the_archive_have_no_effect(kind: str, place: Path) -> None:
     data = io.BytesIO()

@@ -118,7 +118,7 @@ def test_each_kind_of_revision_has_fields_that_it_needs(
     assert refusal(mapping.segment(message, BASE), "i-1") == f"command {message.command_id} has no {missing}"
 
 
-@pytest.mark.req("V2-143")
+@pytest.mark.req("V2-143", "V2-131")
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_order_or_an_error_and_never_a_crash(payload: bytes) -> None:
     message = pb.ConnectResponse()
