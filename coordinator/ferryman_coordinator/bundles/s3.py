@@ -284,7 +284,7 @@ class S3Store:
 
     async def _note_region(self, bucket: str, region: str) -> None:
         """A bucket in another region just works (AG-225, CP-206): what is signed must name it."""
-        if not region or self._settings.endpoint_url or self._regions.get(bucket) == region:
+        if not region or self._regions.get(bucket, self._settings.region) == region:
             return
         for style in self._styles:
             if (region, style) not in self._clients:

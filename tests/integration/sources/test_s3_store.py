@@ -53,7 +53,7 @@ def bucket(s3_server: S3Server, tmp_path: Path) -> str:
     return name
 
 
-@pytest.mark.req("CP-199", "PF-299", "PF-301", "TS-77", "AG-218")
+@pytest.mark.req("CP-199", "PF-301", "TS-77", "AG-218")
 async def test_what_is_newest_is_pinned_and_stays(store: S3Store, s3_server: S3Server, bucket: str) -> None:
     version, e_tag = s3_server.put(bucket, "web/app.zip", b"first")
     pinned = await store.pin(at(bucket))
@@ -223,6 +223,24 @@ async def test_a_refusal_says_whose_fault_it_is(
     with pytest.raises(kind, match=words) as refused:
         await store.pin(at("b-1"))
     assert SECRET_KEY not in str(refused.value)
+
+
+@pytest.mark.req("AG-225", "CP-206", "PF-302")
+async def test_a_bucket_in_another_region_just_works(grumpy: Grumpy, tmp_path: Path) -> None:
+    grumpy.headers = {"x-amz-bucket-region": "ap-south-1", "ETag": '"abc"', "Content-Length": "5"}
+    store = S3Store(grumpy_settings(grumpy.url, tmp_path), ManualClock())
+
+    async def scope() -> str:
+        query = parse_qs(urlsplit(store.address(at("b-1"))).query)
+        return query["X-Amz-Credential"][0].split("/")[2]
+
+    await store.prepare()
+    assert await scope() == REGION, "nobody has asked yet"
+    assert (await store.pin(at("b-1"))).e_tag == "abc"
+    assert await scope() == "ap-south-1"
+    grumpy.status, grumpy.headers = 400, {"x-amz-bucket-region": "us-west-2"}
+    with pytest.raises(Invalid, match="is in region us-west-2"):
+        await store.pin(at("b-2"))
 
 
 @pytest.mark.req("AG-224", "PF-302")
