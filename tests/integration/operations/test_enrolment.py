@@ -98,6 +98,13 @@ async def test_one_use_lets_one_in(desk: Desk) -> None:
     assert len(await instances(desk)) == 1
 
 
+@pytest.mark.req("AG-084")
+async def test_a_name_with_a_colon_is_refused_with_what_is_allowed(desk: Desk) -> None:
+    with pytest.raises(Invalid) as refused:
+        await desk.enrolment.enrol(await order(desk, instance_name="web:1"), desk.certify)
+    assert "':' is not among letters, digits and . _ + = , @ -" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "options, reason",
     [

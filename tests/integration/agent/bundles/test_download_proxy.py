@@ -10,13 +10,15 @@ import pytest
 import trustme
 from aiohttp import web
 
-from ferryman_agent.bundles.connection import Proxy, Route
+from ferryman_agent.bundles.route import Proxy, Route
 from ferryman_agent.config import parse
+from ferryman_agent.core.messages import BundleType, GitHubCommit, RevisionSource
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.runtime.downloads import Downloads
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.fetching import Fetcher
 from tests.support.misbehaving_server import Server
+from tests.support.segments import a_deployment
 
 
 @pytest.fixture
@@ -64,6 +66,21 @@ async def test_tls_goes_through_the_proxy_from_end_to_end(
     assert fetcher.destination.read_bytes() == b"x"
     assert "Proxy-Authorization" not in server.seen[0].headers
     assert server.seen[0].headers["Host"] == f"bundles.example.test:{port}"
+
+
+@pytest.mark.req("AG-073")
+async def test_github_is_reached_through_it_as_well(
+    server: Server, fetcher: Fetcher, authority: trustme.CA, port: int
+) -> None:
+    server.data = b"x"
+    github = GitHubCommit(repository="acme/web", commit_id="0" * 40)
+    url = f"https://bundles.example.test:{port}/repos/acme/web/tarball/{'0' * 40}"
+    revision = RevisionSource(url=url, bundle_type=BundleType.TAR, github=github)
+    async with ConnectProxy() as proxy:
+        fetcher.route = through(proxy, authority)
+        await fetcher.deployment(a_deployment(revision=revision))
+        assert proxy.asked == [f"bundles.example.test:{port}"]
+    assert fetcher.destination.read_bytes() == b"x"
 
 
 @pytest.mark.req("V2-350")

@@ -12,10 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ferryman_agent.clock import SystemClock
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import facts, identity
 from ferryman_agent.host.enrolment import EnrolOrder, enrol, parse_address
+from ferryman_agent.host.renewal import Renewal
 from ferryman_agent.runtime import mapping
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.fake_coordinator import FakeCoordinator
@@ -158,3 +160,18 @@ async def test_a_proxy_is_asked_for_the_first_look_and_for_the_enrolment(
         assert "secret" not in str(caught.value)
     with pytest.raises(IdentityError, match="cannot reach the coordinator"):
         await enrol(an_order(coordinator, proxy=f"http://127.0.0.1:{proxy.port}"), NOW)
+
+
+@pytest.mark.req("AG-K15", "V2-352")
+async def test_a_call_without_an_answer_is_given_up_after_its_time(
+    coordinator: FakeCoordinator, tmp_path: Path
+) -> None:
+    path = tmp_path / "identity.json"
+    identity.save(await enrol(an_order(coordinator), NOW), path)
+    coordinator.may_renew.clear()
+    before = path.read_bytes()
+    renewal = Renewal(path, SystemClock(), lambda: 0.0, lambda: None, call_seconds=0.2)
+    with pytest.raises(IdentityError, match="DEADLINE_EXCEEDED"):
+        await renewal.renew_once()
+    assert path.read_bytes() == before
+    coordinator.may_renew.set()

@@ -55,6 +55,17 @@ def test_new_numbers_keep_the_order() -> None:
     assert outbox.acknowledged == 9
 
 
+@pytest.mark.req("AG-074")
+def test_a_fleet_that_is_cut_off_at_once_comes_back_spread_over_the_whole_pause() -> None:
+    for failures in range(8):
+        ceiling = min(60, 0.5 * 2**failures)
+        pauses = []
+        for agent in range(11):
+            backoff = Backoff(lambda chance=agent / 10: chance)  # type: ignore[misc] # the default binds it
+            pauses.append([backoff.after(Ending.LOST, 0) for _ in range(failures + 1)][-1])
+        assert pauses == pytest.approx([ceiling * agent / 10 for agent in range(11)])
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_pauses_stay_within_their_ceilings(chances: list[float]) -> None:
     queue = iter(chances)
