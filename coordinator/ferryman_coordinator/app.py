@@ -215,6 +215,7 @@ class App:
             http_scheme=url.scheme,
             http_host=(url.hostname or "") if self._config.public.http_url else "",
             http_port=url.port or (443 if url.scheme == "https" else 80),
+            minimum_version=self._config.agents.minimum_version,
         )
 
     def _observe(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc.aio
 import structlog
@@ -17,18 +17,22 @@ from ferryman_coordinator.api.auth import Context, current_agent
 from ferryman_coordinator.api.mapping.agents import OrderMapper, command_id_from
 from ferryman_coordinator.api.mapping.values import facts_from, tags_from
 from ferryman_coordinator.clock import Clock
-from ferryman_coordinator.core.inventory import IssuedCertificate
+from ferryman_coordinator.core.inventory import Facts, IssuedCertificate
 from ferryman_coordinator.core.model import InstanceId
 from ferryman_coordinator.errors import Conflict, Invalid, Unauthenticated
 from ferryman_coordinator.identity.authority import Authority, SignedCertificate
 from ferryman_coordinator.identity.failures import FailureLimiter
+from ferryman_coordinator.links.origins import Origin, Origins
 from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.links.versions import is_older
 from ferryman_coordinator.operations.enrolment import Enrolment, EnrolOrder
 
 log = structlog.get_logger(__name__)
 
 _HELLO_TIMEOUT_S = 20.0
 _OPEN_COMMANDS = 10_000
+_SHOWN = 200
+_SKEW_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,8 @@ class AgentsSettings:
     http_scheme: str
     http_host: str
     http_port: int
+    # Empty: every version is served.
+    minimum_version: str = ""
 
 
 class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
@@ -67,6 +73,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         self._clock = clock
         self._settings = settings
         self._orders = OrderMapper()
+        self._origins = Origins()
 
     def register(self, server: grpc.aio.Server) -> str:
         agents_pb2_grpc.add_AgentServiceServicer_to_server(self, server)
@@ -74,6 +81,8 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
 
     async def Enrol(self, request: pb.EnrolRequest, context: Context) -> pb.EnrolResponse:
         self._failures.check(context.peer(), self._clock.now())
+        # Before a token is spent on an agent that could not connect then.
+        self._demand_version(request.facts.agent_version)
         order = EnrolOrder(
             join_token=request.join_token,
             instance_name=request.instance_name,
@@ -116,7 +125,9 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
     ) -> None:
         agent = current_agent()
         hello = await _hello(request_iterator)
-        await self._enrolment.describe(agent.instance_id, facts_from(hello.facts))
+        self._demand_version(hello.agent_version)
+        self._demand_one_machine(agent.instance_id, hello)
+        await self._enrolment.describe(agent.instance_id, self._facts(agent.instance_id, hello))
         commands = [command_id_from(command) for command in hello.open_command_ids]
         link = self._links.attach(agent.instance_id, self._clock.now(), commands)
         try:
@@ -134,6 +145,38 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         lifetime_ms = self._settings().certificate_lifetime_ms
         return self._authority.sign_request(request, instance_id, self._clock.now(), lifetime_ms)
 
+    def _demand_version(self, version: str) -> None:
+        """Raises Conflict (AG-033)."""
+        minimum = self._settings().minimum_version
+        if is_older(version, minimum):
+            raise Conflict(
+                "AgentTooOld",
+                f"this agent is version {version[:_SHOWN] or 'unknown'}, the coordinator serves {minimum} and newer:"
+                " upgrade the agent",
+            )
+
+    def _demand_one_machine(self, instance_id: InstanceId, hello: pb.Hello) -> None:
+        """Raises Conflict (AG-083): two that take turns with one identity would each undo what the other does."""
+        origin = Origin(hello.facts.host_name[:_SHOWN], hello.facts.boot_id[:_SHOWN])
+        is_connected = self._links.get(instance_id) is not None
+        other = self._origins.meet(instance_id, origin, is_connected=is_connected)
+        if other is not None:
+            log.error(
+                "agent.identity_shared", instance=instance_id, host=origin.host_name, other=other.host_name
+            )
+            raise Conflict(
+                "IdentityInUse",
+                f"another machine, {other.host_name!r}, is connected with the identity of {instance_id}: enroll this"
+                " one anew, with an identity of its own (`ferryman-agent enroll --force`)",
+            )
+
+    def _facts(self, instance_id: InstanceId, hello: pb.Hello) -> Facts:
+        """What is kept of the host, with what only we can tell: how its clock goes (AG-091)."""
+        skew_ms = hello.now - self._clock.now() if hello.now else 0
+        if abs(skew_ms) > _SKEW_MS:
+            log.warning("agent.clock_differs", instance=instance_id, ahead_seconds=round(skew_ms / 1000))
+        return replace(facts_from(hello.facts), clock_skew_ms=skew_ms)
+
     def _welcome(self, instance_id: InstanceId, hello: pb.Hello) -> pb.ConnectResponse:
         settings = self._settings()
         welcome = pb.Welcome(
@@ -144,6 +187,8 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             http_port=settings.http_port,
             # Nothing newer is known here: reports are recognised by their command, not by their number.
             acknowledged_report=hello.last_acknowledged_report,
+            now=self._clock.now(),
+            protocol_version=channel.PROTOCOL_VERSION,
         )
         return pb.ConnectResponse(welcome=welcome)
 
