@@ -123,7 +123,7 @@ def test_who_cannot_answer_or_go_back_is_named(pair: Fleet) -> None:
     warning = f"1 of 2 instances could not roll back from disk: {broken.name}"
     plan = pair.cli("deploy", "-a", "app", "-g", "all", "--revision", new.bundle.sha256[:12], "--plan")
     assert warning in plan.stderr
-    assert "must fetch" in plan.stdout
+    assert "not whole" in plan.stdout
     assert "from disk" in plan.stdout
     as_json = pair.cli(
         "deploy", "-a", "app", "-g", "all", "--revision", new.bundle.sha256, "--plan", "--json"

@@ -170,7 +170,7 @@ def _print_plan(plan: deployments_pb2.PlanDeploymentResponse) -> None:
 def _way_back(target: deployments_pb2.PlannedTarget) -> render.Cell:
     if not target.HasField("can_roll_back"):
         return "-"
-    return "from disk" if target.can_roll_back else Text("must fetch", "yellow")
+    return "from disk" if target.can_roll_back else Text("not whole", "yellow")
 
 
 def _file_exists_behavior(word: str) -> types_pb2.FileExistsBehavior.ValueType:

@@ -57,7 +57,8 @@ def _lines(health: inventory_pb2.InstanceDeploymentHealth) -> Iterator[Text]:
     yield Text(f"  as of {iso_time(state.checked_at)}, {state.files_checked} looked at, {how}", "dim")
     if not state.archive_whole:
         yield Text(
-            "  a rollback to this revision must fetch it again: its archive here is not whole", "yellow"
+            "  its archive here is gone or damaged: a rollback to this revision may have to fetch it",
+            "yellow",
         )
     if state.files_drifted and has_revision:
         yield Text(

@@ -86,7 +86,7 @@ def readiness_warnings(instances: Sequence[RollbackReadiness]) -> tuple[str, ...
     if cannot:
         warnings.append(
             f"{len(cannot)} of {len(instances)} instances could not roll back from disk: {_some(cannot)};"
-            " a rollback fetches the revision again there"
+            " the archive of what they run is gone or damaged there, so a rollback may have to fetch it"
         )
     if unknown:
         warnings.append(

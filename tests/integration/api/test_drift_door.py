@@ -230,5 +230,6 @@ async def test_a_rollout_asks_who_could_go_back_and_waits_for_nobody(
             answer = await deployments_stub(channel).GetDeployment(request, metadata=door.admin)
             (warning,) = answer.deployment.warnings
             assert warning == (
-                "1 of 4 instances could not roll back from disk: web-2; a rollback fetches the revision again there"
+                "1 of 4 instances could not roll back from disk: web-2;"
+                " the archive of what they run is gone or damaged there, so a rollback may have to fetch it"
             )
