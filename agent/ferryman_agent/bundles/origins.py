@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from ferryman_agent.errors import BundleError
 
 GITHUB_PAUSES = (10.0, 30.0, 90.0)
 """The original's (AG-232, V2-056)."""
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def request_for(
@@ -60,7 +62,8 @@ def identity_of(source: RevisionSource) -> str:
     if source.s3 is not None and (source.s3.version or source.s3.etag):
         one = source.s3
         return f"s3 {[_host(shown_url(source.url)), one.bucket, one.key, one.version, one.etag]}"
-    if source.github is not None:
+    # A branch, or HEAD, is another commit tomorrow: local deployments ask for such (AG-495).
+    if source.github is not None and _COMMIT.fullmatch(source.github.commit_id):
         one_commit = source.github
         place = _host(shown_url(source.url))
         kind = str(source.bundle_type)
