@@ -238,6 +238,33 @@ async def test_addresses_are_signed_anew_before_they_get_old(tmp_path: Path) -> 
         assert len(urls) == 2
 
 
+@pytest.mark.req("AG-230")
+async def test_addresses_and_headers_of_before_a_change_are_not_sent_again(tmp_path: Path) -> None:
+    """A key or token that was replaced or withdrawn: whoever connects next gets what holds now, the others nothing."""
+    settings = EngineSettings(prefetch_concurrency=0)
+    async with open_world(tmp_path, 3, settings=settings) as world:
+        world.disconnect("mi-0", "mi-1", "mi-2")
+        world.urls.headers = {"Authorization": "token old"}
+        deployment_id = await world.deploy()
+        await world.until(deployment_id, lambda counts: TargetStatus.IN_PROGRESS in counts)
+        world.connect("mi-0")
+        await world.until(deployment_id, lambda counts: TargetStatus.SUCCEEDED in counts)
+        world.connect("mi-1")
+        await world.until(deployment_id, lambda counts: counts.get(TargetStatus.SUCCEEDED) == 2)
+        world.urls.headers = {"Authorization": "token new"}
+        world.urls.generation += 1
+        world.connect("mi-2")
+        await world.finished(deployment_id)
+        orders = {name: agent.orders[0] for name, agent in world.agents.items()}
+        descriptions = {
+            name: order.deployment for name, order in orders.items() if isinstance(order, SegmentOrder)
+        }
+        assert descriptions["mi-0"] is descriptions["mi-1"], "mapped and signed once for all"
+        assert descriptions["mi-1"].download.headers == {"Authorization": "token old"}
+        assert descriptions["mi-2"].download.headers == {"Authorization": "token new"}
+        assert "token" not in repr(orders)
+
+
 async def test_instances_are_told_to_forget_a_deployment_that_is_over(tmp_path: Path) -> None:
     async with open_world(tmp_path, 2) as world:
         deployment_id = await world.deploy()
