@@ -35,7 +35,7 @@ def until_orphaned(pid: int, ancestor: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.req("AG-407", "AG-402", "AG-404", "V2-239", "AG-T62")
+@pytest.mark.req("AG-407", "AG-402", "AG-404", "V2-239", "AG-T62", "AG-E03", "AG-S05")
 async def test_a_script_that_ignores_term_is_killed_after_the_grace(bench: HookBench) -> None:
     clock = bench.clock = ManualAgentClock(polling=0.05)
     running = begin(bench, bench.script("a.sh", IGNORES_TERM, timeout_seconds=2))
@@ -132,7 +132,7 @@ async def test_a_daemon_that_left_group_and_parents_is_not_found(bench: HookBenc
     await gone(daemon)
 
 
-@pytest.mark.req("AG-405", "AG-409", "AG-T65")
+@pytest.mark.req("AG-405", "AG-409", "AG-T65", "AG-E03", "AG-413")
 async def test_the_events_limit_ends_the_second_script(bench: HookBench) -> None:
     clock = bench.clock = ManualAgentClock(polling=0.05)
     gates = {name: bench.gate(name) for name in ("a", "b", "c")}

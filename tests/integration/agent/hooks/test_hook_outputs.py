@@ -43,7 +43,7 @@ def memory(what: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.req("AG-416", "AG-T63", "AG-419")
+@pytest.mark.req("AG-416", "AG-T63", "AG-419", "AG-S06")
 async def test_detached_the_event_succeeds_with_a_warning_and_the_child_lives(
     bench: HookBench, children: list[int]
 ) -> None:
@@ -79,7 +79,7 @@ async def test_a_detached_child_can_go_on_writing_without_us(bench: HookBench, c
     assert done.read_text() == "0\n"
 
 
-@pytest.mark.req("AG-415", "V2-241", "V2-242", "AG-T63")
+@pytest.mark.req("AG-415", "V2-241", "V2-242", "AG-T63", "AG-E06", "AG-414")
 async def test_in_fail_mode_it_is_code_6_and_the_rest_of_the_group_ends(bench: HookBench) -> None:
     clock = bench.clock = ManualAgentClock(polling=0.05)
     bench.settings = replace(bench.settings, outputs_left_open=OutputsLeftOpen.FAIL, outputs_grace_seconds=3)
@@ -128,7 +128,7 @@ async def test_a_failing_scripts_own_output_is_not_taken_for_one_left_open(bench
         assert "Warning" not in found.log
 
 
-@pytest.mark.req("AG-418", "AG-T64", "AG-419")
+@pytest.mark.req("AG-418", "AG-T64", "AG-419", "AG-S06")
 async def test_the_redirect_idiom_needs_no_wait(bench: HookBench, children: list[int]) -> None:
     bench.clock = ManualAgentClock(polling=0.05)
     found = await bench.run(bench.script("a.sh", "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"))
@@ -182,3 +182,35 @@ async def test_a_full_disk_does_not_fail_the_script(bench: HookBench) -> None:
     found = await bench.run(bench.script("a.sh", "echo one; echo two"))
     assert found.is_success
     assert "[stdout]two\n" in found.log
+
+
+@pytest.mark.req("AG-403", "V2-238", "AG-414", "AG-E06")
+async def test_the_scripts_own_limit_ends_the_wait_for_its_outputs_too(bench: HookBench) -> None:
+    clock = bench.clock = ManualAgentClock(polling=0.05)
+    bench.settings = replace(
+        bench.settings, outputs_left_open=OutputsLeftOpen.FAIL, outputs_grace_seconds=100
+    )
+    running = asyncio.create_task(bench.run(bench.script("a.sh", LEAVES_A_CHILD, timeout_seconds=30)))
+    await bench.watcher.until(lambda: bool(bench.watcher.texts))
+    child = int(bench.watcher.texts[0])
+    await clock.until_sleeping(30)
+    assert not running.done()
+    clock.advance(30)
+    found = await running
+    assert found.error_code is ScriptErrorCode.OUTPUTS_LEFT_OPEN
+    assert "STDOUT and STDERR" in found.message
+    await gone(child)
+
+
+@pytest.mark.req("AG-461")
+async def test_what_is_masked_is_not_sent_and_stays_on_the_machine(bench: HookBench) -> None:
+    masks = (re.compile(r"(?<=token=)\S+"), re.compile(r"\b\d{16}\b"))
+    bench.settings = replace(bench.settings, masks=masks)
+    text = "echo 'token=abc of 1234567812345678, 123'; echo token=xyz >&2; exit 3"
+    found = await bench.run(bench.script("a.sh", text))
+    assert sorted(bench.watcher.texts) == ["token=***", "token=*** of ***, 123"]
+    assert "[stdout]token=*** of ***, 123\n" in found.log
+    assert "[stderr]token=***\n" in found.log
+    assert "abc" not in found.log
+    assert b"[stdout]token=abc of 1234567812345678, 123\n" in bench.logged()
+    assert b"[stderr]token=xyz\n" in bench.logged()

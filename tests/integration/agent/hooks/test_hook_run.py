@@ -30,7 +30,7 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.mark.req("AG-368", "AG-420", "V2-244", "AG-448", "AG-401", "AG-T60")
+@pytest.mark.req("AG-368", "AG-420", "V2-244", "AG-448", "AG-401", "AG-T60", "AG-E04", "AG-455")
 async def test_scripts_run_in_order_up_to_the_first_failure(bench: HookBench) -> None:
     made = bench.root / "made"
     found = await bench.run(
@@ -40,7 +40,7 @@ async def test_scripts_run_in_order_up_to_the_first_failure(bench: HookBench) ->
     )
     assert made.read_text() == "a\nb\n"
     assert found.error_code is ScriptErrorCode.SCRIPT_FAILED
-    assert (found.script_name, found.exit_status, found.signal) == ("b.sh", 3, None)
+    assert (found.script_name, found.script_index, found.exit_status, found.signal) == ("b.sh", 1, 3, None)
     assert found.message == "The deployment failed because script b.sh ended with exit status 3"
     assert found.detail_code == "SCRIPT_EXIT_STATUS"
     assert "[stdout]a\n" in found.log
@@ -51,14 +51,14 @@ async def test_scripts_run_in_order_up_to_the_first_failure(bench: HookBench) ->
     assert bench.watcher.ended == bench.watcher.started
 
 
-@pytest.mark.req("AG-369", "AG-452")
+@pytest.mark.req("AG-369", "AG-452", "AG-E00")
 async def test_success_has_code_0_and_the_tail(bench: HookBench) -> None:
     found = await bench.run(bench.script("a.sh", "echo fine"))
     assert (found.error_code, found.script_name, found.message) == (0, "", "Succeeded")
     assert "[stdout]fine\n" in found.log
 
 
-@pytest.mark.req("AG-436")
+@pytest.mark.req("AG-436", "AG-119")
 async def test_an_event_without_scripts_writes_nothing(bench: HookBench) -> None:
     assert await bench.run() == Diagnostics()
     assert not bench.place.path.joinpath("logs").exists()
@@ -87,7 +87,7 @@ async def test_the_logs_of_an_event_byte_for_byte(bench: HookBench) -> None:
     assert combined == "".join(f"[2023-11-14 22:13:20.000] [d-1]{text}\n" for text in texts)
 
 
-@pytest.mark.req("AG-372", "AG-371", "AG-T61")
+@pytest.mark.req("AG-372", "AG-371", "AG-T61", "AG-E01")
 async def test_all_scripts_are_looked_for_before_the_first_runs(bench: HookBench) -> None:
     made = bench.root / "made"
     found = await bench.run(bench.script("a.sh", f"touch {made}"), FakeScript(location="b.sh"))
@@ -97,7 +97,7 @@ async def test_all_scripts_are_looked_for_before_the_first_runs(bench: HookBench
     assert b"Error - b.sh does not exist" in bench.logged()
 
 
-@pytest.mark.req("AG-374", "AG-T61")
+@pytest.mark.req("AG-374", "AG-T61", "AG-E02")
 async def test_a_directory_is_code_2(bench: HookBench) -> None:
     (bench.archive / "scripts").mkdir(parents=True)
     found = await bench.run(FakeScript(location="scripts"))
@@ -160,7 +160,7 @@ async def test_a_script_whose_name_is_not_text_can_be_reported(bench: HookBench)
     assert b"Script - a\\udcff.sh\n" in bench.logged()
 
 
-@pytest.mark.req("AG-376", "AG-T67")
+@pytest.mark.req("AG-376", "AG-T67", "AG-S12")
 async def test_a_carriage_return_is_named(bench: HookBench) -> None:
     found = await bench.run(bench.script("a.sh", "#!/bin/sh\r\necho\r\n"))
     assert (found.error_code, found.detail_code) == (
@@ -170,7 +170,7 @@ async def test_a_carriage_return_is_named(bench: HookBench) -> None:
     assert bench.watcher.started == []
 
 
-@pytest.mark.req("AG-422", "AG-T61")
+@pytest.mark.req("AG-422", "AG-T61", "AG-E04")
 async def test_a_program_that_cannot_be_spawned_is_code_4(bench: HookBench) -> None:
     bench.script("a.bin", b"\x7fELF\0\0 for nobody")
     with capture_logs() as logs:
@@ -180,7 +180,7 @@ async def test_a_program_that_cannot_be_spawned_is_code_4(bench: HookBench) -> N
     assert [line["event"] for line in logs] == ["hook.starting", "hook.not_started"]
 
 
-@pytest.mark.req("AG-421", "V2-243", "AG-T61")
+@pytest.mark.req("AG-421", "V2-243", "AG-T61", "AG-E04")
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 async def test_death_by_a_signal_is_named(bench: HookBench, number: signal.Signals) -> None:
     found = await bench.run(bench.script("a.sh", f"ulimit -c 0; kill -{int(number)} $$"))
@@ -207,7 +207,7 @@ async def test_hints_for_126_and_127(bench: HookBench, text: str, hint: str) -> 
     assert hint in found.message
 
 
-@pytest.mark.req("AG-T69", "V2-230", "V2-233", "AG-380", "AG-381")
+@pytest.mark.req("AG-T69", "V2-230", "V2-233", "AG-380", "AG-381", "AG-H09", "AG-H35")
 async def test_a_script_sees_exactly_the_documented_variables(
     bench: HookBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +314,7 @@ async def test_an_audit_line_comes_before_the_process(
     assert logs[1]["event"] == "hook.ended"
 
 
+@pytest.mark.req("AG-379")
 async def test_a_script_may_start_other_scripts_of_the_revision(bench: HookBench) -> None:
     bench.script("lib/other.sh", "echo other")
     await bench.run(bench.script("a.sh", '"$FERRYMAN_REVISION_DIR/lib/other.sh"'))
@@ -331,7 +332,7 @@ async def test_without_pidfds_a_thread_sees_the_exit(
     assert found.exit_status == 4
 
 
-@pytest.mark.req("AG-412")
+@pytest.mark.req("AG-412", "AG-S05")
 async def test_a_slow_script_is_remarked_on_at_80_percent(bench: HookBench) -> None:
     clock = bench.clock = ManualAgentClock()
     gate = bench.gate()

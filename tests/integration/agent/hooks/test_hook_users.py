@@ -15,7 +15,7 @@ from tests.support.hook_runs import HookBench
 SHOW = 'id -u; id -g; id -G; echo "$HOME $USER $LOGNAME $SHELL $DEPLOYMENT_ID"; umask; pwd'
 
 
-@pytest.mark.req("AG-395", "AG-396", "AG-393", "V2-248", "AG-T68")
+@pytest.mark.req("AG-395", "AG-396", "AG-393", "V2-248", "AG-T68", "AG-400", "AG-C32", "V2-247")
 @pytest.mark.parametrize("way", ["child", "setpriv"])
 @pytest.mark.parametrize("sudo", [False, True])
 async def test_runas_a_nologin_user(
@@ -45,7 +45,7 @@ async def test_runas_a_nologin_user(
     ]
 
 
-@pytest.mark.req("AG-T68")
+@pytest.mark.req("AG-T68", "V2-247")
 async def test_sudo_without_runas_is_root_already(
     open_bench: HookBench, other_user: pwd.struct_passwd
 ) -> None:
@@ -54,7 +54,7 @@ async def test_sudo_without_runas_is_root_already(
     assert open_bench.watcher.texts == ["0", "d-1"]
 
 
-@pytest.mark.req("AG-401", "AG-420")
+@pytest.mark.req("AG-401", "AG-420", "AG-E04")
 async def test_a_failure_names_the_user(open_bench: HookBench, other_user: pwd.struct_passwd) -> None:
     found = await open_bench.run(open_bench.script("a.sh", "exit 3", runas=other_user.pw_name))
     assert f"run as user {other_user.pw_name}" in found.message

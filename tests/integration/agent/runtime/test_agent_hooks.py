@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from ferryman.channel import PROTOCOL_VERSION
+from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import types_pb2
+from ferryman_agent import __version__
 from ferryman_agent.hooks.cgroup_find import NoGroups, find
 from tests.support.agent_home import AgentHome, Gate, is_alive
 from tests.support.fake_coordinator import FakeCoordinator, run_segment
@@ -134,3 +138,33 @@ async def test_the_agents_log_tells_how_each_script_ended(
     assert ["hook.starting" in line for line in said] == [True, False, True, False]
     assert 'script=BeforeInstall.sh ended="exit status 0"' in said[1]
     assert 'script=AfterInstall.sh ended="exit status 9"' in said[3]
+
+
+@pytest.mark.req("AG-464")
+async def test_what_a_silence_of_the_agent_can_be_told_apart_by(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    """Version and clock with the first word, a stream that ends, and an answer that says: it waits in the queue."""
+    coordinator.heartbeat_ms = 100
+    waits = Gate(agent.home / "gate")
+    agent.place({"BeforeInstall": waits.script})
+    agent.place({"BeforeInstall": "true"}, deployment="d-2")
+    await agent.start()
+    session = await coordinator.connected()
+    assert session.hello.protocol_version == PROTOCOL_VERSION
+    assert session.hello.agent_version == __version__
+    assert abs(session.hello.now - time.time() * 1000) < 60_000
+    session.send(run_segment=run_segment(events=["BeforeInstall"]))
+    await waits.arrived()
+    session.send(run_segment=run_segment("d-2", events=["BeforeInstall"]))
+    await coordinator.until(lambda: len(coordinator.acks) == 2, "both answers")
+    assert [ack.disposition for ack in coordinator.acks] == [
+        pb.COMMAND_DISPOSITION_STARTED,
+        pb.COMMAND_DISPOSITION_QUEUED,
+    ]
+    await coordinator.until(
+        lambda: any(list(beat.running_command_ids) == [COMMAND] for beat in coordinator.heartbeats),
+        "a heartbeat",
+    )
+    await waits.open()
+    assert await coordinator.finished("d-2/i-1/1/0") == "SUCCEEDED"

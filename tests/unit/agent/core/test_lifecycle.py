@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ ORIGINS = [
 ]
 
 
-@pytest.mark.req("AG-195", "AG-196", "AG-197", "AG-200", "V2-254", "CP-254")
+@pytest.mark.req("AG-195", "AG-196", "AG-197", "AG-200", "V2-254", "CP-254", "AG-C02", "AG-H29")
 @pytest.mark.parametrize("event,normally,in_rollback", ORIGINS)
 def test_whose_scripts_an_event_runs(event: str, normally: Origin, in_rollback: Origin) -> None:
     plain = a_deployment()
@@ -74,7 +75,7 @@ def test_a_command_for_another_instance_is_refused(other: str) -> None:
     assert other in reason
 
 
-@pytest.mark.req("AG-109", "AG-110", "AG-117", "V2-044")
+@pytest.mark.req("AG-109", "AG-110", "AG-117", "V2-044", "AG-189", "AG-188")
 @pytest.mark.parametrize(
     "events,named",
     [
@@ -125,3 +126,65 @@ def test_a_group_id_that_is_no_directory_name_is_refused(name: str) -> None:
 )
 def test_the_app_spec_file_lies_in_the_revision(name: str, is_right: bool) -> None:
     assert (refusal(a_segment(app_spec_file_name=name), INSTANCE) is None) is is_right
+
+
+_STOP_TO_VALIDATE = (
+    "ApplicationStop",
+    "DownloadBundle",
+    "BeforeInstall",
+    "Install",
+    "AfterInstall",
+    "ApplicationStart",
+    "ValidateService",
+)
+_BLOCK = ("BeforeBlockTraffic", "BlockTraffic", "AfterBlockTraffic")
+_ALLOW = ("BeforeAllowTraffic", "AllowTraffic", "AfterAllowTraffic")
+# AG section 7.1, column by column: what the deployment says of itself, and the events in their order.
+COLUMNS = [
+    pytest.param({}, _STOP_TO_VALIDATE, id="in place"),
+    pytest.param({}, (*_BLOCK, *_STOP_TO_VALIDATE, *_ALLOW), id="in place, load balancer"),
+    pytest.param({"deployment_creator": "codeDeployRollback"}, _STOP_TO_VALIDATE, id="rollback in place"),
+    pytest.param({"deployment_type": "BLUE_GREEN"}, _BLOCK, id="blue/green, original"),
+    pytest.param(
+        {"deployment_type": "BLUE_GREEN"}, (*_STOP_TO_VALIDATE, *_ALLOW), id="blue/green, replacement"
+    ),
+    pytest.param(
+        {"deployment_type": "BLUE_GREEN", "deployment_creator": "codeDeployRollback"},
+        _ALLOW,
+        id="rollback of blue/green, original",
+    ),
+    pytest.param(
+        {"deployment_type": "BLUE_GREEN", "deployment_creator": "codeDeployRollback"},
+        _BLOCK,
+        id="rollback of blue/green, replacement",
+    ),
+    pytest.param({"deployment_creator": "autoscaling"}, (*_STOP_TO_VALIDATE, *_ALLOW), id="scaling, launch"),
+    pytest.param(
+        {"deployment_creator": "autoscalingTermination"}, (*_BLOCK, "ApplicationStop"), id="scaling, end"
+    ),
+]
+
+
+@pytest.mark.req(
+    "AG-L01", "AG-L02", "AG-L03", "AG-L04", "AG-L05", "AG-L06", "AG-L07", "AG-L08", "AG-L09", "AG-L10", "AG-L11",
+    "AG-L12", "AG-L13", "AG-L14", "AG-L15", "AG-181", "AG-182", "AG-184", "AG-185", "AG-186",
+)  # fmt: skip
+@pytest.mark.parametrize("says,column", COLUMNS)
+def test_every_column_can_be_run_in_its_order_and_no_other(
+    says: dict[str, Any], column: tuple[str, ...]
+) -> None:
+    """The coordinator cuts a column into segments at its own two events; Start and End are nothing to run."""
+    segments = [
+        tuple(run)
+        for is_ours, run in groupby(column, lambda name: work_of(name) is not Work.NOT_OURS)
+        if is_ours
+    ]
+    assert [name for name in column if work_of(name) is Work.NOT_OURS] == [
+        name for name in ("BlockTraffic", "AllowTraffic") if name in column
+    ]
+    for events in segments:
+        assert refusal(a_segment(events=events, **says), INSTANCE) is None
+        for first, second in pairwise(events):
+            assert refusal(a_segment(events=(second, first), **says), INSTANCE) is not None
+    for name in ("Start", "End", "BlockTraffic", "AllowTraffic"):
+        assert refusal(a_segment(events=(name,), **says), INSTANCE) is not None

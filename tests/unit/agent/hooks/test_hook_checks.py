@@ -61,7 +61,7 @@ def test_a_link_out_of_the_revision_is_refused(archive: Path) -> None:
         assert refused(checks.presence(archive, location)).detail_code == "SCRIPT_LOCATION_ESCAPES"
 
 
-@pytest.mark.req("AG-371")
+@pytest.mark.req("AG-371", "AG-E01")
 def test_a_missing_script_is_code_1_with_its_absolute_path(archive: Path) -> None:
     refusal = refused(checks.presence(archive, "b.sh"))
     assert (refusal.error_code, refusal.detail_code) == (ScriptErrorCode.SCRIPT_MISSING, "SCRIPT_MISSING")
@@ -88,7 +88,7 @@ def test_execute_bits_are_added_for_all_and_nothing_else(archive: Path) -> None:
     assert checks.make_executable(path, "a.sh") is False
 
 
-@pytest.mark.req("AG-373", "V2-245")
+@pytest.mark.req("AG-373", "V2-245", "AG-E02")
 def test_what_cannot_be_made_executable_is_code_2(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_only(self: Path, mode: int) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

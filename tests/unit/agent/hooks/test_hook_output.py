@@ -222,7 +222,7 @@ def test_a_log_that_cannot_be_written_is_counted_and_the_tail_kept(tmp_path: Pat
     assert out.log.tail.text() == "[stdout]x\n[stdout]y\n"
 
 
-@pytest.mark.req("AG-441")
+@pytest.mark.req("AG-441", "AG-S15")
 def test_a_deleted_scripts_log_comes_back(tmp_path: Path) -> None:
     out = Outputs(tmp_path)
     out.print(b"x\n")

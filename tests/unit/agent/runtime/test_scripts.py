@@ -89,7 +89,7 @@ def test_each_revision_is_read_by_its_own_appspec_name(layout: Layout) -> None:
     assert chosen(layout, "BeforeInstall", current) == ("d-1", ["d-1.sh"])
 
 
-@pytest.mark.req("AG-206")
+@pytest.mark.req("AG-206", "AG-S08")
 def test_a_previous_revision_that_is_gone_is_skipped_with_a_warning_or_fails(layout: Layout) -> None:
     layout.set_last_successful("g-1", layout.create_deployment("g-1", "d-good").path)
     found = choose("ApplicationStop", a_deployment(), layout, fail_on_missing=False)
@@ -100,7 +100,7 @@ def test_a_previous_revision_that_is_gone_is_skipped_with_a_warning_or_fails(lay
     assert caught.value.detail_code == "PREVIOUS_REVISION_MISSING"
 
 
-@pytest.mark.req("AG-207")
+@pytest.mark.req("AG-207", "AG-S08")
 def test_a_broken_previous_appspec_says_whose_it_is_and_how_to_get_past_it(layout: Layout) -> None:
     layout.set_last_successful("g-1", place(layout, "d-good", "version: 0.0\nos: linux\nhooks: 3\n").path)
     with pytest.raises(EventError) as caught:

@@ -157,7 +157,7 @@ async def test_hooks_get_what_they_need(bench: Bench) -> None:
     assert run.deployments_log == bench.layout.deployments_log
 
 
-@pytest.mark.req("AG-453", "AG-112")
+@pytest.mark.req("AG-453", "AG-112", "AG-E05")
 async def test_every_failure_is_how_the_event_ended(bench: Bench) -> None:
     async def refuse() -> str:
         raise BundleError("BUNDLE_DIGEST", "the digest is wrong")

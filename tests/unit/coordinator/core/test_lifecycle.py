@@ -25,12 +25,13 @@ SEVEN = (
 )
 
 
-@pytest.mark.req("CP-251")
+@pytest.mark.req("CP-251", "AG-183", "AG-194", "AG-C25")
 def test_without_a_load_balancer_one_command_holds_all() -> None:
     assert in_place_path() == (Segment(SEVEN),)
+    assert event_names(in_place_path())[-1] == "ValidateService"
 
 
-@pytest.mark.req("CP-250")
+@pytest.mark.req("CP-250", "AG-183", "AG-194", "AG-C25")
 def test_with_a_load_balancer_the_coordinators_own_events_are_steps_between() -> None:
     path = in_place_path(with_traffic_control=True)
 
@@ -52,7 +53,7 @@ def test_with_a_load_balancer_the_coordinators_own_events_are_steps_between() ->
     )
 
 
-@pytest.mark.req("CP-215", "CP-216")
+@pytest.mark.req("CP-215", "CP-216", "AG-C24")
 def test_what_may_fail_without_consequence() -> None:
     strict = fleet_spec(count(0))
     lenient = fleet_spec(count(0), ignore_application_stop_failures=True)

@@ -138,6 +138,7 @@ class TestRunTimer:
 
         assert drive.in_progress == [ONE]
 
+    @pytest.mark.req("AG-413")
     def test_agent_is_given_a_moment_to_report_its_own_timeout(self, drive: Drive) -> None:
         drive.begin(ONE, "ApplicationStart")
         drive.after(3600 + 14.999)

@@ -215,7 +215,7 @@ def test_location_is_needed(location: str) -> None:
     assert findings(source) == [("SCRIPT_LOCATION_MISSING", "error")]
 
 
-@pytest.mark.req("AG-V46", "V2-157", "AG-282", "AG-C37", "AG-283", "V2-155")
+@pytest.mark.req("AG-V46", "V2-157", "AG-282", "AG-C37", "AG-283", "V2-155", "AG-406", "AG-C01")
 def test_scripts_are_read_in_order_with_their_defaults() -> None:
     source = HEAD + (
         "hooks:\n  ApplicationStart:\n    - location: '  /scripts/b.sh '\n      runas: ' web '\n      sudo: yes\n"
@@ -276,12 +276,14 @@ def test_windows_has_no_runas(key: str) -> None:
     assert findings(source) == [("RUNAS_WINDOWS", "error")]
 
 
-@pytest.mark.req("AG-V53", "AG-T30", "AG-277")
+@pytest.mark.req("AG-V53", "AG-T30", "AG-277", "AG-188")
 @pytest.mark.parametrize(
     "name, hint",
     [
         ("afterInstall", "'AfterInstall'"),
         ("Foo", "no lifecycle event"),
+        ("Start", "no lifecycle event"),
+        ("End", "no lifecycle event"),
         pytest.param("DownloadBundle", "no scripts", marks=pytest.mark.req("CP-252")),
         pytest.param("Install", "no scripts", marks=pytest.mark.req("CP-252")),
         pytest.param("BlockTraffic", "no scripts", marks=pytest.mark.req("CP-252")),
