@@ -70,6 +70,7 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
         self.heartbeats: list[pb.Heartbeat] = []
         self.lines: list[pb.LogLines] = []
         self.prefetched: list[pb.PrefetchDone] = []
+        self.installed: list[pb.InstalledState] = []
         self.port = 0
         self.agents_port = 0
         self._servers: list[grpc.aio.Server] = []
@@ -215,6 +216,8 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
                 self.lines.append(message.log_lines)
             case "prefetch_done":
                 self.prefetched.append(message.prefetch_done)
+            case "installed_state":
+                self.installed.append(message.installed_state)
             case "goodbye":
                 session.goodbye = message.goodbye
                 session.end()

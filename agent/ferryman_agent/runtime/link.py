@@ -133,7 +133,12 @@ class Link:
         self._wake.set()
 
     def installed_state(self, check_id: str, states: Sequence[InstalledGroup]) -> None:
-        """Tells what checks of installed files found."""
+        """Tells what checks of installed files found; without a stream only to whoever asked.
+
+        `began` has the rest told when there is one.
+        """
+        if not check_id and self.status.state is not LinkState.CONNECTED:
+            return
         self._answers.append(mapping.installed_state(check_id, states))
         self._wake.set()
 
