@@ -238,7 +238,7 @@ async def test_a_reader_of_the_old_file_goes_on_reading_it(host: Host) -> None:
 # Files of others
 
 
-@pytest.mark.req("AG-319", "AG-324", "AG-T34", "AG-286", "V2-195", "V2-390")
+@pytest.mark.req("AG-319", "AG-324", "AG-T34", "AG-286", "V2-195", "V2-390", "AG-S03")
 async def test_a_conflict_lists_everything_and_changes_nothing(host: Host) -> None:
     await host.install({"old": b"1"})
     (host.srv / "app/one").write_bytes(b"foreign")

@@ -76,7 +76,7 @@ def test_the_whole_revision_with_its_appspec(source: str) -> None:
     assert len(found) == len(GUIDE) + 1
 
 
-@pytest.mark.req("AG-254")
+@pytest.mark.req("AG-254", "AG-S13")
 def test_what_other_systems_leave_at_the_top_is_not_installed() -> None:
     listing = {
         **GUIDE,

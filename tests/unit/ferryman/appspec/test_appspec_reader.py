@@ -105,7 +105,7 @@ def test_invisible_characters_in_quotes_are_meant() -> None:
     assert parse(source.encode()).findings == ()
 
 
-@pytest.mark.req("AG-V06", "AG-268")
+@pytest.mark.req("AG-V06", "AG-268", "AG-S24")
 def test_a_syntax_error_has_line_and_column() -> None:
     code, line, column, message = only_error("version: 0.0\nos: linux\nfiles: [a, b\n")
     assert (code, line) == ("APPSPEC_SYNTAX", 4)
