@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
 
@@ -60,7 +61,7 @@ class LocalDeployment:
     ) -> None:
         self._layout = layout
         self._clock = clock
-        downloads = Downloads(config, layout, lambda: None, frozenset, may_spawn=False)
+        downloads = Downloads(config, layout, lambda: None, lambda: _source(segment, layout), may_spawn=False)
         # As with what a coordinator sends: no header that is secret gets into the journal.
         self._segment = replace(segment, deployment=downloads.learn(segment.deployment))
         self._screen = screen
@@ -217,6 +218,13 @@ class _ShownWatch(EventWatch):
         """See HookWatcher."""
         self._screen.script(script_name)
         super().script_started(script_name, process)
+
+
+def _source(segment: Segment, layout: Layout) -> frozenset[str]:
+    """The earlier deployment that the revision is taken from, if any: it must not be pruned while it is (AG-473)."""
+    url, group = segment.deployment.revision.url, layout.group(segment.deployment.deployment_group_id)
+    place = Path(unquote(url.removeprefix("file://"), errors="surrogateescape"))
+    return frozenset(place.relative_to(group).parts[:1]) if place.is_relative_to(group) else frozenset()
 
 
 async def _at_once() -> None:

@@ -364,6 +364,19 @@ def test_existing_files_retention_and_journals_are_the_agents(tool: LocalTool, t
     assert not list((tool.root / "ongoing-deployment").iterdir())
 
 
+@pytest.mark.req("AG-473")
+def test_an_earlier_revision_is_deployed_again_from_its_archive(tool: LocalTool, tmp_path: Path) -> None:
+    srv = tmp_path / "srv"
+    first = tool.run(cwd=application(tmp_path / "app", [], destination=srv, text="first"))
+    for number in range(4):
+        assert tool.run(cwd=application(tmp_path / "app", [], destination=srv, text=str(number))).code == 0
+    assert (srv / "content.txt").read_text() == "3"
+    # It is the one whose turn it is to be deleted.
+    back = tool.run("-l", str(first.folder / "deployment-archive"), cwd=tmp_path)
+    assert back.code == 0, back.err
+    assert (srv / "content.txt").read_text() == "first"
+
+
 @pytest.mark.req("AG-505", "AG-122")
 def test_it_is_refused_while_somebody_works_for_the_group(tool: LocalTool, tmp_path: Path) -> None:
     app = application(tmp_path / "app")
