@@ -18,6 +18,7 @@ from ferryman_agent.clock import Clock
 from ferryman_agent.core.drift import InstalledGroup
 from ferryman_agent.core.messages import GroupId, Instant
 from ferryman_agent.files.check import Abandoned, Checked, Knowledge
+from ferryman_agent.host import memory
 from ferryman_agent.quiet import in_quiet_thread
 
 ASKED_LIMIT = 64
@@ -220,6 +221,8 @@ class Drift:
             log.exception("drift.broke", group=group_id)
             return _broken(self._found.get(group_id), group_id, now, error)
         finally:
+            # The records of what is installed are large, and needed again only in a while.
+            memory.give_back()
             self._running[group_id].discard(stop)
             if not self._running[group_id]:
                 del self._running[group_id]
