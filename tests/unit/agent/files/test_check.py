@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -310,6 +311,46 @@ async def test_it_ends_when_it_is_told_to(host: Host) -> None:
     with pytest.raises(Abandoned):
         look(host, with_digests=True, pace=pace, stop=stop)
     assert len(read) == 1
+
+
+@pytest.mark.req("AG-552")
+async def test_a_local_deployment_of_the_group_is_left_alone(host: Host) -> None:
+    await put(host)
+    descriptor = os.open(host.layout.group_lock(GROUP), os.O_RDWR | os.O_CREAT)
+    try:
+        look(host)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(Abandoned):
+            look(host)
+    finally:
+        os.close(descriptor)
+    assert look(host).state.files_drifted == 0
+
+
+@pytest.mark.req("AG-552")
+async def test_what_was_seen_while_another_revision_came_counts_for_nothing(host: Host) -> None:
+    await put(host)
+    seen: list[int] = []
+
+    def pace(count: int) -> None:
+        if not seen:
+            host.layout.set_last_successful(GROUP, host.layout.deployment(GROUP, "d-2").path)
+        seen.append(count)
+
+    with pytest.raises(Abandoned):
+        look(host, with_digests=True, pace=pace)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+async def test_what_may_not_be_looked_at_is_named(host: Host) -> None:
+    await put(host)
+    (host.srv / "app/dir").chmod(0)
+    try:
+        state = look(host).state
+    finally:
+        (host.srv / "app/dir").chmod(0o755)
+    assert state.error.startswith("3 files could not be looked at: ")
+    assert "dir/c (Permission denied)" in state.error
 
 
 def test_nothing_installed_is_nothing_to_look_at(host: Host) -> None:
