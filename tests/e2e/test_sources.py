@@ -96,7 +96,7 @@ def test_a_push_into_s3_is_deployed_and_no_key_reaches_an_agent(outside: Fleet, 
     assert holds(outside.coordinator.home, "X-Amz-Signature") == []
 
 
-@pytest.mark.req("TS-77", "CP-199", "CP-200", "PF-301")
+@pytest.mark.req("TS-77", "CP-199", "CP-209", "PF-301", "K21", "T77")
 def test_an_object_that_is_overwritten_meanwhile_changes_nothing(outside: Fleet, s3_server: S3Server) -> None:
     s3_server.make_bucket("e2e-pinned", versioned=True)
     gate = outside.home / "gate"
@@ -122,6 +122,26 @@ def test_an_object_that_is_overwritten_meanwhile_changes_nothing(outside: Fleet,
     assert installed(outside) == ["newer"] * 2
 
 
+@pytest.mark.req("CP-200", "PF-301")
+def test_a_rollback_goes_to_the_bytes_that_worked(outside: Fleet, s3_server: S3Server) -> None:
+    s3_server.make_bucket("e2e-rollback", versioned=True)
+    outside.create_group("back", rollback=[types_pb2.ROLLBACK_EVENT_DEPLOYMENT_FAILURE])
+    good = build_bundle(source(outside, "good", "good"), outside.home / "good.zip")
+    bad = build_bundle(source(outside, "bad", "bad", {"ValidateService": "exit 1"}), outside.home / "bad.zip")
+    unpinned = types_pb2.RevisionLocation(
+        s3=types_pb2.S3Location(bucket="e2e-rollback", key="app.zip", bundle_type=types_pb2.BUNDLE_TYPE_ZIP)
+    )
+    version, _ = s3_server.put("e2e-rollback", "app.zip", good.path.read_bytes())
+    assert outside.run(unpinned, group="back").deployment.status == SUCCEEDED
+    s3_server.put("e2e-rollback", "app.zip", bad.path.read_bytes())
+    failed = outside.run(unpinned, group="back").deployment
+    assert failed.status == types_pb2.DEPLOYMENT_STATUS_FAILED
+    rollback = outside.wait(failed.rollback.rollback_deployment_id).deployment
+    assert rollback.status == SUCCEEDED
+    assert rollback.revision.s3.version == version
+    assert installed(outside) == ["good"] * 2
+
+
 @pytest.mark.req("TS-78", "AG-219", "CP-194")
 def test_a_wrong_etag_is_refused_before_any_instance_is_touched(outside: Fleet, s3_server: S3Server) -> None:
     s3_server.make_bucket("e2e-etag")
@@ -138,7 +158,9 @@ def test_a_wrong_etag_is_refused_before_any_instance_is_touched(outside: Fleet, 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.req("PF-289", "PF-291", "PF-295", "AG-230", "AG-231", "AG-513", "AG-T04", "V2-141")
+@pytest.mark.req(
+    "PF-289", "PF-291", "PF-294", "PF-295", "K32", "AG-230", "AG-231", "AG-513", "AG-T04", "V2-141"
+)
 def test_a_private_commit_is_deployed_and_its_token_goes_to_the_api_only(
     outside: Fleet, github: FakeGitHub
 ) -> None:

@@ -65,7 +65,7 @@ def test_lint_of_a_sound_bundle_is_quiet() -> None:
     assert "no mistakes" in result.output
 
 
-@pytest.mark.req("AG-268", "AG-276")
+@pytest.mark.req("AG-268", "AG-276", "AG-S24", "AG-X24")
 def test_lint_names_every_mistake_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "appspec.yml").write_text(
         "version: 0.1\nos: linux\nfiles:\n  - source: missing\n    destination: /srv\n"

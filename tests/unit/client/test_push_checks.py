@@ -94,7 +94,7 @@ def test_two_appspec_files_keep_it_from_being_sent(source: Path) -> None:
     assert "two AppSpec files" in result.output
 
 
-@pytest.mark.req("AG-523")
+@pytest.mark.req("AG-523", "AG-S12")
 def test_scripts_that_may_not_work_are_warned_of(source: Path) -> None:
     script = source / "scripts" / "start.sh"
     script.write_bytes(b"#!/bin/sh\ntrue\r\n")

@@ -51,7 +51,7 @@ def test_exactly_the_documented_variables(tmp_path: Path, monkeypatch: pytest.Mo
     }
 
 
-@pytest.mark.req("AG-380", "AG-386", "PF-295", "AG-T69", "AG-H09")
+@pytest.mark.req("AG-380", "AG-386", "PF-295", "AG-T69", "AG-H09", "AG-C29")
 @pytest.mark.parametrize(
     "place, expected",
     [

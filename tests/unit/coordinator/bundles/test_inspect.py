@@ -101,7 +101,7 @@ async def test_a_folder_called_like_an_app_spec_is_none(register: Register) -> N
     assert "no plain file but a directory" in await refusal(register, packed({"appspec.yml/x": "", "y": ""}))
 
 
-@pytest.mark.req("AG-268", "AG-276", "AG-284")
+@pytest.mark.req("AG-268", "AG-276", "AG-284", "AG-X23")
 async def test_every_mistake_in_the_app_spec_is_named_with_its_place(register: Register) -> None:
     broken = GOOD.replace("os: linux", "os: plan9").replace("ApplicationStart", "ApplicationStrat")
     message = await refusal(register, web(broken))

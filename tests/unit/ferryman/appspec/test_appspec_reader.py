@@ -20,7 +20,7 @@ def only_error(source: bytes | str, *, strict: bool = True) -> tuple[str, int, i
     return finding.code, finding.line, finding.column, finding.message
 
 
-@pytest.mark.req("AG-265", "AG-283")
+@pytest.mark.req("AG-265", "AG-283", "AG-C17")
 @pytest.mark.parametrize(
     "source", [GOOD, '{"version": 0.0, "os": "linux"}', '{\n\t"version": 0.0,\n\t"os": "linux"\n}']
 )

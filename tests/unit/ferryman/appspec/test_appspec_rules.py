@@ -94,7 +94,7 @@ def test_all_mistakes_come_together_in_the_order_of_the_file() -> None:
     assert parsed.findings[3].key_path == "files[2].source"
 
 
-@pytest.mark.req("AG-V07")
+@pytest.mark.req("AG-V07", "AG-X22")
 @pytest.mark.parametrize(
     "files, severity",
     [("", "warning"), ("/srv", "error"), ("{a: b}", "error"), ("[a]", "error"), ("[~]", "error")],
@@ -192,7 +192,7 @@ def test_file_exists_behavior(value: str, expected: list[tuple[str, str]]) -> No
 # Hooks
 
 
-@pytest.mark.req("AG-V44", "V2-154")
+@pytest.mark.req("AG-V44", "V2-154", "AG-X22")
 @pytest.mark.parametrize(
     "hooks, severity",
     [("", "warning"), ("{AfterInstall: }", "warning"), ("[a]", "error"), ("x", "error")],
@@ -201,7 +201,7 @@ def test_hooks_shape(hooks: str, severity: str) -> None:
     assert findings(HEAD + f"hooks: {hooks}\n") == [("HOOKS_SHAPE", severity)]
 
 
-@pytest.mark.req("AG-V45")
+@pytest.mark.req("AG-V45", "AG-X22")
 @pytest.mark.parametrize("scripts", ["a.sh", "{location: a.sh}", "[a.sh]"])
 def test_an_event_holds_a_list_of_mappings(scripts: str) -> None:
     found = the(HEAD + f"hooks:\n  AfterInstall: {scripts}\n", "HOOKS_SCRIPT_SHAPE")
