@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -137,6 +139,9 @@ async def test_nobody_tells_of_what_was_never_deployed_to_them(coordinator: Runn
         await told(agent, door, found(group_id, deployment_id))
         await liar.say(goodbye=pb.Goodbye())
         await liar.ended()
+        with closing(sqlite3.connect(Path(coordinator.ready.data_dir, "ferryman.db"))) as database:
+            stored = database.execute("SELECT instance_id, group_id FROM installed_states").fetchall()
+        assert stored == [(ours.instance_id, group_id)]
         group = await door.group()
         assert (group.checked_instances, group.drifted_instances) == (1, 0)
 
