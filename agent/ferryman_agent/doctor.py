@@ -26,7 +26,7 @@ from ferryman_agent.core.checkup import (
     findings,
 )
 from ferryman_agent.errors import ConfigError, IdentityError
-from ferryman_agent.host import external_identity, identity, instance, reach, trust
+from ferryman_agent.host import external_identity, identity, instance, privileges, reach, trust
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.runtime import status
 
@@ -37,6 +37,8 @@ def examine(path: Path | None, environment: Mapping[str, str]) -> tuple[Finding,
     """Returns what was found, whatever is broken or missing."""
     try:
         loaded, problem = load(path, environment), ""
+        # What the agent may do is what counts, not what root may.
+        privileges.become(loaded.config.user, loaded.config.group, [])
     except ConfigError as error:
         loaded, problem = parse(b"", "defaults", environment), str(error)
     return findings(_facts(loaded, problem))

@@ -16,6 +16,7 @@ from ferryman_agent.config import Loaded
 from ferryman_agent.core import clocks
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import external_identity, identity, instance
+from ferryman_agent.host import told as status_told
 
 GIB = 1 << 30
 
@@ -53,7 +54,7 @@ def gather(loaded: Loaded) -> Overview:
     """Returns everything that can be told now. Raises OSError when the PID files cannot be read."""
     config = loaded.config
     holder, supervisor = instance.find(config.pid_path), instance.find(config.supervisor_pid_path)
-    told = _told(config.status_path, holder.pid if holder else 0)
+    told = status_told.read(config.status_path, holder.pid if holder else 0)
     space = _disk(config.root)
     return Overview(
         drain_seconds=config.commands.drain_timeout.seconds,
@@ -64,9 +65,9 @@ def gather(loaded: Loaded) -> Overview:
             "started_at": told.get("started_at"),
             "config": str(loaded.path) if loaded.path else None,
             **_identity(config.identity_path),
-            **_external(Path(config.coordinator.on_premises_file)),
+            **_external(Path(config.coordinator.on_premises_file), config.user),
             "link": told.get("link"),
-            "commands": told.get("commands") if holder else [],
+            "commands": _with_elapsed(told.get("commands")) if holder else [],
             "results": told.get("results", []),
             "reports_waiting": told.get("reports_waiting"),
             "is_draining": told.get("is_draining", False),
@@ -82,15 +83,6 @@ def gather(loaded: Loaded) -> Overview:
             "warnings": list(dict.fromkeys((*loaded.warnings, *told.get("warnings", ())))),
         },
     )
-
-
-def _told(path: Path, pid: int) -> dict[str, Any]:
-    """What the running agent wrote; a file that another process left behind says nothing."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) and pid and content.get("pid") == pid else {}
 
 
 def _identity(path: Path) -> dict[str, Any]:
@@ -113,8 +105,19 @@ def _identity(path: Path) -> dict[str, Any]:
     }
 
 
-def _external(path: Path) -> dict[str, Any]:
-    found = external_identity.look(path)
+def _with_elapsed(commands: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Adds how many seconds ago the newest fact about each command is."""
+    if commands is None:
+        return None
+    return [{**each, "elapsed_seconds": _seconds_since(each.get("since"))} for each in commands]
+
+
+def _seconds_since(milliseconds: int | None) -> int | None:
+    return None if milliseconds is None else max(0, round(time.time() - milliseconds / 1000))
+
+
+def _external(path: Path, user: str) -> dict[str, Any]:
+    found = external_identity.look(path, user)
     return {
         "host_identifier": found.host_identifier,
         "region": found.region,
@@ -194,9 +197,9 @@ def _command(command: dict[str, Any]) -> str:
     what = command["lifecycle_event"] or (
         "between two events" if command["is_running"] else "waits for its turn"
     )
-    seconds = max(0, round(time.time() - command["since"] / 1000))
     kind = "running" if command["is_running"] else "queued"
-    return f"{kind:<13} {command['group_name']}: {command['deployment_id']} {what}, {seconds} s"
+    elapsed = command["elapsed_seconds"]
+    return f"{kind:<13} {command['group_name']}: {command['deployment_id']} {what}, {elapsed} s"
 
 
 def _at(milliseconds: int) -> str:

@@ -36,13 +36,13 @@ class ExternalIdentity:
         return self.host_identifier.rpartition("/")[2] if self.host_identifier else ""
 
 
-def look(path: Path) -> ExternalIdentity:
-    """Reads the identity file, and the keys that it points at. Never raises."""
+def look(path: Path, user: str = "") -> ExternalIdentity:
+    """Reads the identity file, and the keys that it points at; `user` may own them. Never raises."""
     found: OnPremises | None = None
     try:
-        found = on_premises.load(path)
+        found = on_premises.load(path, user)
         if isinstance(found, SessionIdentity):
-            file_credentials.read(found.credentials_file)
+            file_credentials.read(found.credentials_file, user)
     except IdentityError as error:
         return ExternalIdentity(path=path, found=found, problem=str(error))
     return ExternalIdentity(path=path, found=found)

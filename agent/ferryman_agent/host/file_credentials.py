@@ -49,9 +49,9 @@ def parse(content: bytes, path: Path) -> Credentials:
     )
 
 
-def read(path: Path) -> Credentials:
+def read(path: Path, user: str = "") -> Credentials:
     """Returns the keys of a file that must be there. Raises IdentityError (V2-353)."""
-    content = read_private(path, "credentials file")
+    content = read_private(path, "credentials file", user)
     if content is None:
         raise IdentityError(f"cannot read the credentials file {path}: there is no such file")
     return parse(content, path)

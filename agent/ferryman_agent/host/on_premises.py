@@ -7,6 +7,7 @@ takes from our shape what would else be options.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import stat
 from collections.abc import Mapping
@@ -67,12 +68,12 @@ _PATHS = ("aws_credentials_file", "ca_file", *_OWN_WAYS)
 KEYS = frozenset((*_COMPANIONS, *sum(_COMPANIONS.values(), ()), *_OWN, *_OWN_WAYS))
 
 
-def load(path: Path) -> OnPremises | None:
+def load(path: Path, user: str = "") -> OnPremises | None:
     """Returns what the file says, None where there is none. Raises IdentityError: unreadable, open to others, wrong.
 
     A file that is there and cannot be read is no missing one (V2-353): taking another identity quietly helps nobody.
     """
-    content = read_private(path, "identity file")
+    content = read_private(path, "identity file", user)
     return None if content is None else parse(content, path)
 
 
@@ -95,8 +96,11 @@ def parse(content: bytes, path: Path) -> OnPremises:
     return _original(shapes[0], values, path)
 
 
-def read_private(path: Path, what: str) -> bytes | None:
-    """Returns the content of a file with secrets, None where there is none. Raises IdentityError (AG-082, V2-343)."""
+def read_private(path: Path, what: str, user: str = "") -> bytes | None:
+    """Returns the content of a file with secrets, None where there is none. Raises IdentityError (AG-082, V2-343).
+
+    It belongs to root, to whom this process runs as, or to `user`, which is the agent's.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
@@ -106,7 +110,7 @@ def read_private(path: Path, what: str) -> bytes | None:
         return None
     except OSError as error:
         raise IdentityError(f"cannot read the {what} {path}: {error.strerror}") from error
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid()) and _name(status.st_uid) != user:
         raise IdentityError(f"the {what} {path} belongs to user {status.st_uid}: run `chown root {path}`")
     if stat.S_IMODE(status.st_mode) & 0o077:
         mode = stat.S_IMODE(status.st_mode)
@@ -117,6 +121,13 @@ def read_private(path: Path, what: str) -> bytes | None:
     if len(content) > _SIZE_LIMIT:
         raise IdentityError(f"the {what} {path} is larger than 64 KiB, so it is none")
     return content
+
+
+def _name(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
 
 
 def _values(content: bytes, path: Path) -> Mapping[str, str]:

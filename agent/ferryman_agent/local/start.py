@@ -10,6 +10,7 @@ import string
 from dataclasses import replace
 from pathlib import Path
 
+from ferryman_agent import wiring
 from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config, load
 from ferryman_agent.core.messages import BundleType, DeploymentId, EventStatus, RevisionSource, Segment
@@ -35,7 +36,7 @@ def start(wish: Wish, draft: plan.Draft, location: Location, found: plan.Found |
     for warning in loaded.warnings:
         screen.warn(warning)
     config = loaded.config
-    layout = Layout(config.root, config.program_name, Path(config.state_dir))
+    layout = wiring.layout(config)
     segment, shown = _segment(wish, draft, location, found, config, layout)
     if wish.dry_run:
         from ferryman_agent.local.dry_run import dry_run

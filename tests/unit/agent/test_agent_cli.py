@@ -75,7 +75,7 @@ def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[st
 
 
 def test_help_is_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("enroll", "run", "status", "stop"):
+    for name in ("enroll", "run", "status", "stop", "config", "doctor", "history", "logs"):
         code, printed, _ = outcome(capsys, name, "--help")
         assert code == 0
         assert "--config" in printed

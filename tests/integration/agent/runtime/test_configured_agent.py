@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent_home import AgentHome
+from ferryman_agent import __version__
+from tests.support.agent_home import AgentHome, Gate
 from tests.support.fake_coordinator import FakeCoordinator, run_segment
 from tests.support.users import temporary_user
 
@@ -82,6 +83,44 @@ async def test_history_logs_and_metrics_of_a_deployment(
     assert 'ferryman_agent_lifecycle_events_total{event="AfterInstall",code="SCRIPT_EXIT_STATUS"} 1' in text
     assert 'ferryman_agent_lifecycle_event_seconds_count{event="AfterInstall"} 1' in text
     assert stat.S_IMODE(metrics.stat().st_mode) == 0o644
+
+
+@pytest.mark.req("AG-542")
+async def test_status_has_all_that_there_is_to_know(home: AgentHome, coordinator: FakeCoordinator) -> None:
+    await home.enroll(coordinator)
+    await home.start(nonsense=1)
+    gate = Gate(home.home / "gate")
+    home.place({"AfterInstall": "exit 1"}, "d-0")
+    home.place({"AfterInstall": gate.script}, "d-1")
+    home.place({"AfterInstall": "true"}, "d-2")
+    session = await coordinator.connected()
+    session.send(run_segment=run_segment("d-0", events=("AfterInstall",)))
+    await coordinator.finished("d-0/i-1/1/0")
+    for deployment in ("d-1", "d-2"):
+        session.send(run_segment=run_segment(deployment, events=("AfterInstall",)))
+    await gate.arrived()
+    await home.until(lambda: len(home.status()["commands"]) == 2)
+    code, told = await home.run("status", "--json")
+    await gate.open()
+    assert code == 0
+    facts = json.loads(told)
+    assert facts["version"] == __version__
+    assert facts["instance_id"] == "i-1"
+    assert facts["coordinator"].endswith(str(coordinator.agents_port))
+    assert facts["link"]["state"] == "connected"
+    assert facts["link"]["last_contact_at"] > 1_700_000_000_000
+    assert "clock_skew_ms" in facts["link"]
+    first, second = facts["commands"]
+    assert (first["deployment_id"], first["lifecycle_event"], first["is_running"]) == (
+        "d-1",
+        "AfterInstall",
+        True,
+    )
+    assert (second["deployment_id"], second["is_running"]) == ("d-2", False)
+    assert 0 <= first["elapsed_seconds"] < 60
+    assert [(each["deployment_id"], each["status"]) for each in facts["results"]] == [("d-0", "Failed")]
+    assert 0 < facts["disk_free_bytes"] < facts["disk_total_bytes"]
+    assert any("nonsense" in warning for warning in facts["warnings"])
 
 
 def mode(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,11 @@ class TestFile:
         os.chown(path, 12345, -1)
         with pytest.raises(IdentityError, match="belongs to user 12345"):
             load(path)
+        with pytest.raises(IdentityError, match="belongs to user 12345"):
+            load(path, "nobody")
+        nobody = pwd.getpwnam("nobody")
+        os.chown(path, nobody.pw_uid, -1)
+        assert load(path, "nobody") is not None
 
     @pytest.mark.req("V2-274")
     def test_no_representation_shows_the_secret(self, tmp_path: Path) -> None:
