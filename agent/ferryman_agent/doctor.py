@@ -26,9 +26,8 @@ from ferryman_agent.core.checkup import (
     findings,
 )
 from ferryman_agent.errors import ConfigError, IdentityError
-from ferryman_agent.host import external_identity, identity, instance, privileges, reach, trust
+from ferryman_agent.host import external_identity, identity, instance, privileges, reach, told, trust
 from ferryman_agent.host.identity import Identity
-from ferryman_agent.runtime import status
 
 _WIDEST = {"root_dir": 0o755, "log_dir": 0o755, "pid_dir": 0o755, "state_dir": 0o700}
 
@@ -124,8 +123,8 @@ def _proxy(config: Config, known: Identity) -> ProxyAddress | None:
 
 def _agent(config: Config) -> tuple[bool | None, dict[str, Any]]:
     try:
-        is_running = instance.find(config.pid_path) is not None
-        return is_running, (status.read(config.status_path) or {}) if is_running else {}
+        holder = instance.find(config.pid_path)
+        return holder is not None, told.read(config.status_path, holder.pid if holder else 0)
     except OSError:
         return None, {}
 

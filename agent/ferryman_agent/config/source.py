@@ -26,6 +26,7 @@ from ferryman_agent.errors import ConfigError
 
 HOME_VARIABLE = "FERRYMAN_AGENT_HOME"
 _SIZE_LIMIT = 1 << 20
+_DEPTH_LIMIT = 50
 _DIRECTORIES = ("root_dir", "log_dir", "pid_dir", "state_dir")
 _PATHS = (("install", "root"), ("metrics_file",), ("coordinator", "on_premises_file"))
 
@@ -235,6 +236,7 @@ def _take_source(source: bytes, name: str, reading: _Reading) -> None:
         reading.mistakes.append(f"{name}: is larger than 1 MiB, so it is no configuration")
         return
     try:
+        _demand_shallow(source)
         loader = yaml.CSafeLoader(source)
         node = loader.get_single_node()
         content = loader.construct_document(node) if node is not None else {}
@@ -252,6 +254,15 @@ def _take_source(source: bytes, name: str, reading: _Reading) -> None:
             reading.mistakes.append(f"{name}:{line}: {'.'.join(key)}: is there twice, first at {lines[key]}")
         lines[key] = f"{name}:{line}"
     reading.take_mapping(content, (), lines)
+
+
+def _demand_shallow(source: bytes) -> None:
+    """Raises ValueError before the parser builds a tree so deep that the C stack cannot hold it: it would crash."""
+    depth = 0
+    for event in yaml.parse(source, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEPTH_LIMIT:
+            raise ValueError(f"it has more than {_DEPTH_LIMIT} levels of nesting")
 
 
 def _read(path: Path, *, must_exist: bool) -> tuple[bytes | None, os.stat_result | None]:

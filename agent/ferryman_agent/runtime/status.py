@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
@@ -117,12 +115,3 @@ class StatusFile:
         """The agent ends: nobody runs any more of whom it could tell."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-
-
-def read(path: Path) -> dict[str, Any] | None:
-    """Returns what the file says; None where there is none or it is broken. Raises PermissionError."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
