@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,31 @@ def test_failed_deployment_exits_1_and_shows_the_end_of_the_log(trio: Fleet, tmp
     arns = {target["targetArn"].partition("_")[0] for target in shown["targets"]}
     assert arns == {f"arn:aws:codedeploy:local:000000000000:instance/{agent.name}" for agent in trio.agents}
     assert trio.cli("deployment", "watch", deployment_id).returncode == 1
+
+
+@pytest.mark.req("AG-456", "AG-455")
+def test_an_event_shows_what_its_scripts_took_and_all_that_is_known_of_it(
+    trio: Fleet, tmp_path: Path
+) -> None:
+    hooks = {
+        "AfterInstall": "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done",
+        "ValidateService": "exit 7",
+    }
+    assert deploy(trio, source(tmp_path, **hooks), "--config", "CodeDeployDefault.AllAtOnce").returncode == 1
+    deployment_id, name = str(newest(trio)["deploymentId"]), trio.agents[0].name
+    table = trio.cli("deployment", "show", deployment_id, "--target", name).stdout
+    assert re.search(r"AfterInstall +Succeeded +[0-9.]+ s +[0-9.]+ s CPU", table), table
+    shown = json.loads(trio.cli("deployment", "show", deployment_id, "--target", name, "--json").stdout)
+    events = {event["name"]: event["diagnostics"] for event in shown["lifecycleEvents"]}
+    assert events["AfterInstall"]["usage"]["cpuMs"] > 10
+    assert events["Install"]["usage"] is None
+    failed = events["ValidateService"]
+    assert (failed["errorCode"], failed["exitStatus"], failed["scriptIndex"]) == ("ScriptFailed", 7, 0)
+    assert failed["detailCode"] == "SCRIPT_EXIT_STATUS"
+    assert failed["revisionDeploymentId"] == deployment_id
+    assert failed["droppedLines"] == 0
+    assert failed["durationMs"] > 0
+    assert failed["hostLogPath"].endswith(f"/{deployment_id}/logs/scripts.log")
 
 
 @pytest.mark.req("CP-010")

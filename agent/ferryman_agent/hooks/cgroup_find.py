@@ -45,7 +45,9 @@ def find(
     candidates = [own.parent, own] if own.name == LEAF else [own]
     base = next((each for each in candidates if _is_ours(each, is_systemd=is_systemd)), None)
     if base is None:
-        return NoGroups(f"the control group {own} is not left to the agent: its service needs 'Delegate=yes'")
+        return NoGroups(
+            f"the control group {own} is not left to the agent, or not to its user: its service needs 'Delegate=yes'"
+        )
     home = _hand_on(base, ControlGroup(str(own)))
     controllers = _words(base / "cgroup.subtree_control")
     return GroupMaker(base=base, home=home, controllers=controllers, owner=owner)
