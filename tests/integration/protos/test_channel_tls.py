@@ -61,7 +61,7 @@ def meet(listening: socket.socket, context: ssl.SSLContext, agreed: list[str]) -
             agreed.append(str(secured.version()))
 
 
-@pytest.mark.req("CP-441", "PF-271")
+@pytest.mark.req("CP-441", "PF-271", "V2-348")
 @pytest.mark.parametrize(
     "newest,agreed",
     [

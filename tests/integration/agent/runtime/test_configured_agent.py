@@ -123,6 +123,53 @@ async def test_status_has_all_that_there_is_to_know(home: AgentHome, coordinator
     assert any("nonsense" in warning for warning in facts["warnings"])
 
 
+@pytest.mark.req("V2-346", "AG-S18", "AG-092")
+async def test_a_coordinator_that_is_not_there_yet_is_said_and_waited_for(
+    home: AgentHome, coordinator: FakeCoordinator
+) -> None:
+    await home.enroll(coordinator)
+    await coordinator.stop()
+    await home.start()
+    await home.until(lambda: home.status()["link"]["problem"])
+    _, told = await home.run("status")
+    assert "not connected" in told
+    assert "refused" in told.lower()
+    assert "refused" in home.log().lower()
+    await coordinator.start()
+    await coordinator.connected()
+    await home.until(lambda: home.status()["link"]["state"] == "connected")
+
+
+UNPRIVILEGED = """
+import os, sys
+from ferryman_agent import wiring
+from ferryman_agent.config import load
+from ferryman_agent.errors import ConfigError
+loaded = load(None, os.environ)
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    wiring.demand_directories(loaded.config)
+except ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.req("AG-069", "AG-062")
+def test_who_may_not_write_is_told_what_to_set_or_whom_to_be(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    environ = {**os.environ, "FERRYMAN_AGENT_HOME": str(home)}
+    command = [sys.executable, "-c", UNPRIVILEGED]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    for name in ("root_dir", "log_dir", "pid_dir", "state_dir"):
+        assert f"{name} {home}" in done.stdout
+    assert "Permission denied" in done.stdout
+    assert "set them in the configuration, or start the agent as a user who may write there" in done.stdout
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
