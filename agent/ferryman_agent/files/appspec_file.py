@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from ferryman_agent.files.tree import FILE_FLAGS, Folders
 HOST_OS = "windows" if sys.platform == "win32" else "linux"
 
 _SHOWN = 5
+_WORTH_REMEMBERING = 64 * 1024
 
 
 class AppSpecFile(NamedTuple):
@@ -31,6 +33,19 @@ class AppSpecFile(NamedTuple):
         )
 
 
+def parse_on_host(source: bytes, possible_events: tuple[str, ...]) -> ParsedAppSpec:
+    """Reads the content of an AppSpec file; every event of a deployment does, so the last ones are remembered."""
+    read = _remembered if len(source) <= _WORTH_REMEMBERING else _parse
+    return read(source, possible_events)
+
+
+def _parse(source: bytes, possible_events: tuple[str, ...]) -> ParsedAppSpec:
+    return parse(source, strict=False, host_os=HOST_OS, possible_events=possible_events or None)
+
+
+_remembered = lru_cache(maxsize=4)(_parse)
+
+
 def load_appspec(
     archive: Folders, files: Collection[str], wanted: str, possible_events: Collection[str] = ()
 ) -> AppSpecFile | None:
@@ -44,9 +59,7 @@ def load_appspec(
     folder, last = archive.parent(name)
     with os.fdopen(os.open(last, FILE_FLAGS, dir_fd=folder), "rb") as file:
         source = file.read(SIZE_LIMIT + 1)
-    return AppSpecFile(
-        name, parse(source, strict=False, host_os=HOST_OS, possible_events=possible_events or None)
-    )
+    return AppSpecFile(name, parse_on_host(source, tuple(possible_events)))
 
 
 def missing_appspec(

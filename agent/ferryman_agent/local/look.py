@@ -7,8 +7,8 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
-from ferryman.appspec import SIZE_LIMIT, find_appspec_name, parse, similar_names
-from ferryman_agent.files.appspec_file import HOST_OS
+from ferryman.appspec import SIZE_LIMIT, find_appspec_name, similar_names
+from ferryman_agent.files.appspec_file import parse_on_host
 from ferryman_agent.local.plan import Found
 
 
@@ -46,7 +46,7 @@ def appspec_mistakes(
         return (tuple(str(directory / each) for each in tried) + hint, ())
     with (directory / name).open("rb") as file:
         source = file.read(SIZE_LIMIT + 1)
-    parsed = parse(source, strict=False, host_os=HOST_OS, possible_events=possible_events)
+    parsed = parse_on_host(source, tuple(possible_events))
     return ((), tuple(finding.describe(str(directory / name)) for finding in parsed.errors))
 
 

@@ -102,6 +102,9 @@ class LocalDeployment:
                 return await self._drive()
         finally:
             self._journal.close()
+            if self._run.is_finished:
+                # Nobody will ask for it again.
+                self._layout.local_journal(deployment.deployment_group_id).unlink(missing_ok=True)
             self._groups.release(deployment.deployment_group_id, deployment.deployment_id)
 
     async def _tidy_up(self) -> None:
@@ -126,9 +129,6 @@ class LocalDeployment:
                 break
             outcome = self._run.handle(await self._perform(perform))
         await self._worker.finish(self._segment)
-        # Nobody will ask for it again: the next one starts with an empty journal.
-        self._journal.acknowledge(self._journal.outbox.last_number)
-        self._journal.drop(self._segment.command_id)
         status = self._run.status or EventStatus.FAILED
         log.info("deployment.ended", status=status.value)
         return status

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cache
 
 from ferryman.appspec.findings import LIMIT, Findings
 from ferryman.appspec.model import Place
 
 _FORBIDDEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff"
-_SUSPECT = re.compile(f"[{_FORBIDDEN}\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
+_ODD = "\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+_BLANKS = str.maketrans("", "", "\t\n\r")
 _INDENT_WITH_TAB = re.compile(r"^ *\t[ \t]*(?=[^ \t\r\n#])", re.MULTILINE)
-_IS_FORBIDDEN = re.compile(f"[{_FORBIDDEN}]")
 _CODE = "APPSPEC_CHARACTER"
+
+
+@cache
+def _one_of(characters: str) -> re.Pattern[str]:
+    """Compiled when it is first needed: sets as these take milliseconds, and most files have none of them."""
+    return re.compile(f"[{characters}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,8 @@ class _Suspect:
     character: str
 
     def describe(self) -> str:
+        import unicodedata
+
         name = unicodedata.name(self.character, "control character")
         return f"invisible character U+{ord(self.character):04X} ({name.lower()})"
 
@@ -82,7 +90,7 @@ class Suspects:
         findings.error(_CODE, Place(line, column), message)
 
     def _may_break(self, found: _Suspect) -> bool:
-        if _IS_FORBIDDEN.match(found.character):
+        if _one_of(_FORBIDDEN).match(found.character):
             return True
         before = self._text[self._text.rfind("\n", 0, found.index) + 1 : found.index]
         is_comment = before.lstrip().startswith("#") or " #" in before
@@ -90,9 +98,11 @@ class Suspects:
 
     @staticmethod
     def _locate(text: str) -> tuple[_Suspect, ...]:
-        found = []
+        found: list[_Suspect] = []
+        if text.isascii() and text.translate(_BLANKS).isprintable():
+            return ()
         line, start = 1, 0
-        for match in _SUSPECT.finditer(text):
+        for match in _one_of(_FORBIDDEN + _ODD).finditer(text):
             line += text.count("\n", start, match.start())
             start = match.start()
             column = start - (text.rfind("\n", 0, start) + 1) + 1
