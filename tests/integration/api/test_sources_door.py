@@ -75,14 +75,16 @@ async def labels(coordinator: RunningCoordinator, **wanted: Any) -> list[str]:
     return [one.label for one in answer.revisions]
 
 
-async def deploy(coordinator: RunningCoordinator, location: types_pb2.RevisionLocation) -> str:
+async def deploy(
+    coordinator: RunningCoordinator, location: types_pb2.RevisionLocation, request_key: str = ""
+) -> str:
     options = deployments_pb2.DeploymentOptions(
         application_name="web",
         deployment_group_name="all",
         revision=location,
         deployment_config_name=ALL_AT_ONCE,
     )
-    request = deployments_pb2.CreateDeploymentRequest(options=options)
+    request = deployments_pb2.CreateDeploymentRequest(options=options, request_key=request_key)
     answer = await call(coordinator, lambda channel: deployments_stub(channel).CreateDeployment, request)
     return str(answer.deployment_id)
 
@@ -200,6 +202,26 @@ async def test_a_token_that_is_replaced_counts_with_the_next_order(running: Runn
         {"Authorization": f"token {TOKEN}"},
         {"Authorization": "token ghp_replaced000000000000000000"},
     ]
+
+
+@pytest.mark.req("CP-230")
+async def test_a_creation_that_is_repeated_is_the_same_although_the_object_was_overwritten(
+    running: RunningCoordinator, s3_server: S3Server
+) -> None:
+    s3_server.make_bucket("repeated", versioned=True)
+    version, _ = s3_server.put("repeated", "web/1.zip", b"first")
+    await make_group(running)
+    first = await deploy(running, s3("repeated"), "key-1")
+    newer, _ = s3_server.put("repeated", "web/1.zip", b"second")
+    assert await deploy(running, s3("repeated"), "key-1") == first
+    assert await deploy(running, s3("repeated", version=version), "key-1") == first
+    async with running.channel() as channel:
+        options = deployments_pb2.DeploymentOptions(
+            application_name="web", deployment_group_name="all", revision=s3("repeated", version=newer)
+        )
+        request = deployments_pb2.CreateDeploymentRequest(options=options, request_key="key-1")
+        _, fault = await refusal(deployments_stub(channel).CreateDeployment(request, metadata=running.admin))
+    assert fault.reason == "IdempotentParameterMismatchException"
 
 
 @pytest.mark.req("CP-199", "PF-301")

@@ -139,6 +139,7 @@ async def test_lists_are_of_a_kind_a_bucket_or_a_prefix(web: Desk) -> None:
         s3("web0.zip"),
         s3("wéb/1.zip"),
         s3("web/ %?#.zip"),
+        s3("web/~.zip"),
         s3("web/1.zip", bucket="builds2"),
         s3("web/1.zip", bucket="builds-2"),
         s3("web/1.zip", bucket="build"),
@@ -155,10 +156,10 @@ async def test_lists_are_of_a_kind_a_bucket_or_a_prefix(web: Desk) -> None:
     assert await keys(of, source=RevisionSource.URL) == {url.url}
     assert await keys(of, source=RevisionSource.BUNDLE) == {"a" * 12}
     assert await keys(of, source=RevisionSource.S3) == texts(*objects)
-    assert await keys(of, bucket="builds") == texts(*objects[:6])
-    assert await keys(of, bucket="builds2") == texts(objects[6])
-    assert await keys(of, bucket="builds", key_prefix="web/") == texts(objects[0], objects[1], objects[5])
-    assert await keys(of, bucket="builds", key_prefix="web") == texts(*objects[:4], objects[5])
+    assert await keys(of, bucket="builds") == texts(*objects[:7])
+    assert await keys(of, bucket="builds2") == texts(objects[7])
+    assert await keys(of, bucket="builds", key_prefix="web/") == texts(*objects[:2], *objects[5:7])
+    assert await keys(of, bucket="builds", key_prefix="web") == texts(*objects[:4], *objects[5:7])
     assert await keys(of, bucket="builds", key_prefix="wé") == texts(objects[4])
     assert await keys(of, bucket="builds", key_prefix="web/ %?") == texts(objects[5])
     assert await keys(of, bucket="builds", source=RevisionSource.GITHUB) == set()
