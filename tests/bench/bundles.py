@@ -1,4 +1,4 @@
-"""Bundles: a large one from HTTP to a verified file, beside curl, which verifies nothing."""
+"""Bundles: a large one from HTTP to a verified file beside curl, which verifies nothing, and what many leave behind."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.transport import Transport
 from tests.bench.harness import Figure, Options, row
+from tests.support.agent_home import AgentHome
+from tests.support.bundles import APPSPEC, items, make_zip
+from tests.support.fake_coordinator import FakeCoordinator, run_segment
 
 MIB = 1 << 20
 SERVER = """
@@ -124,3 +127,46 @@ async def bundle_http(options: Options) -> Figure:
             "child_peak_kib_16mib": small_peak,
         },
     )
+
+
+@row(
+    "bundle.memory",
+    what="agent after 100 deployments of a 10 MiB bundle of 2,500 files: resident memory more than after one",
+    unit="MiB",
+    budget=3,
+)
+async def bundle_memory(options: Options) -> Figure:
+    with tempfile.TemporaryDirectory(prefix="bench-bundle-") as folder:
+        served = Path(folder, "served")
+        served.mkdir()
+        data = make_zip(items({"appspec.yml": APPSPEC, **{f"f{n}": os.urandom(4096) for n in range(2500)}}))
+        (served / "bundle").write_bytes(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        async with _served(served) as base, FakeCoordinator() as coordinator:
+            agent = AgentHome(Path(folder, "agent"))
+            code, printed = await agent.enroll(coordinator)
+            assert code == 0, printed
+            await agent.start()
+            try:
+                session = await coordinator.connected()
+                found = []
+                for number in range(5 if options.quick else 100):
+                    # A group of its own each, so that none finds the bundle of another.
+                    command = run_segment(
+                        f"d-{number}", f"g-{number}", events=["DownloadBundle"], download_url=f"{base}/bundle"
+                    )
+                    location = command.deployment.revision.bundle
+                    location.sha256, location.size_bytes = sha256, len(data)
+                    session.send(run_segment=command)
+                    assert await coordinator.finished(command.command_id) == "SUCCEEDED"
+                    place = agent.root / f"g-{number}" / f"d-{number}"
+                    shutil.rmtree(place / "deployment-archive")
+                    (place / "bundle.tar").unlink()
+                    found.append(_resident(agent.pid))
+            finally:
+                await agent.close()
+    return Figure(value=(found[-1] - found[0]) / 1024, details={"first_kib": found[0], "last_kib": found[-1]})
+
+
+def _resident(pid: int) -> int:
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])

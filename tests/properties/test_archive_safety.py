@@ -151,6 +151,7 @@ CORPUS = sorted((Path(__file__).parents[1] / "corpus" / "archives").glob("*-*.*"
     "AG-256",
     "AG-257",
     "AG-248",
+    "AG-H20",
     "V2-100",
     "V2-102",
     "V2-103",

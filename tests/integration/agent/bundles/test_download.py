@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from ferryman_agent.bundles import archive, obtain
-from ferryman_agent.bundles.archive import Built, build_archive
+from ferryman_agent.bundles.archive import build_archive
+from ferryman_agent.bundles.building import Built
 from ferryman_agent.bundles.download import DownloadReport, download_bundle, prefetch_bundle
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.transport import Transport
+from ferryman_agent.bundles.verify import verify
 from ferryman_agent.core.messages import BundleType, DeploymentDescription, RevisionSource, S3Object
 from ferryman_agent.errors import BundleError, EventError
 from ferryman_agent.files.layout import DeploymentDir, Layout
@@ -122,7 +124,7 @@ async def test_doing_it_again_gives_the_same(agent: Agent) -> None:
     assert len(agent.server.seen) == 1
 
 
-@pytest.mark.req("AG-253", "AG-254", "AG-T01", "AG-T02", "V2-120", "V2-119", "AG-236")
+@pytest.mark.req("AG-253", "AG-254", "AG-H19", "AG-T01", "AG-T02", "V2-120", "V2-119", "AG-236")
 @pytest.mark.parametrize("extra", [{}, {"__MACOSX/x": b"1", ".DS_Store": b"2"}])
 async def test_a_single_top_folder_is_lifted(agent: Agent, extra: dict[str, bytes]) -> None:
     data = make_zip(
@@ -394,7 +396,7 @@ async def test_a_failed_download_leaves_what_the_pointers_name(agent: Agent) -> 
     assert set(os.listdir(agent.layout.group(GROUP))) == {"d-2", "d-4"}
 
 
-@pytest.mark.req("AG-249", "AG-T12", "V2-121", "AG-215", "V2-074")
+@pytest.mark.req("AG-249", "AG-T12", "AG-H07", "V2-121", "AG-215", "V2-074")
 @pytest.mark.parametrize("kind", ["zip", "tgz"])
 async def test_a_disk_that_is_too_small_to_unpack(server: Server, tmp_path: Path, kind: str) -> None:
     make, bundle_type = MAKERS[kind]
@@ -516,7 +518,7 @@ async def test_the_source_of_a_reuse_is_not_pruned_meanwhile(
     agent.keep = 1
     loop = asyncio.get_running_loop()
     reached, go_on = asyncio.Event(), threading.Event()
-    real = obtain.verify
+    real = verify
 
     def slow(*args: Any) -> None:
         loop.call_soon_threadsafe(reached.set)

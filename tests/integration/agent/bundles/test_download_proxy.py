@@ -54,7 +54,7 @@ def through(
     return Route(ca_certificates=authority.cert_pem.bytes().decode(), proxy=way, no_proxy=no_proxy)
 
 
-@pytest.mark.req("V2-350", "AG-072")
+@pytest.mark.req("V2-350", "AG-072", "AG-X37")
 async def test_tls_goes_through_the_proxy_from_end_to_end(
     server: Server, fetcher: Fetcher, authority: trustme.CA, port: int
 ) -> None:

@@ -391,6 +391,22 @@ async def test_redirects_are_followed_but_never_from_https_to_http(
     assert (await fetcher.refused(f"{base}/b")).detail_code == "BUNDLE_REDIRECT"
 
 
+@pytest.mark.req("AG-234", "AG-H15")
+@pytest.mark.parametrize("is_child", [False, True])
+async def test_what_the_system_trusts_is_trusted(
+    server: Server, tmp_path: Path, tls: Any, monkeypatch: pytest.MonkeyPatch, is_child: bool
+) -> None:
+    authority, base = tls
+    server.data = b"data"
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    folder = tmp_path / "deployment"
+    folder.mkdir()
+    await Fetcher(folder, is_child=is_child)(f"{base}/b")
+    assert (folder / "bundle.tar").read_bytes() == b"data"
+
+
 # Disk
 
 

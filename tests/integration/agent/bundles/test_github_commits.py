@@ -76,7 +76,7 @@ async def test_a_host_that_sends_it_back_home_gets_no_second_look_at_it(
     assert elsewhere.seen[0].headers.get("Authorization") is None
 
 
-@pytest.mark.req("AG-232", "V2-056", "AG-233")
+@pytest.mark.req("AG-232", "V2-056", "AG-233", "AG-T09")
 @pytest.mark.parametrize("code", [500, 502, 503])
 async def test_three_retries_after_10_30_and_90_seconds(server: Server, fetcher: Fetcher, code: int) -> None:
     server.answers = [status(code), status(502), status(code), status(504)]
@@ -88,14 +88,14 @@ async def test_three_retries_after_10_30_and_90_seconds(server: Server, fetcher:
     assert server.url(TARBALL) in error.message
 
 
-@pytest.mark.req("AG-233", "V2-056")
+@pytest.mark.req("AG-233", "V2-056", "AG-X37")
 async def test_a_host_that_is_not_there_is_retried_too(fetcher: Fetcher) -> None:
     error = await fetcher.refused_deployment(a_commit(Server(port=1)))
     assert fetcher.pauses == [10, 30, 90]
     assert "cannot connect to 127.0.0.1:1" in error.message
 
 
-@pytest.mark.req("V2-057", "AG-233", "AG-239", "AG-S17")
+@pytest.mark.req("V2-057", "AG-233", "AG-239", "AG-S17", "AG-T10", "AG-X37")
 @pytest.mark.parametrize(
     "code, is_private, said",
     [

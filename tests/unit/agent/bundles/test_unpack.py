@@ -307,7 +307,7 @@ def test_a_name_cut_by_nul_in_a_zip_is_refused(place: Path) -> None:
     assert "control character" in refused("zip", [Item(name="good\0../evil", content=b"1")], place)
 
 
-@pytest.mark.req("AG-259", "V2-115")
+@pytest.mark.req("AG-259", "AG-H32", "V2-115")
 def test_names_that_are_not_utf8_are_kept_byte_for_byte(place: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     unpack_bytes(make_tar([Item(name=name, content=b"1")]), place)
@@ -587,7 +587,7 @@ def test_a_stop_leaves_nothing(place: Path) -> None:
     assert not place.exists()
 
 
-@pytest.mark.req("AG-260", "AG-261")
+@pytest.mark.req("AG-260", "AG-261", "AG-H11", "AG-H28")
 def test_blanks_in_the_path_and_the_working_directory_do_not_matter(tmp_path: Path) -> None:
     before = os.getcwd()
     folder = tmp_path / "with blanks; $(and) more"
