@@ -13,7 +13,7 @@ import yaml
 from ferryman_agent import wiring
 from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config, load
-from ferryman_agent.config.source import HOME_VARIABLE
+from ferryman_agent.config.places import HOME_VARIABLE
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.host import enrolment, external_identity, facts, given_identity, identity, instance

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ferryman_agent.config import Loaded, load
-from ferryman_agent.config.source import HOME_VARIABLE
+from ferryman_agent.config.places import HOME_VARIABLE
 from ferryman_agent.errors import AgentError
 from ferryman_agent.host import identity, instance
 from ferryman_agent.host.service_manager import SYSTEMD

@@ -296,8 +296,8 @@ class Install(Section, frozen=True, kw_only=True):
     require_selinux: Annotated[
         bool,
         Meta(
-            description="An AppSpec that asks for an SELinux context is refused where the host has no SELinux; otherwise"
-            " that is a warning."
+            description="An AppSpec that asks for an SELinux context is refused where the host has no SELinux;"
+            " otherwise that is a warning."
         ),
     ] = False
 

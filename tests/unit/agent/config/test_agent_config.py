@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman_agent.config import load, parse, source, walk
+from ferryman_agent.config import load, parse, places, walk
 from ferryman_agent.config.original import MEANINGS, RETIRED
 from ferryman_agent.config.schema import MissingPrevious
 from ferryman_agent.config.values import ByteSize, Duration
@@ -169,8 +169,8 @@ def test_the_original_s_file_is_read_for_want_of_our_own(
 ) -> None:
     original = tmp_path / "codedeployagent.yml"
     original.write_text(":root_dir: /was/there\n")
-    monkeypatch.setattr(source, "_SYSTEM_FILES", (tmp_path / "none.yml", tmp_path / "none2.yml"))
-    monkeypatch.setattr(source, "_ORIGINALS_FILE", original)
+    monkeypatch.setattr(places, "SYSTEM_FILES", (tmp_path / "none.yml", tmp_path / "none2.yml"))
+    monkeypatch.setattr(places, "ORIGINALS_FILE", original)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     found = load(None, {})
     assert found.config.root_dir == "/was/there"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_agent.config import load, parse, reloadable_difference, source
+from ferryman_agent.config import load, parse, places, reloadable_difference
 from ferryman_agent.config.profiles import PROFILES
 from ferryman_agent.config.schema import Config, Profile
 from ferryman_agent.config.walk import leaves, value_of
@@ -95,23 +95,23 @@ class TestFile:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ours, prefix, original = (tmp_path / name for name in ("a.yml", "b.yml", "c.yml"))
-        monkeypatch.setattr(source, "_SYSTEM_FILES", (ours, prefix))
-        monkeypatch.setattr(source, "_ORIGINALS_FILE", original)
+        monkeypatch.setattr(places, "SYSTEM_FILES", (ours, prefix))
+        monkeypatch.setattr(places, "ORIGINALS_FILE", original)
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        assert source.default_path({}) == ours
+        assert places.default_path({}) == ours
         original.write_text("")
-        assert source.default_path({}) == original
+        assert places.default_path({}) == original
         prefix.write_text("")
-        assert source.default_path({}) == prefix
+        assert places.default_path({}) == prefix
         ours.mkdir()
-        assert source.default_path({}) == prefix
+        assert places.default_path({}) == prefix
         ours.rmdir()
         ours.write_text("")
-        assert source.default_path({}) == ours
+        assert places.default_path({}) == ours
 
     @pytest.mark.req("AG-056")
     def test_the_system_s_files(self) -> None:
-        assert [str(path) for path in source._SYSTEM_FILES] == [
+        assert [str(path) for path in places.SYSTEM_FILES] == [
             "/etc/ferryman-agent/conf/ferrymanagent.yml",
             "/opt/ferryman-agent/conf/ferrymanagent.yml",
         ]
@@ -145,15 +145,15 @@ class TestFile:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ours, original = tmp_path / "ferryman.onpremises.yml", tmp_path / "original.yml"
-        monkeypatch.setattr(source, "_SYSTEM_FILES", (tmp_path / "a.yml", tmp_path / "b.yml"))
-        monkeypatch.setattr(source, "_ORIGINALS_FILE", tmp_path / "c.yml")
-        monkeypatch.setattr(source, "_ORIGINALS_IDENTITY", original)
+        monkeypatch.setattr(places, "SYSTEM_FILES", (tmp_path / "a.yml", tmp_path / "b.yml"))
+        monkeypatch.setattr(places, "ORIGINALS_FILE", tmp_path / "c.yml")
+        monkeypatch.setattr(places, "ORIGINALS_IDENTITY", original)
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        assert source.default_on_premises({}) == str(original)
+        assert places.default_on_premises({}) == str(original)
         ours.write_text("")
-        assert source.default_on_premises({}) == str(ours)
+        assert places.default_on_premises({}) == str(ours)
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         assert (
-            source.default_on_premises({"XDG_CONFIG_HOME": "/x"})
+            places.default_on_premises({"XDG_CONFIG_HOME": "/x"})
             == "/x/ferryman-agent/ferryman.onpremises.yml"
         )
