@@ -15,16 +15,13 @@ from ferryman_agent.core.no_proxy import is_direct
 from ferryman_agent.errors import ConfigError
 from ferryman_agent.files.atomic import make_directory
 from ferryman_agent.files.layout import Layout
-from ferryman_agent.hooks.cgroup import Limits
-from ferryman_agent.hooks.cgroup_find import NoGroups, find
-from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookSettings
-from ferryman_agent.hooks.limits import kept
 from ferryman_agent.host import privileges
 from ferryman_agent.log import LogSettings, LogStyle
 from ferryman_agent.runtime.work import WorkSettings
 
 if TYPE_CHECKING:
+    from ferryman_agent.hooks.cgroup_maker import GroupMaker
     from ferryman_agent.runtime.drift import DriftSettings
 
 _CHOICES = {"root_dir": (0o711, 0o755), "log_dir": (0o750, 0o755)}
@@ -55,6 +52,11 @@ def work_settings(config: Config) -> WorkSettings:
 
 def script_groups(config: Config) -> tuple[GroupMaker | None, tuple[str, ...]]:
     """Returns what gives scripts control groups, if there are any here, and what limits cannot be kept (V2-252)."""
+    # Only now: local deployments have none.
+    from ferryman_agent.hooks.cgroup import Limits
+    from ferryman_agent.hooks.cgroup_find import NoGroups, find
+    from ferryman_agent.hooks.limits import kept
+
     hooks = config.hooks
     wanted = Limits(
         memory_bytes=None if hooks.memory_max is None else int(hooks.memory_max),

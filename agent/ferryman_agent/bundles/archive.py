@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import IO
 
 from ferryman.appspec import JUNK, similar_names
 from ferryman_agent.bundles.building import Build, Built
@@ -16,9 +17,7 @@ from ferryman_agent.bundles.entries import shown
 from ferryman_agent.bundles.formats import Format, check_declared, detect
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.sources import Source
-from ferryman_agent.bundles.tar_source import TarSource
 from ferryman_agent.bundles.unpack import Unpacked, unpack
-from ferryman_agent.bundles.zip_source import ZipSource
 from ferryman_agent.core.messages import BundleType
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
@@ -92,9 +91,20 @@ def _unpacked(
         size = os.fstat(file.fileno()).st_size
         found = detect(file.fileno(), size)
         warning = check_declared(found, declared)
-        source = ZipSource(file) if found is Format.ZIP else TarSource(file, found)
+        source = _source(file, found)
         unpacked = unpack(source, directory.archive_temp, limits, packed_bytes=size, stop=stop)
     return unpacked, [warning] if warning else []
+
+
+def _source(file: IO[bytes], found: Format) -> Source:
+    """Only the reader that is needed is loaded, and none for a directory."""
+    if found is Format.ZIP:
+        from ferryman_agent.bundles.zip_source import ZipSource
+
+        return ZipSource(file)
+    from ferryman_agent.bundles.tar_source import TarSource
+
+    return TarSource(file, found)
 
 
 def _refuse_nesting(bundle: Path, directory: DeploymentDir) -> None:
