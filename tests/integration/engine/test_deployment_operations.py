@@ -175,7 +175,7 @@ async def test_of_several_mistakes_the_first_in_the_agreed_order_is_reported(des
         assert refused.value.reason == steps[first][0]
 
 
-@pytest.mark.req("CP-227")
+@pytest.mark.req("CP-227", "AG-Q11")
 async def test_room_in_the_group_is_looked_for_last(desk: Desk) -> None:
     desk.world.play(Gate())
     await desk.create()

@@ -270,3 +270,32 @@ def test_where_systemd_has_a_unit_for_it_there_is_no_second_way(tmp_path: Path) 
     (tmp_path / service.UNIT).touch()
     is_systemd = Path("/run/systemd/system").is_dir()
     assert service.is_unit_installed((str(tmp_path),)) is is_systemd
+
+
+@pytest.mark.req("V2-297", "AG-018", "AG-056")
+async def test_the_agent_that_is_started_reads_the_file_that_was_named(
+    coordinator: FakeCoordinator, agent: AgentHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / "named.yml"
+    named.write_text(f"program_name: another\nstate_dir: {agent.home}/state\nlog: {{verbose: true}}\n")
+    monkeypatch.chdir(tmp_path)
+    code, printed = await agent.run("--config_file", "named.yml", "start")
+    assert code == 0, printed
+    pid = int(printed.removeprefix("started (PID ").removesuffix(")\n"))
+    assert str(named).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    assert (agent.home / "pid" / "another.pid").read_text() == f"{pid}\n"
+    assert (agent.home / "log" / "another.log").exists()
+    assert await agent.run("stop", "--config", "named.yml") == (0, "stopped\n")
+
+
+@pytest.mark.req("V2-275")
+async def test_what_the_start_says_is_written_through_no_link(agent: AgentHome) -> None:
+    precious = agent.home / "precious"
+    precious.write_text("precious")
+    (agent.home / "log").mkdir(exist_ok=True)
+    (agent.home / "log" / "codedeploy-agent.start.log").symlink_to(precious)
+    code, printed = await agent.run("start")
+    assert code == 1
+    assert "codedeploy-agent.start.log" in printed
+    assert "Traceback" not in printed
+    assert precious.read_text() == "precious"

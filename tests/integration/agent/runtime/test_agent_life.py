@@ -95,7 +95,7 @@ def demand_no_door(coordinator: FakeCoordinator, agent: AgentHome) -> None:
     assert not list(agent.home.rglob(".command-port"))
 
 
-@pytest.mark.req("AG-542", "V2-329")
+@pytest.mark.req("AG-542", "V2-329", "V2-018")
 async def test_the_status_in_json_tells_all_that_goes_on(
     coordinator: FakeCoordinator, agent: AgentHome
 ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import ConfigError, IdentityError
@@ -193,6 +193,7 @@ class TestHardening:
         service_manager.notify("STOPPING=1")
 
 
+@pytest.mark.req("AG-096")
 async def test_a_key_made_apart_fits_its_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may have been anywhere when it started the agent.
     for planted in ("cryptography", "ferryman_agent", "asyncio"):
@@ -203,6 +204,7 @@ async def test_a_key_made_apart_fits_its_request(tmp_path: Path, monkeypatch: py
     request = x509.load_pem_x509_csr(made.request.encode())
     assert request.is_signature_valid
     assert request.public_key() == key.public_key()
+    assert isinstance(request.signature_hash_algorithm, hashes.SHA256)
 
 
 class TestRenewal:

@@ -63,7 +63,7 @@ def on_the_wire(said: Diagnostics) -> types_pb2.Diagnostics:
     return mapping.report(report).report.event_finished.diagnostics
 
 
-@pytest.mark.req("AG-448", "AG-454", "AG-455")
+@pytest.mark.req("AG-448", "AG-454", "AG-455", "V2-041")
 @given(diagnostics)
 def test_everything_arrives(said: Diagnostics) -> None:
     sent = on_the_wire(said)

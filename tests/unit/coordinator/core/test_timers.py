@@ -38,7 +38,7 @@ def failed_at(drive: Drive, name: str, instance_id: InstanceId = ONE) -> Lifecyc
     return record.diagnostics.error_code
 
 
-@pytest.mark.req("CP-264")
+@pytest.mark.req("CP-264", "AG-Q03", "AG-Q09")
 def test_defaults_are_those_of_the_table() -> None:
     timers = Timers()
 
@@ -49,7 +49,7 @@ def test_defaults_are_those_of_the_table() -> None:
 
 
 class TestStartTimer:
-    @pytest.mark.req("CP-260", "CP-263")
+    @pytest.mark.req("CP-260", "CP-263", "AG-Q03")
     def test_agent_that_never_answers(self, drive: Drive) -> None:
         drive.after(299.999)
         assert drive.in_progress == [ONE]
@@ -150,7 +150,7 @@ class TestRunTimer:
         assert "did not end within 3600 s" in drive.message
         assert drive.code == "HEALTH_CONSTRAINTS"
 
-    @pytest.mark.req("CP-259", "T53")
+    @pytest.mark.req("CP-259", "T53", "AG-Q05", "AG-C27")
     def test_exact_limit(self) -> None:
         drive = Drive(fleet_spec(count(0), timers=Timers(report_grace_ms=0)), fleet(1))
         drive.begin(ONE, "ApplicationStart")
@@ -219,7 +219,7 @@ class TestSilence:
 
         assert failed_at(drive, "DownloadBundle") is LifecycleErrorCode.UNKNOWN_ERROR
 
-    @pytest.mark.req("CP-262", "CP-264")
+    @pytest.mark.req("CP-262", "CP-264", "AG-Q04")
     def test_short_grace(self) -> None:
         drive = Drive(fleet_spec(count(0), timers=Timers(reboot_grace_ms=10_000)), fleet(1))
         drive.finish(ONE, "ApplicationStop")
@@ -259,7 +259,7 @@ class TestSilence:
 
 
 class TestRunCap:
-    @pytest.mark.req("T85", "CP-143")
+    @pytest.mark.req("T85", "CP-143", "AG-Q09")
     def test_in_an_endless_bake(self) -> None:
         zonal = ZonalConfig(monitor_seconds=1_000_000)
         drive = Drive(fleet_spec(count(0), zonal=zonal), fleet(2, zones=("a", "b")))

@@ -52,7 +52,7 @@ def test_os_is_exact(system: str) -> None:
         assert system in found.message
 
 
-@pytest.mark.req("AG-V05", "AG-T21")
+@pytest.mark.req("AG-V05", "AG-T21", "AG-006")
 def test_os_must_be_the_hosts() -> None:
     assert findings(WINDOWS, strict=False, host_os="linux") == [("APPSPEC_OS_MISMATCH", "error")]
     assert findings(HEAD, strict=False, host_os="linux") == []
@@ -215,7 +215,7 @@ def test_location_is_needed(location: str) -> None:
     assert findings(source) == [("SCRIPT_LOCATION_MISSING", "error")]
 
 
-@pytest.mark.req("AG-V46", "V2-157", "AG-282", "AG-C37", "AG-283", "V2-155", "AG-406", "AG-C01")
+@pytest.mark.req("AG-V46", "V2-157", "AG-282", "AG-C37", "AG-283", "V2-155", "AG-406", "AG-C01", "AG-Q01")
 def test_scripts_are_read_in_order_with_their_defaults() -> None:
     source = HEAD + (
         "hooks:\n  ApplicationStart:\n    - location: '  /scripts/b.sh '\n      runas: ' web '\n      sudo: yes\n"
