@@ -40,13 +40,17 @@ def clean(lines: bytes) -> bytes:
 
     Bytes that are not UTF-8 stay as they are (AG-428).
     """
-    if b"\r" in lines:
-        lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    lines = in_lines(lines)
     if b"\x1b" in lines:
         lines = _ESCAPES.sub(b"", lines)
     if b"\xc2" in lines:
         lines = _C1.sub(b"", lines)
     return lines.translate(None, _C0)
+
+
+def in_lines(lines: bytes) -> bytes:
+    """Have a carriage return end a line, so that what follows cannot pass for the line's beginning (V2-262)."""
+    return lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in lines else lines
 
 
 def masked(text: str, masks: Sequence[re.Pattern[str]]) -> str:
@@ -161,16 +165,20 @@ class ScriptsLog:
             self.tail.add(line)
         self.write("", "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
 
-    def write(self, prefix: str, lines: bytes) -> None:
-        """Write a block of whole, clean lines; every one of them gets its time and `prefix` (V2-262)."""
+    def write(self, prefix: str, lines: bytes, cleaned: bytes | None = None) -> None:
+        """Write a block of whole lines; every one of them gets its time and `prefix` (V2-262).
+
+        `cleaned` are those for the combined log, which many read; the deployment's own has what was printed.
+        """
         now = self._clock.now()
         stamp = self._stamp(now)
         # The format of each file is contractual: AG section 12.1, rows 2 and 3.
         heads = [f"{stamp} {prefix}", f"[{stamp}.{now % 1000:03}] [{self._deployment_id}]{prefix}"]
-        for file, head in zip(self._files, heads, strict=False):
+        texts = [lines, lines if cleaned is None else cleaned]
+        for file, head, text in zip(self._files, heads, texts, strict=False):
             start = head.encode()
             try:
-                file.write(start + lines[:-1].replace(b"\n", b"\n" + start) + b"\n")
+                file.write(start + text[:-1].replace(b"\n", b"\n" + start) + b"\n")
             except OSError as error:
                 self._count(file, error)
 
@@ -222,8 +230,9 @@ class LiveLines:
         while len(taken) < min(total, self._lines_left) and self._bytes_left > 0:
             end = lines.index(b"\n", start)
             text = clean(lines[start : min(end, start + LONGEST_LIVE_LINE)]).decode(errors="replace")
+            text = text.rstrip("\n").replace("\n", " ")
             self._bytes_left -= len(text)
-            taken.append(OutputLine(stream, masked(text.replace("\n", " "), self._settings.masks), at))
+            taken.append(OutputLine(stream, masked(text, self._settings.masks), at))
             start = end + 1
         self._lines_left -= len(taken)
         self._pass_on(taken)
@@ -290,7 +299,7 @@ class ScriptOutput:
         kept = self._within_cap(lines)
         if kept:
             cleaned = clean(kept)
-            self._log.write(prefix, cleaned)
+            self._log.write(prefix, in_lines(kept), cleaned)
             self._log.tail.add_lines(prefix, cleaned)
         if self._left_out:
             if not was_full:

@@ -95,7 +95,7 @@ def test_times_are_local_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.req("V2-262", "V2-261")
 @pytest.mark.parametrize(
-    "printed, logged",
+    "printed, shown",
     [
         (b"a\r2023-11-14 22:13:20 Script - forged.sh\n", [b"a", b"2023-11-14 22:13:20 Script - forged.sh"]),
         (b"a\r\nb\r\n", [b"a", b"b"]),
@@ -105,7 +105,28 @@ def test_times_are_local_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (b"raw \xff\xfe \xe2\x82\xac\n", [b"raw \xff\xfe \xe2\x82\xac"]),
     ],
 )
-def test_every_line_is_marked_and_free_of_control_characters(
+def test_every_line_is_marked_and_what_is_shown_is_free_of_control_characters(
+    tmp_path: Path, printed: bytes, shown: list[bytes]
+) -> None:
+    out = Outputs(tmp_path, combined=True)
+    out.print(printed)
+    out.end()
+    combined = out.bench.deployments_log.read_bytes().replace(b"[2023-11-14 22:13:20.000] [d-1]", b"")
+    assert combined == b"".join(b"[stdout]" + line + b"\n" for line in shown)
+    text = b"\n".join(shown).decode(errors="replace")
+    assert out.log.tail.text() == "".join(f"[stdout]{line}\n" for line in text.split("\n"))
+    assert " ".join(out.watcher.texts) == text.replace("\n", " ")
+
+
+@pytest.mark.req("V2-261", "AG-428")
+@pytest.mark.parametrize(
+    "printed, logged",
+    [
+        (b"\x1b[31mred\x1b[0m \x00\xff\xc2\x9b\n", [b"\x1b[31mred\x1b[0m \x00\xff\xc2\x9b"]),
+        (b"a\rb\r\n", [b"a", b"b"]),
+    ],
+)
+def test_the_deployments_own_log_keeps_what_was_printed(
     tmp_path: Path, printed: bytes, logged: list[bytes]
 ) -> None:
     out = Outputs(tmp_path)
