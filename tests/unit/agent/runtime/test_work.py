@@ -15,6 +15,7 @@ from ferryman_agent.core.facts import Perform, WorkEnded
 from ferryman_agent.core.lifecycle import work_of
 from ferryman_agent.core.messages import Diagnostics, ScriptErrorCode, Segment
 from ferryman_agent.errors import BundleError, EventError
+from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.hooks.contract import HookRun, HookSettings
 from ferryman_agent.runtime import work
@@ -378,7 +379,7 @@ class TestMarker:
     ) -> None:
         tries: list[float] = []
         refusals = [PermissionError(13, "Permission denied", "the-marker")] * 3
-        write = work.write_atomic
+        write = write_atomic
 
         def write_at_last(path: Path, content: bytes) -> None:
             tries.append(bench.clock.monotonic())
