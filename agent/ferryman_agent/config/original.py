@@ -59,7 +59,9 @@ def _endpoint(raw: object) -> object:
         host, port = parts.hostname or "", parts.port or DEFAULT_PORT
     except ValueError:
         raise ValueError(f"{raw!r} is no address: write https://host:port") from None
-    if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc:
+    if "@" in parts.netloc:
+        raise ValueError("is no address: nobody's name and password belong there")
+    if parts.scheme not in ("https", "http") or not host:
         raise ValueError(f"{raw!r} is no address: write https://host:port")
     if parts.scheme == "http" and not _is_loopback(host):
         raise ValueError(f"{raw!r}: a coordinator is reached with TLS only; write https://")

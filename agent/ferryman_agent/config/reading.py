@@ -19,6 +19,7 @@ from ferryman_agent.config.walk import leaves, span
 
 SIZE_LIMIT = 1 << 20
 _DEPTH_LIMIT = 50
+_ALIAS_LIMIT = 20
 _DIRECTORIES = ("root_dir", "log_dir", "pid_dir", "state_dir")
 _PATHS = (("install", "root"), ("metrics_file",), ("coordinator", "on_premises_file"))
 
@@ -155,12 +156,18 @@ class Reading:
 
 
 def _demand_shallow(source: bytes) -> None:
-    """Raises ValueError before the parser builds a tree so deep that the C stack cannot hold it: it would crash."""
-    depth = 0
+    """Raises ValueError before the parser builds a tree so deep that the C stack cannot hold it: it would crash.
+
+    And before aliases of aliases make one so wide that to merge or to print it takes for ever.
+    """
+    depth = aliases = 0
     for event in yaml.parse(source, Loader=yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH_LIMIT:
             raise ValueError(f"it has more than {_DEPTH_LIMIT} levels of nesting")
+        aliases += isinstance(event, yaml.AliasEvent)
+        if aliases > _ALIAS_LIMIT:
+            raise ValueError(f"it has more than {_ALIAS_LIMIT} aliases")
 
 
 def _plain_key(name: object) -> str:

@@ -127,6 +127,19 @@ def test_no_bytes_break_it(text: bytes) -> None:
         return
 
 
+@pytest.mark.req("V2-383")
+@pytest.mark.parametrize("of", ["[*l{0}, *l{0}, *l{0}]", "{{<<: [*l{0}, *l{0}, *l{0}], k{0}: 1}}"])
+def test_aliases_that_grow_without_end_are_refused_at_once(of: str) -> None:
+    first = "{k: 1}" if "<<" in of else "[x]"
+    lines = [
+        f"a0: &l0 {first}",
+        *(f"a{n + 1}: &l{n + 1} " + of.format(n) for n in range(40)),
+        "verbose: *l40",
+    ]
+    assert "more than 20 aliases" in mistakes_in("\n".join(lines))
+    assert config_of("hooks: &h {cwd: archive}\nlog: {verbose: true}\n").hooks.cwd is ScriptCwd.ARCHIVE
+
+
 @pytest.mark.req("AG-057", "V2-382")
 def test_a_named_file_must_be_there_and_a_default_one_need_not(tmp_path: Path) -> None:
     missing = tmp_path / "missing.yml"

@@ -217,6 +217,7 @@ def test_a_coordinator_is_reached_with_tls_only() -> None:
         "5",
     ):
         assert "f:1: deploy_control_endpoint" in mistakes_in(f"deploy_control_endpoint: {text}\n")
+    assert "geheim" not in mistakes_in("deploy_control_endpoint: https://u:geheim@h\n")
 
 
 @pytest.mark.req("AG-061", "AG-065", "V2-383", "V2-384")
