@@ -12,10 +12,12 @@ import platform
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
 
+LEAVE_SECONDS = 5.0
 _NICE = 10
 _IDLE = 3 << 13
 _THIS_THREAD = 1
@@ -33,36 +35,45 @@ _IOPRIO_SET = {
 
 
 async def in_quiet_thread(work: Callable[[], T], *, stop: threading.Event) -> T:
-    """Runs `work` in a thread of the lowest rank and returns its result.
+    """Runs `work`, which only looks, in a thread of the lowest rank and returns its result.
 
-    When the caller is cancelled, `stop` is set, the thread is waited for, and only then the cancellation goes on.
+    When the caller is cancelled, `stop` is set and the thread gets a moment to end. One that hangs, on a file system
+    that does not answer, is left behind: it must not keep the agent from ending.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
         _step_back()
+        tell: Callable[[], None]
         try:
             result = work()
         except BaseException as problem:
-            loop.call_soon_threadsafe(ended.set_exception, problem)
+            tell = partial(_settle, ended, None, problem)
         else:
-            loop.call_soon_threadsafe(ended.set_result, result)
+            tell = partial(_settle, ended, result, None)
+        # The loop may be closed by now.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell)
 
-    thread = threading.Thread(target=run, name="quiet", daemon=True)
-    thread.start()
-    cancelled: asyncio.CancelledError | None = None
-    while not ended.done():
-        try:
-            await asyncio.wait({ended})
-        except asyncio.CancelledError as problem:
-            cancelled = problem
-            stop.set()
-    if cancelled is not None:
-        # Its own error, if any, is of no interest any more; looking at it keeps asyncio from complaining.
-        ended.exception()
-        raise cancelled
+    threading.Thread(target=run, name="quiet", daemon=True).start()
+    try:
+        await asyncio.wait({ended})
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({ended}, timeout=LEAVE_SECONDS)
+        if ended.done():
+            # Its own error, if any, is of no interest any more; looking at it keeps asyncio from complaining.
+            ended.exception()
+        raise
     return ended.result()
+
+
+def _settle(ended: asyncio.Future[T], result: T | None, problem: BaseException | None) -> None:
+    if problem is not None:
+        ended.set_exception(problem)
+    else:
+        ended.set_result(result)  # type: ignore[arg-type]  # None only where T has it
 
 
 def _step_back() -> None:
