@@ -68,7 +68,7 @@ class Reading:
         try:
             value = msgspec.convert(raw, field.type, strict=True, dec_hook=_convert)
         except (msgspec.ValidationError, ValueError, OverflowError) as error:
-            mistake = f"{origin}: {shown}: {str(error).split(' - at `$')[0]}"
+            mistake = f"{origin}: {shown}: {str(error).split(' - at `$')[0]}{_given(error, raw)}"
             if mistake not in self.mistakes:
                 self.mistakes.append(mistake)
             return
@@ -168,6 +168,12 @@ def _demand_shallow(source: bytes) -> None:
         aliases += isinstance(event, yaml.AliasEvent)
         if aliases > _ALIAS_LIMIT:
             raise ValueError(f"it has more than {_ALIAS_LIMIT} aliases")
+
+
+def _given(error: Exception, raw: object) -> str:
+    """The value, where the library's words do not have it. Only in the place of a number, where no secret stands."""
+    is_number_wanted = str(error).startswith(("Expected `int", "Expected `float"))
+    return f", not {raw!r}"[:80] if is_number_wanted and isinstance(raw, int | float | str) else ""
 
 
 def _plain_key(name: object) -> str:

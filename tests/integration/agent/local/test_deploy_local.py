@@ -334,7 +334,7 @@ def test_archives(tool: LocalTool, tmp_path: Path, kind: str) -> None:
     assert "add --type" in tool.run("-l", "odd name", cwd=tmp_path).err
 
 
-@pytest.mark.req("AG-O03", "V2-375", "AG-507", "AG-510")
+@pytest.mark.req("AG-O03", "V2-375", "AG-507", "AG-510", "AG-T38")
 def test_existing_files_retention_and_journals_are_the_agents(tool: LocalTool, tmp_path: Path) -> None:
     srv = tmp_path / "srv"
     srv.mkdir()
@@ -344,6 +344,8 @@ def test_existing_files_retention_and_journals_are_the_agents(tool: LocalTool, t
     assert refused.code == 1
     assert "exists already" in refused.err
     assert (srv / "content.txt").read_text() == "foreign"
+    # Any case is accepted; what is none of the three is refused, conflict or not.
+    assert tool.run("-b", "banana", "-g", "another", cwd=application(tmp_path / "free", [])).code == 2
     assert tool.run("-b", "retain", cwd=app).code == 0
     assert (srv / "content.txt").read_text() == "foreign"
     assert tool.run("-b", "OVERWRITE", cwd=app).code == 0

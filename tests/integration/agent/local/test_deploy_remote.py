@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.local_tool import LocalTool, application
-from tests.support.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server, s3_server
+from tests.support.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
 from tests.support.small_ca import SmallCa
 
 TOKEN = "ghp_very_secret"
-
-__all__ = ["s3_server"]
 
 
 @pytest.fixture

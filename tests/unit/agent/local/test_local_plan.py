@@ -156,7 +156,7 @@ def test_no_install_takes_no_bundle() -> None:
     assert all("--no-install contradict" in mistake for mistake in found.mistakes)
 
 
-@pytest.mark.req("AG-491", "AG-T84", "AG-489", "TS-80")
+@pytest.mark.req("AG-491", "AG-T84", "AG-489", "TS-80", "PF-332")
 def test_path_and_type_must_fit(tmp_path: Path) -> None:
     app, archive = _app(tmp_path / "app", APPSPEC.replace("Mine", "AfterInstall")), tmp_path / "a.zip"
     archive.write_bytes(b"PK")
