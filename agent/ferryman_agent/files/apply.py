@@ -73,6 +73,7 @@ class Application:
         self._with = tools
         self._host = tools.host
         self._staged: dict[str, os.stat_result] = {}
+        self._names: dict[str, tuple[str, str]] = {}
         self._moved: dict[str, str] = {}
         self.leftovers: list[tuple[str, str]] = []
         self.applied = Applied()
@@ -139,16 +140,17 @@ class Application:
             self.applied.dropped.add(directory.path)
 
     def _stage(self, writing: list[PlannedFile]) -> None:
-        siblings = self._with.siblings
         rows = []
         for file in writing:
             name = file.place.rpartition("/")[2]
-            new, old = self._new(file, name), siblings.old(name)
+            new = self._with.siblings.new(name, is_ours=file.path in self._with.known)
+            old = self._with.siblings.old(name)
+            self._names[file.path] = new, old
             rows.append(Staged(to_text(file.path), to_text(file.place), new, old))
         self._with.undo.add(rows)
         for file in writing:
-            folder, name = self._host.parent(file.place[1:])
-            new = self._new(file, name)
+            folder, _ = self._host.parent(file.place[1:])
+            new = self._names[file.path][0]
             if file.action is Action.RESTORE:
                 self._staged[file.path] = self._with.originals.stage(file.source, folder, new)
             else:
@@ -156,9 +158,9 @@ class Application:
 
     def _settle(self, writing: list[PlannedFile]) -> None:
         """Journals and keeps what must be, and then gives all files their names."""
-        siblings, rows = self._with.siblings, []
+        rows = []
         for file in writing:
-            status, old = self._staged[file.path], siblings.old(file.place.rpartition("/")[2])
+            status, old = self._staged[file.path], self._names[file.path][1]
             rows.append(Settled(to_text(file.path), to_text(file.place), old, status.st_dev, status.st_ino))
         self._with.undo.add(rows)
         self._with.journal.add(file.path for file in writing if file.path not in self._with.known)
@@ -168,13 +170,14 @@ class Application:
 
     def _settle_one(self, file: PlannedFile) -> None:
         folder, name = self._host.parent(file.place[1:])
+        new = self._names[file.path][0]
         present = self._host.look(file.place[1:])
         if present is not None and not self._may_replace(file, present):
-            os.unlink(self._new(file, name), dir_fd=folder)
+            os.unlink(new, dir_fd=folder)
             self.applied.dropped.add(file.path)
             return
         if present is None:
-            os.rename(self._new(file, name), name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
         else:
             self._replace(file, folder, name)
         self.applied.written += 1
@@ -208,7 +211,7 @@ class Application:
             # It may have come, or have been exchanged, since the others were kept.
             self._with.originals.keep(file.path, folder, name)
             self._with.originals.flush()
-        old, new = self._with.siblings.old(name), self._new(file, name)
+        new, old = self._names[file.path]
         with contextlib.suppress(FileNotFoundError):
             os.unlink(old, dir_fd=folder)
         try:
@@ -219,9 +222,6 @@ class Application:
             os.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
         os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
         self.leftovers.append((file.place[1:].rpartition("/")[0], old))
-
-    def _new(self, file: PlannedFile, name: str) -> str:
-        return self._with.siblings.new(name, is_ours=file.path in self._with.known)
 
     def _correct(self, correcting: list[PlannedFile]) -> None:
         """Corrects owner, mode, time and more of files whose content is right."""

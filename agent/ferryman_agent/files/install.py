@@ -284,10 +284,11 @@ class _Install:
             if file.path in application.applied.dropped:
                 continue
             known = archive.known_digest(file.source) if file.kind is EntryKind.FILE else None
-            is_kept = file.action is Action.KEEP
-            with contextlib.suppress(OSError):
-                status = view.host.statuses[file.path] if is_kept else os.lstat(file.place)
-                take_installed(digests, file.path, file.place, status, known or "", file.target)
+            try:
+                status = view.host.statuses[file.path] if file.action is Action.KEEP else os.lstat(file.place)
+            except FileNotFoundError:
+                continue
+            take_installed(digests, file.path, file.place, status, known or "", file.target)
         digests.save(self._layout.installed_digests_next(self._group))
 
 

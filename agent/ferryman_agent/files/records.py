@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.layout import STATE_FILE_MODE
@@ -25,7 +27,12 @@ def write_instructions(
         for row in instructions
     ]
     content = {"instructions": rows, "deployment_id": deployment_id, "planned_at": now}
-    write_atomic(path, json.dumps(content).encode("ascii"), STATE_FILE_MODE)
+    try:
+        data = msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        # Paths with other bytes than UTF-8, which this writes as lone surrogates.
+        data = json.dumps(content).encode("ascii")
+    write_atomic(path, data, STATE_FILE_MODE)
 
 
 def read_destinations(path: Path) -> tuple[str, ...]:

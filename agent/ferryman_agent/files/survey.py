@@ -15,13 +15,12 @@ from ferryman_agent.files.links import real_folder
 from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
 
 
+_KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
+
+
 def kind_of(mode: int) -> EntryKind:
     """Returns what a mode of `stat` says."""
-    if stat.S_ISREG(mode):
-        return EntryKind.FILE
-    if stat.S_ISDIR(mode):
-        return EntryKind.DIRECTORY
-    return EntryKind.LINK if stat.S_ISLNK(mode) else EntryKind.SPECIAL
+    return _KINDS.get(stat.S_IFMT(mode), EntryKind.SPECIAL)
 
 
 class Archive:
