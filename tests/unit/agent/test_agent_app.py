@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,24 @@ def test_hooks_get_the_settings_of_the_configuration() -> None:
     assert found.hooks.kill_grace_seconds == 1
     assert found.hooks.pass_agent_env
     assert found.hooks.install_root == "/x"
+
+
+@pytest.mark.req("V2-280", "V2-284")
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_directories_have_exact_modes_in_whatever_order_they_lie_in_each_other(
+    tmp_path: Path, umask: int
+) -> None:
+    """The log and the PID below the state, as an ordinary user has them, must not make the state on their way."""
+    state = tmp_path / "deep" / "state"
+    text = f"state_dir: {state}\nlog_dir: {state}/log\npid_dir: {state}/pid\nroot_dir: {tmp_path}/root\n"
+    config = parse(text.encode(), "f", {"FERRYMAN_AGENT_HOME": str(tmp_path)}).config
+    before = os.umask(umask)
+    try:
+        wiring.demand_directories(config)
+    finally:
+        os.umask(before)
+    modes = {
+        path: path.stat().st_mode & 0o777 for path in (state.parent, state, state / "log", state / "pid")
+    }
+    assert list(modes.values()) == [0o755, 0o700, 0o750, 0o755]
+    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o711

@@ -203,6 +203,20 @@ async def test_what_an_install_took_is_given_back(coordinator: FakeCoordinator, 
     await agent.until(lambda: resident_mib(agent.pid) < 75)
 
 
+@pytest.mark.req("AG-028")
+async def test_an_agent_that_waits_has_loaded_nothing_that_it_does_not_need(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    """Each of these would be megabytes on every machine; they come with the first work that needs them."""
+    await agent.start()
+    await coordinator.connected()
+    mapped = Path(f"/proc/{agent.pid}/maps").read_text()
+    for library in ("/_ssl.", "libcrypto", "/_hashlib.", "/_rust.", "greenlet", "/_http_parser"):
+        assert library not in mapped
+    assert "cygrpc" in mapped
+    assert resident_mib(agent.pid) < 75
+
+
 def resident_mib(pid: int) -> float:
     line = next(
         line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")

@@ -15,7 +15,7 @@ import pytest
 from ferryman.v1 import agents_pb2 as pb
 from ferryman_agent import __version__
 from ferryman_agent.core.facts import EventStarted
-from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Segment
+from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Instant, Segment
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.hooks.contract import OutputLine, Stream
 from ferryman_agent.host import facts
@@ -460,6 +460,22 @@ async def test_without_an_identity_it_waits_and_takes_the_new_one(
     bench.identity = replace(kept, instance_name="again")
     bench.clock.advance(300)
     await coordinator.connected(2)
+
+
+@pytest.mark.req("AG-090", "AG-S22")
+async def test_an_agent_whose_certificate_has_expired_is_told_to_enroll_again(
+    coordinator: FakeCoordinator, bench: Bench
+) -> None:
+    await coordinator.connected()
+    assert bench.identity is not None
+    bench.identity = replace(bench.identity, expires_at=Instant(bench.clock.now() - 1))
+    coordinator.refusal = (grpc.StatusCode.UNAUTHENTICATED, "CertificateExpired", "it has expired")
+    coordinator.session.end()
+    await bench.waits(0.5)
+    bench.clock.advance(0.5)
+    await bench.until(lambda: bench.link.status.problem_kind == "unidentified")
+    said = bench.link.status.problem
+    assert said.startswith("this agent's certificate has expired: enroll again with a new join token")
 
 
 async def test_a_drained_stream_begins_anew_spread_over_the_given_time(
