@@ -90,6 +90,8 @@ def _remove(destination: Path) -> None:
 
 @dataclass(slots=True)
 class _Unpacking:
+    """One archive on its way to the disk."""
+
     source: Source
     folders: Folders
     destination: Path

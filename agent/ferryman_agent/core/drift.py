@@ -63,6 +63,8 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DriftedFile:
+    """An installed file that is not as it was left."""
+
     path: str
     drift: FileDrift
 

@@ -22,6 +22,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """The newest that was said of one deployment."""
+
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
 

@@ -25,6 +25,8 @@ def _one_of(characters: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
+    """One suspicious character and where it stands."""
+
     index: int
     line: int
     column: int

@@ -28,6 +28,8 @@ class Scalar:
 
 @dataclass(slots=True)
 class Sequence:
+    """A list, with its place."""
+
     line: int
     column: int
     items: list[Node] = field(default_factory=list)
@@ -37,6 +39,8 @@ class Sequence:
 
 @dataclass(slots=True)
 class Mapping:
+    """Keys and values in the order of the file, with its place."""
+
     line: int
     column: int
     pairs: list[tuple[Node, Node]] = field(default_factory=list)
