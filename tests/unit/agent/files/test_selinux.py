@@ -229,7 +229,7 @@ async def test_names_that_the_tool_reads_no_line_with_and_a_kill_right_behind(
         assert bool(selinux.rules) is (host.srv / "app/a").exists(), back
         await host.install({}, "files: []\n")
         assert selinux.rules == {}
-        if back > 25:
+        if back > 12:
             break
 
 
