@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,14 @@ import pytest
 from ferryman.v1 import agents_pb2 as pb
 from ferryman_agent import __version__
 from ferryman_agent.core.facts import EventStarted
-from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, Instant, Segment
+from ferryman_agent.core.messages import (
+    CommandId,
+    DeploymentDescription,
+    DeploymentId,
+    GroupId,
+    Instant,
+    Segment,
+)
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.hooks.contract import OutputLine, Stream
 from ferryman_agent.host import facts
@@ -41,6 +48,7 @@ class Heard:
         self.cancelled: list[tuple[str, str, bool]] = []
         self.prefetched: list[DeploymentDescription] = []
         self.forgotten: list[str] = []
+        self.checks: list[tuple[str, list[str], bool]] = []
         self.answer: Disposition | None = Disposition.STARTED
 
     async def run_segment(self, segment: Segment) -> Answer | None:
@@ -55,6 +63,9 @@ class Heard:
 
     def forget(self, deployment_id: DeploymentId) -> None:
         self.forgotten.append(deployment_id)
+
+    def check_installed(self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool) -> None:
+        self.checks.append((check_id, list(group_ids), with_digests))
 
 
 class Bench:
@@ -177,12 +188,16 @@ async def test_orders_reach_whom_they_are_for(coordinator: FakeCoordinator, benc
     session.send(cancel=pb.Cancel(command_id="c", reason="r", kill=True))
     session.send(forget=pb.Forget(deployment_id="d-9"))
     session.send(prefetch=pb.Prefetch(deployment=wanted.deployment))
+    session.send(
+        check_installed=pb.CheckInstalled(check_id="k", deployment_group_ids=["g-1"], with_digests=True)
+    )
     session.send(run_segment=wanted)
     await coordinator.until(lambda: len(coordinator.acks) == 2)
     heard = bench.heard
     assert heard.segments[0].deployment.revision.url == "http://localhost:1/bundles/abc?expires=1"
     assert heard.cancelled == [("c", "r", True)]
     assert heard.forgotten == ["d-9"]
+    assert heard.checks == [("k", ["g-1"], True)]
     assert heard.prefetched[0].deployment_id == "d-1"
 
 
