@@ -259,6 +259,54 @@ async def test_missing_keys_are_named(tmp_path: Path) -> None:
         await store.pin(at("b-1"))
 
 
+async def test_keys_come_from_the_file_that_is_named_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOFSOMEBODYELSE001")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    given = S3Server("http://127.0.0.1:1").settings(tmp_path)
+    store = S3Store(settings(given), ManualClock())
+    await store.prepare()
+    assert ACCESS_KEY in store.address(at("b-1"))
+    del given["s3.credentials_file"]
+    store = S3Store(settings(given), ManualClock())
+    await store.prepare()
+    assert "AKIAOFSOMEBODYELSE001" in store.address(at("b-1"))
+
+
+async def test_without_keys_addresses_are_those_of_public_objects(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("[other]\n")
+    given = {"s3.endpoint_url": "http://127.0.0.1:1", "s3.credentials_file": str(file)}
+    store = S3Store(settings(given), ManualClock())
+    await store.prepare()
+    assert store.address(at("b-1")) == "http://127.0.0.1:1/b-1/web/app.zip"
+
+
+@pytest.mark.parametrize(
+    "content, given, complaint",
+    [
+        ("[other]\naws_access_key_id = a\n", {"s3.profile": "gone"}, "gone"),
+        ("no keys at all\n", {}, "cannot read the keys"),
+        ("[default]\naws_access_key_id = a\n", {}, "cannot read the keys"),
+        (
+            "[default]\naws_access_key_id = a\naws_secret_access_key = b\n",
+            {"s3.region": "eu/west"},
+            "eu/west",
+        ),
+    ],
+)
+async def test_settings_that_cannot_be_used_are_named(
+    tmp_path: Path, content: str, given: dict[str, str], complaint: str
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(content)
+    store = S3Store(settings({"s3.credentials_file": str(file), **given}), ManualClock())
+    with pytest.raises(Unreachable, match=complaint):
+        await store.prepare()
+    assert store.address(at("b-1")) == ""
+
+
 @pytest.mark.req("AG-224")
 @pytest.mark.parametrize(
     "given, host",
