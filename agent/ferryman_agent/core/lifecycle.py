@@ -124,6 +124,8 @@ def _deployment_refusal(segment: Segment) -> str | None:
     missing = [name for name, value in required.items() if not value]
     if missing:
         return f"command {segment.command_id} has no {', no '.join(missing)}"
+    if deployment.unknown_option:
+        return f"command {segment.command_id} asks for {deployment.unknown_option}, which this agent does not know"
     for name in (deployment.deployment_id, deployment.deployment_group_id):
         if not _PATH_COMPONENT.fullmatch(name) or name in (".", ".."):
             return f"command {segment.command_id}: {name!r} cannot be the name of a directory"

@@ -126,7 +126,7 @@ class RevisionSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentDescription:
-    """What the agent is told of a deployment (AG section 5.8)."""
+    """What the agent is told of a deployment (AG section 5.8). `unknown_option` is one that this version does not know."""
 
     deployment_id: DeploymentId
     deployment_group_id: GroupId
@@ -136,6 +136,7 @@ class DeploymentDescription:
     deployment_type: str = "IN_PLACE"
     app_spec_file_name: str = "appspec.yml"
     file_exists_behavior: FileExistsBehavior = FileExistsBehavior.DISALLOW
+    unknown_option: str = ""
     revision: RevisionSource
     last_successful_deployment_id: str = ""
     most_recent_deployment_id: str = ""

@@ -49,6 +49,8 @@ _BUNDLE_TYPES = {
     types.BUNDLE_TYPE_TGZ: BundleType.TGZ,
 }
 _BEHAVIORS = {
+    types.FILE_EXISTS_BEHAVIOR_UNSPECIFIED: FileExistsBehavior.DISALLOW,
+    types.FILE_EXISTS_BEHAVIOR_DISALLOW: FileExistsBehavior.DISALLOW,
     types.FILE_EXISTS_BEHAVIOR_OVERWRITE: FileExistsBehavior.OVERWRITE,
     types.FILE_EXISTS_BEHAVIOR_RETAIN: FileExistsBehavior.RETAIN,
 }
@@ -99,6 +101,7 @@ def segment(message: pb.RunSegment, base_url: str) -> Segment:
 
 def deployment(message: pb.DeploymentDescription, base_url: str) -> DeploymentDescription:
     """Returns what the agent is told of a deployment, with the defaults of AG section 5.8."""
+    is_known = message.file_exists_behavior in _BEHAVIORS
     return DeploymentDescription(
         deployment_id=_short_id(message.deployment_id),
         deployment_group_id=GroupId(message.deployment_group_id),
@@ -108,6 +111,7 @@ def deployment(message: pb.DeploymentDescription, base_url: str) -> DeploymentDe
         deployment_type=message.deployment_type or "IN_PLACE",
         app_spec_file_name=message.app_spec_file_name or "appspec.yml",
         file_exists_behavior=_BEHAVIORS.get(message.file_exists_behavior, FileExistsBehavior.DISALLOW),
+        unknown_option="" if is_known else f"file exists behavior {message.file_exists_behavior}",
         revision=_revision(message, base_url),
         last_successful_deployment_id=message.last_successful_deployment_id,
         most_recent_deployment_id=message.most_recent_deployment_id,

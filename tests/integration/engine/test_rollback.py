@@ -38,7 +38,18 @@ async def successor(world: World, deployment: Deployment) -> Deployment:
 
 
 @pytest.mark.req(
-    "CP-333", "CP-334", "CP-336", "CP-338", "CP-339", "CP-340", "CP-341", "CP-345", "CP-350", "T60"
+    "CP-333",
+    "CP-334",
+    "CP-336",
+    "CP-338",
+    "CP-339",
+    "CP-340",
+    "AG-472",
+    "AG-467",
+    "CP-341",
+    "CP-345",
+    "CP-350",
+    "T60",
 )
 async def test_a_failure_is_rolled_back_to_the_last_good_revision(tmp_path: Path) -> None:
     async with open_world(tmp_path, 3, auto_rollback=ON_FAILURE) as world:

@@ -424,7 +424,7 @@ def test_retained_files_and_the_modes_of_links_are_left_alone() -> None:
     assert any("symbolic links" in warning for warning in made.warnings)
 
 
-@pytest.mark.req("AG-V42", "V2-213")
+@pytest.mark.req("AG-V42", "V2-213", "AG-X26")
 def test_an_entry_without_effect_is_a_warning() -> None:
     made = make_plan(with_permission(Permission(object="/nowhere", mode=0o600, number=1)))
     assert isinstance(made, InstallPlan)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from ferryman.v1 import agents_pb2, types_pb2
 from ferryman_agent.core.lifecycle import LIFECYCLE_EVENTS, Origin, Work, origin_of, refusal, work_of
 from ferryman_agent.core.messages import RevisionSource
+from ferryman_agent.runtime import mapping
 from tests.support.segments import INSTANCE, a_deployment, a_segment
 
 CURRENT, LAST, RECENT = Origin.CURRENT, Origin.LAST_SUCCESSFUL, Origin.MOST_RECENT
@@ -118,6 +120,17 @@ def test_a_group_id_that_is_no_directory_name_is_refused(name: str) -> None:
     reason = refusal(a_segment(group=name), INSTANCE)
     assert reason is not None
     assert repr(name) in reason
+
+
+@pytest.mark.req("AG-323", "AG-T38")
+def test_a_file_exists_behavior_that_nobody_knows_is_refused_even_without_a_conflict() -> None:
+    message = agents_pb2.DeploymentDescription(file_exists_behavior=types_pb2.FILE_EXISTS_BEHAVIOR_RETAIN)
+    assert mapping.deployment(message, "").unknown_option == ""
+    message.MergeFromString(b"\x40\x63")
+    described = mapping.deployment(message, "")
+    reason = refusal(a_segment(unknown_option=described.unknown_option), INSTANCE)
+    assert reason is not None
+    assert "file exists behavior 99" in reason
 
 
 @pytest.mark.req("V2-136")

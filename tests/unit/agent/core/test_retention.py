@@ -10,7 +10,7 @@ def revisions(*names: str, size: int = 0) -> list[RevisionDir]:
     return [RevisionDir(name=name, modified_ns=age, size_bytes=size) for age, name in enumerate(names)]
 
 
-@pytest.mark.req("AG-170", "AG-172", "AG-T15", "V2-070")
+@pytest.mark.req("AG-170", "AG-172", "AG-H34", "AG-T15", "V2-070")
 def test_the_oldest_goes_when_one_is_too_many() -> None:
     prior = revisions("d1", "d2", "d3", "d4", "d5", "d6")
     assert expired(prior, current="d6", max_revisions=5, protected={"d5"}) == ("d1",)

@@ -81,7 +81,7 @@ async def test_modes_and_times_are_kept_whatever_the_umask(host: Host) -> None:
     assert stat.S_IMODE((host.srv / "x").stat().st_mode) == 0o755
 
 
-@pytest.mark.req("AG-310", "AG-311", "AG-T41", "V2-198", "V2-193")
+@pytest.mark.req("AG-310", "AG-311", "AG-T41", "AG-X17", "V2-198", "V2-193")
 async def test_links_are_recreated_as_they_are(host: Host) -> None:
     links = {"to-file": "f", "to-dir": "sub", "dangling": "nowhere", "loop": "loop", "sub/up": "../sub"}
     await host.install({"f": b"1", "sub/x": b"2", **links})
@@ -161,7 +161,7 @@ async def test_a_revision_without_files_removes_everything(host: Host) -> None:
     assert report.removed == 4
 
 
-@pytest.mark.req("AG-168", "AG-T33", "AG-334", "AG-165", "AG-322", "CP-346")
+@pytest.mark.req("AG-168", "AG-H18", "AG-X27", "AG-T33", "AG-334", "AG-165", "AG-322", "CP-346")
 async def test_a_directory_that_others_use_is_removed_once_it_is_empty(host: Host) -> None:
     files = "files:\n  - {source: d, destination: SRV/x/y}\n"
     await host.install({"d/f": b"1"}, files)
@@ -217,7 +217,7 @@ def running(program: Path, argument: str) -> Iterator[None]:
             process.kill()
 
 
-@pytest.mark.req("AG-316", "AG-315", "V2-199")
+@pytest.mark.req("AG-316", "AG-X53", "AG-315", "V2-199")
 async def test_a_running_program_can_be_replaced(host: Host) -> None:
     program = Path("/bin/sleep").read_bytes()
     await host.install({"run": program}, prepare=lambda archive: (archive / "run").chmod(0o755))
@@ -238,7 +238,7 @@ async def test_a_reader_of_the_old_file_goes_on_reading_it(host: Host) -> None:
 # Files of others
 
 
-@pytest.mark.req("AG-319", "AG-324", "AG-T34", "AG-286", "V2-195", "V2-390", "AG-S03")
+@pytest.mark.req("AG-319", "AG-324", "AG-T34", "AG-H27", "AG-X01", "AG-286", "V2-195", "V2-390", "AG-S03")
 async def test_a_conflict_lists_everything_and_changes_nothing(host: Host) -> None:
     await host.install({"old": b"1"})
     (host.srv / "app/one").write_bytes(b"foreign")
@@ -292,7 +292,7 @@ async def test_retain_keeps_for_good(host: Host) -> None:
     assert host.names() == {"app", "app/a"}
 
 
-@pytest.mark.req("AG-312", "AG-T39", "V2-197", "AG-313")
+@pytest.mark.req("AG-312", "AG-T39", "AG-X16", "AG-X15", "V2-197", "AG-313")
 async def test_overwrite_replaces_a_link_and_not_what_it_leads_to(host: Host, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_bytes(b"precious")
@@ -305,7 +305,7 @@ async def test_overwrite_replaces_a_link_and_not_what_it_leads_to(host: Host, tm
     assert os.readlink(host.srv / "app/l") == "a"
 
 
-@pytest.mark.req("AG-T40", "AG-312")
+@pytest.mark.req("AG-T40", "AG-X15", "AG-312")
 async def test_nothing_is_created_through_a_dangling_link(host: Host, tmp_path: Path) -> None:
     (host.srv / "app").mkdir()
     (host.srv / "app/a").symlink_to(tmp_path / "created")
@@ -325,7 +325,19 @@ async def test_the_appspecs_behavior_wins(host: Host) -> None:
 # Mistakes
 
 
-@pytest.mark.req("AG-T42", "AG-286", "AG-V12", "AG-V11", "AG-V13", "AG-V14", "AG-307", "AG-284", "V2-191")
+@pytest.mark.req(
+    "AG-T42",
+    "AG-X21",
+    "AG-X20",
+    "AG-286",
+    "AG-V12",
+    "AG-V11",
+    "AG-V13",
+    "AG-V14",
+    "AG-307",
+    "AG-284",
+    "V2-191",
+)
 @pytest.mark.parametrize(
     "appspec, code",
     [
@@ -387,7 +399,7 @@ async def test_without_an_archive_there_is_a_clear_message(host: Host) -> None:
         await install(description("d-9"), layout=host.layout, now=Instant(0))
 
 
-@pytest.mark.req("AG-259", "AG-164", "V2-115")
+@pytest.mark.req("AG-259", "AG-164", "AG-X29", "V2-115")
 async def test_names_of_any_bytes_are_installed_and_removed(host: Host) -> None:
     odd = [os.fsdecode(b"caf\xe9"), "new\nline", " blanks ", "ümlaut", '"quote']
     await host.install(dict.fromkeys(odd, b"1"))

@@ -97,7 +97,7 @@ def expected(files: dict[str, bytes | str]) -> set[str]:
 
 
 @pytest.mark.usefixtures("quick_disk")
-@pytest.mark.req("V2-189", "AG-288", "AG-289", "AG-286")
+@pytest.mark.req("V2-189", "AG-288", "AG-289", "AG-X02", "AG-286")
 def test_whatever_fails_the_host_is_as_before_or_complete(host: Host) -> None:
     """Fails each call that the install makes, one after the other."""
     install_now(host, "d-old", OLD)
@@ -332,6 +332,7 @@ def test_a_directory_that_appears_where_a_file_is_needed(host: Host, monkeypatch
     assert host.names() == {"app", "app/a"}
 
 
+@pytest.mark.req("AG-293")
 @pytest.mark.parametrize("fast", [True, False])
 def test_large_files_are_copied_with_and_without_the_kernels_help(
     host: Host, monkeypatch: pytest.MonkeyPatch, fast: bool

@@ -119,7 +119,7 @@ def every_step(host: Host, work: Callable[[], object], back: Callable[[], object
         assert state(host) == before, number
 
 
-@pytest.mark.req("V2-188", "V2-189", "AG-163", "AG-288", "AG-289", "AG-T44", "AG-315")
+@pytest.mark.req("V2-188", "V2-189", "AG-163", "AG-339", "AG-X28", "AG-288", "AG-289", "AG-T44", "AG-315")
 def test_a_new_revision(host: Host) -> None:
     """Files and links that stay, change, come and go; attributes, an ACL; a directory that becomes a file."""
     acl = f"permissions:\n  - {{object: {host.srv}/app/moded, mode: 640, acls: ['u:{os.geteuid()}:r']}}\n"

@@ -58,7 +58,7 @@ async def test_what_existed_before_keeps_its_mode(host: Host) -> None:
 
 
 @needs_root
-@pytest.mark.req("AG-292", "AG-354", "AG-T46", "AG-C09", "V2-210", "V2-197")
+@pytest.mark.req("AG-292", "AG-354", "AG-X13", "AG-T46", "AG-C09", "V2-210", "V2-197")
 async def test_set_id_bits_survive_a_change_of_owner(host: Host) -> None:
     host.settings = InstallSettings(allow_set_id=True)
     text = FILES + "permissions:\n  - {object: SRV/app/a, mode: 4755, owner: daemon}\n"
@@ -83,7 +83,7 @@ async def test_set_id_bits_survive_when_only_the_owner_of_a_kept_file_changes(ho
 
 
 @needs_root
-@pytest.mark.req("AG-352", "AG-355", "V2-214", "V2-215", "V2-218")
+@pytest.mark.req("AG-352", "AG-355", "AG-X14", "V2-214", "V2-215", "V2-218")
 async def test_owner_and_group_by_name_and_number_and_never_through_a_link(
     host: Host, tmp_path: Path
 ) -> None:
@@ -188,7 +188,7 @@ async def test_a_pattern_on_a_file_changes_nothing(host: Host) -> None:
     assert (await host.refused({"app/a": b"1"}, text)).detail_code == "PERM_FILE_PATTERN"
 
 
-@pytest.mark.req("AG-T51")
+@pytest.mark.req("AG-T51", "V2-211")
 @needs_root
 async def test_the_guides_example_with_its_result(host: Host) -> None:
     files = {f"app/my-file-{n}.txt": b"1" for n in (1, 2, 3)}

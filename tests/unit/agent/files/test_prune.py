@@ -73,7 +73,7 @@ def test_a_byte_budget(layout: Layout) -> None:
     assert "d-1" in run(layout, 4, max_bytes=300).removed
 
 
-@pytest.mark.req("AG-176", "AG-T17", "V2-070")
+@pytest.mark.req("AG-176", "AG-X42", "AG-T17", "V2-070")
 def test_what_cannot_be_deleted_is_a_warning_and_the_rest_goes(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
