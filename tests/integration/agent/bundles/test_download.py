@@ -397,11 +397,15 @@ async def test_a_failed_download_leaves_what_the_pointers_name(agent: Agent) -> 
 
 
 @pytest.mark.req("AG-249", "AG-T12", "AG-H07", "V2-121", "AG-215", "V2-074")
+@pytest.mark.parametrize("is_child", [False, True])
 @pytest.mark.parametrize("kind", ["zip", "tgz"])
-async def test_a_disk_that_is_too_small_to_unpack(server: Server, tmp_path: Path, kind: str) -> None:
+async def test_a_disk_that_is_too_small_to_unpack(
+    server: Server, tmp_path: Path, kind: str, is_child: bool
+) -> None:
     make, bundle_type = MAKERS[kind]
     with small_disk(tmp_path / "disk", 2 * 1024 * 1024) as disk:
         agent = Agent(Layout(disk / "root", state_dir=tmp_path / "state"), server)
+        agent.transport.small_bytes = 0 if is_child else 1 << 20
         agent.layout.prepare()
         data = make(items({**APP, "zeros": bytes(4_000_000)}))
         error = await agent.refused(agent.offer(data, bundle_type=bundle_type), "BUNDLE_DISK_FULL")
