@@ -35,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # By its old name, or as a command: local deployments read their arguments themselves (V2-370).
     if is_alias(sys.argv[0]):
         local_deployment(given)
-    if given[:1] == ["deploy-local"]:
-        local_deployment(given[1:], program="ferryman-agent deploy-local")
+    if "deploy-local" in given[:3]:
+        before, after = given[: given.index("deploy-local")], given[given.index("deploy-local") + 1 :]
+        if not before or before[0].partition("=")[0] in ("--config", "--config_file"):
+            local_deployment([*before, *after], program="ferryman-agent deploy-local")
     options = _parser().parse_args(given)
     # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

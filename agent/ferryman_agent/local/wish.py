@@ -110,6 +110,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "-c",
         "--agent-configuration-file",
         "--config",
+        "--config_file",
         dest="configuration",
         type=Path,
         metavar="FILE",

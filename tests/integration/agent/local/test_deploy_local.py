@@ -468,6 +468,12 @@ def test_all_its_names(tool: LocalTool, tmp_path: Path) -> None:
     assert by_link.returncode == 0, by_link.stderr
     assert tool.deployments("one")
     assert tool.deployments("two")
+    config = tmp_path / "agent.yml"
+    config.write_text(f"root_dir: {tmp_path}/other-root\n")
+    before = tool.run("--config", str(config), "deploy-local", cwd=app, name="ferryman-agent")
+    assert before.code == 0, before.err
+    assert before.folder.is_relative_to(tmp_path / "other-root")
+    assert "deploy-local" in tool.run("--help", cwd=app, name="ferryman-agent").out
     wrong = tool.run("deploy-local", "-t", "rar", cwd=app, name="ferryman-agent")
     assert wrong.code == 2
     assert wrong.err.startswith("ferryman-agent deploy-local: --type")
