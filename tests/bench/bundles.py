@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ferryman_agent.bundles.attempt import Attempt
 from ferryman_agent.bundles.child_hands import ChildHands
 from ferryman_agent.bundles.fetch import fetch
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.transport import Transport
+from ferryman_agent.bundles.wanted import Attempt
 from tests.bench.harness import Figure, Options, row
 from tests.support.agent_home import AgentHome
 from tests.support.bundles import APPSPEC, items, make_zip

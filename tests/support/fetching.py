@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from ferryman_agent.bundles.address import shown_url
-from ferryman_agent.bundles.attempt import Attempt
 from ferryman_agent.bundles.child_hands import ChildHands
 from ferryman_agent.bundles.fetch import Fetched, fetch
 from ferryman_agent.bundles.hands import Hands, ThreadHands
@@ -19,6 +18,7 @@ from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.origins import pauses_of, request_for
 from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.transport import Transport
+from ferryman_agent.bundles.wanted import Attempt
 from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.errors import BundleError
 

@@ -7,73 +7,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from ferryman_agent.bundles.exchange import Answer, Exchange, Headers, Interrupted
+from ferryman_agent.bundles.exchange import Answer, Exchange, Interrupted
 from ferryman_agent.bundles.halt import Halt, Halted
-from ferryman_agent.bundles.limits import MIB, BundleLimits
+from ferryman_agent.bundles.limits import MIB
 from ferryman_agent.bundles.part import Part
 from ferryman_agent.bundles.refusal import refused
-from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
 from ferryman_agent.bundles.verify import check_digest, check_size, check_version
+from ferryman_agent.bundles.wanted import Attempt, Headers, Outcome, Progress, part_of
 from ferryman_agent.core.pace import Pace
 from ferryman_agent.errors import BundleError
 
-Progress = Callable[[int, int | None], None]
-"""Hears the bytes received and, once it is known, the total. Called for every piece; the caller thins it out."""
-
 _READ = 256 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What is wanted. `etag` is that of the version a part of which is here from the attempt before, if any.
-
-    label: how people call it. secrets: headers that only the host of `url` may see; credential: what they are.
-    wanted_etag, wanted_version: as registered, without quotes.
-    """
-
-    url: str = field(repr=False)
-    label: str
-    destination: str
-    route: Route
-    limits: BundleLimits
-    secrets: Headers = field(default=(), repr=False)
-    credential: str = ""
-    sha256: str | None = None
-    size_bytes: int | None = None
-    wanted_etag: str = ""
-    wanted_version: str = ""
-    etag: str = ""
-
-    @property
-    def is_resumable(self) -> bool:
-        """Something would show whether the rest belongs to what is here."""
-        return self.sha256 is not None or self.etag.startswith('"')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an attempt ended: complete and under its name, or worth another one (`again` says why).
-
-    `after`: seconds that the server asks to wait. `size_bytes` and `sha256` are of what is here.
-    """
-
-    size_bytes: int
-    sha256: str
-    etag: str
-    again: str = ""
-    after: float = 0
-    is_throttled: bool = False
-
-
-def part_of(destination: Path) -> Path:
-    """Returns where a bundle grows."""
-    return destination.with_name(f"{destination.name}.part")
 
 
 def attempt(wanted: Attempt, *, halt: Halt, pace: Pace, on_progress: Progress) -> Outcome:

@@ -23,7 +23,7 @@ from ferryman_agent.files.prune import PruneReport, prune
 from ferryman_agent.threads import in_thread
 
 if TYPE_CHECKING:
-    from ferryman_agent.bundles.attempt import Progress
+    from ferryman_agent.bundles.wanted import Progress
 
 log = structlog.get_logger(__name__)
 

@@ -12,12 +12,11 @@ from ferryman_agent.bundles.connection import CannotConnect, connect, why
 from ferryman_agent.bundles.halt import Halt
 from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.trace import Trace
+from ferryman_agent.bundles.wanted import Headers
 from ferryman_agent.errors import BundleError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
-
-Headers = tuple[tuple[str, str], ...]
 
 
 class Interrupted(Exception):

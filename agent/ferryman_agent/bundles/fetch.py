@@ -10,10 +10,10 @@ from pathlib import Path
 import structlog
 
 from ferryman_agent.bundles.address import check_transport
-from ferryman_agent.bundles.attempt import Attempt, Outcome, Progress, part_of
 from ferryman_agent.bundles.hands import Hands
 from ferryman_agent.bundles.limits import MIB
 from ferryman_agent.bundles.transport import Transport
+from ferryman_agent.bundles.wanted import Attempt, Outcome, Progress, part_of
 from ferryman_agent.core.throttle import MOST_RETRIES
 from ferryman_agent.errors import INTERRUPTED, BundleError
 from ferryman_agent.threads import in_thread

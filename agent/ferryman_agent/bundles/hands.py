@@ -14,7 +14,7 @@ from ferryman_agent.core.pace import Pace
 from ferryman_agent.threads import in_thread
 
 if TYPE_CHECKING:
-    from ferryman_agent.bundles.attempt import Attempt, Outcome, Progress
+    from ferryman_agent.bundles.wanted import Attempt, Outcome, Progress
 
 
 class Hands(Protocol):

@@ -30,7 +30,7 @@ from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
 from ferryman_agent.threads import in_thread
 
 if TYPE_CHECKING:
-    from ferryman_agent.bundles.attempt import Progress
+    from ferryman_agent.bundles.wanted import Progress
 
 log = structlog.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ferryman_agent.bundles.address import shown_url
-from ferryman_agent.bundles.attempt import Attempt
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.route import Route
+from ferryman_agent.bundles.wanted import Attempt
 from ferryman_agent.core.messages import BundleType, DeploymentDescription, RevisionSource
 from ferryman_agent.errors import BundleError
 

@@ -10,11 +10,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ferryman_agent.bundles.attempt import Attempt, Outcome
 from ferryman_agent.bundles.building import Build, Built
 from ferryman_agent.bundles.halt import Halted
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.route import Proxy, Route
+from ferryman_agent.bundles.wanted import Attempt, Outcome
 from ferryman_agent.errors import BundleError
 
 Message = dict[str, Any]

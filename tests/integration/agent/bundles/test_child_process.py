@@ -16,13 +16,13 @@ import pytest
 from aiohttp import web
 
 from ferryman_agent.bundles import child_hands
-from ferryman_agent.bundles.attempt import Attempt
 from ferryman_agent.bundles.building import Build
 from ferryman_agent.bundles.child_hands import ChildHands
 from ferryman_agent.bundles.download import download_bundle
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.route import Proxy, Route
 from ferryman_agent.bundles.transport import Transport
+from ferryman_agent.bundles.wanted import Attempt
 from ferryman_agent.bundles.wire import attempt_of, build_of, from_line, to_line, wanted
 from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.errors import BundleError
