@@ -328,7 +328,6 @@ class Agent:
         self._status.changed()
 
     def _current_status(self) -> AgentStatus:
-        commands = self._journal.commands
         return AgentStatus(
             pid=os.getpid(),
             version=__version__,
@@ -336,7 +335,7 @@ class Agent:
             written_at=self._clock.now(),
             instance_id=self._instance_id,
             link=self._link.status,
-            commands=commands_of(self._loop.live, lambda command_id: commands[CommandId(command_id)].last_at),
+            commands=commands_of(self._loop.live, self._journal.commands),
             results=results_of(self._journal.results.values()),
             reports_waiting=len(self._journal.outbox),
             is_draining=self._is_draining,

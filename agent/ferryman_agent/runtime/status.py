@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from ferryman_agent.clock import Clock
-from ferryman_agent.core.messages import Instant
+from ferryman_agent.core.messages import CommandId, Instant
 from ferryman_agent.runtime.commands import LiveCommand
+from ferryman_agent.runtime.journal import Command
 from ferryman_agent.runtime.link import LinkStatus
 from ferryman_agent.runtime.records import LastResult
 
@@ -58,8 +59,12 @@ class AgentStatus:
     warnings: tuple[str, ...] = field(default=())
 
 
-def commands_of(live: Iterable[LiveCommand], since: Callable[[str], Instant]) -> tuple[CommandStatus, ...]:
-    """Returns what runs and waits, in order."""
+def commands_of(live: Iterable[LiveCommand], known: Mapping[CommandId, Command]) -> tuple[CommandStatus, ...]:
+    """Returns what runs and waits, in order; `known` is the journal's.
+
+    A command that the journal has dropped already is over: its end is stored at the coordinator, which has nothing to
+    ask any more, while the agent still tidies up behind it.
+    """
     return tuple(
         CommandStatus(
             command_id=each.command_id,
@@ -67,9 +72,10 @@ def commands_of(live: Iterable[LiveCommand], since: Callable[[str], Instant]) ->
             group_name=each.run.segment.deployment.deployment_group_name,
             is_running=each.is_running,
             lifecycle_event=each.run.running or "",
-            since=since(each.command_id),
+            since=known[each.command_id].last_at,
         )
         for each in live
+        if each.command_id in known
     )
 
 
