@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from ferryman_agent.core.no_proxy import is_direct
 from ferryman_agent.errors import BundleError
@@ -47,7 +47,8 @@ def place_of(url: str) -> Place:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
-        host = host if host.isascii() else host.encode("idna").decode()
+        # Those of ASCII, too: what no name server could be asked for is refused before anybody is.
+        host = host.encode("idna").decode()
     except ValueError as problem:
         message = f"cannot fetch the bundle: its address cannot be read: {problem}"
         raise BundleError("BUNDLE_URL", message) from problem
@@ -63,6 +64,15 @@ def place_of(url: str) -> Place:
     # A signed address stays as it is to the letter; only what could not be sent at all is escaped.
     target = quote(target, safe=_AS_IT_IS)
     return Place(scheme=scheme, host=host, port=port or _PORTS[scheme], target=target)
+
+
+def redirected(url: str, location: str) -> str:
+    """Returns where a redirect leads. Raises BundleError when nobody can tell."""
+    try:
+        return urljoin(url, location)
+    except ValueError as problem:
+        message = f"cannot fetch {shown_url(url)}: it redirects to an address that cannot be read: {problem}"
+        raise BundleError("BUNDLE_URL", message) from problem
 
 
 def check_transport(url: str, sha256: str | None) -> None:

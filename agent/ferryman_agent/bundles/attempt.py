@@ -22,7 +22,7 @@ from ferryman_agent.core.pace import Pace
 from ferryman_agent.errors import BundleError
 
 _READ = 256 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
 def attempt(wanted: Attempt, *, halt: Halt, pace: Pace, on_progress: Progress) -> Outcome:
@@ -106,6 +106,9 @@ class _Trial:
                 return self._refused(answer)
             self._align(answer)
             self._receive(answer)
+            if self.total is not None and self.part.size < self.total:
+                # A server may send less of a range than it was asked for.
+                return self._outcome(again="the server sent a part only")
             return self._outcome()
         finally:
             exchange.close()
@@ -134,10 +137,13 @@ class _Trial:
                 raise Interrupted("the server sent a part without saying which")
             begin = int(match[1])
             total = int(match[3]) if match[3] != "*" else None
-        if begin != part.size:
+        # Many servers know ranges and not If-Range; that of the digest shows by itself what does not belong together.
+        is_another = wanted.sha256 is None and bool(begin) and answer.header("ETag") != self.etag
+        if begin != part.size or is_another:
             part.restart()
             if begin:
-                raise Interrupted("the server sent another part than was asked for")
+                what = "than was asked for" if begin != part.size else "of another version"
+                raise Interrupted(f"the server sent another part {what}")
         self.etag, self.total = answer.header("ETag"), total
         least = total if total is not None else wanted.size_bytes or part.size
         check_size(wanted.size_bytes, least, wanted.label)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from urllib.parse import urljoin
 
-from ferryman_agent.bundles.address import Place, place_of, shown_url
+from ferryman_agent.bundles.address import Place, place_of, redirected, shown_url
 from ferryman_agent.bundles.connection import CannotConnect, connect, why
 from ferryman_agent.bundles.halt import Halt
 from ferryman_agent.bundles.route import Route
@@ -84,7 +83,7 @@ class Exchange:
             if response.status not in _REDIRECTS or not location:
                 return Answer(response, url)
             self.close()
-            url = urljoin(url, location)
+            url = redirected(url, location)
         message = f"cannot fetch {shown_url(url)}: more than {_MOST_REDIRECTS} redirects in a row"
         raise BundleError("BUNDLE_REDIRECT", message)
 
