@@ -70,7 +70,7 @@ def test_any_lines(source: str) -> None:
 
 
 @pytest.mark.req("V2-172", "V2-391")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(keys, trees, max_size=6))
 def test_any_tree(tree: dict[str, object]) -> None:
     check(

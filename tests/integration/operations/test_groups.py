@@ -128,6 +128,17 @@ async def test_a_selection_that_cannot_be_is_refused(web: Desk, selection: Selec
     assert (await web.groups.get("web", "production")).selection.is_empty
 
 
+@pytest.mark.req("AG-Q12")
+async def test_names_and_tags_may_be_as_long_as_codedeploy_s(web: Desk) -> None:
+    await web.groups.create("web", "g" * 100)
+    with pytest.raises(Invalid, match="101 characters, at most 100"):
+        await web.groups.create("web", "g" * 101)
+    await web.instance("one", ("k" * 128, "v" * 256))
+    for key, value, said in (("k" * 129, "v", "128"), ("k", "v" * 257, "256")):
+        with pytest.raises(Invalid, match=said):
+            await web.instance("two", (key, value))
+
+
 @pytest.mark.req("CP-421")
 async def test_quotas_of_selections_and_names_are_settings(store: Store) -> None:
     small = Limits(

@@ -59,7 +59,7 @@ def a_home() -> Iterator[Path]:
 
 
 @pytest.mark.req("V2-288")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BYTES)
 def test_an_identity_is_whole_or_said_to_be_broken(content: bytes) -> None:
     with a_home() as home:
@@ -71,7 +71,7 @@ def test_an_identity_is_whole_or_said_to_be_broken(content: bytes) -> None:
 
 
 @pytest.mark.req("V2-288")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(identity.Identity.__annotations__)), ABSURD))
 def test_an_identity_with_values_of_any_kind_is_read_or_said_to_be_broken(values: dict[str, Any]) -> None:
     whole = {"agents_port": 1, "issued_at": 1, "expires_at": 2}
@@ -91,7 +91,7 @@ def test_an_identity_with_values_of_any_kind_is_read_or_said_to_be_broken(values
 
 
 @pytest.mark.req("V2-288", "AG-021")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BYTES)
 def test_lock_and_pid_file_of_any_content_are_nobody_and_do_not_keep_an_agent_away(content: bytes) -> None:
     with a_home() as home:
@@ -106,7 +106,7 @@ def test_lock_and_pid_file_of_any_content_are_nobody_and_do_not_keep_an_agent_aw
 
 
 @pytest.mark.req("V2-288")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BYTES, JSON)
 def test_a_status_file_of_any_content_is_shown_as_far_as_it_can_be(content: bytes, value: object) -> None:
     with a_home() as home:
@@ -125,7 +125,7 @@ def test_a_status_file_of_any_content_is_shown_as_far_as_it_can_be(content: byte
 
 
 @pytest.mark.req("V2-288", "AG-030")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BYTES)
 def test_a_version_file_of_any_content_is_a_text_or_none(content: bytes) -> None:
     with a_home() as home:
@@ -136,7 +136,7 @@ def test_a_version_file_of_any_content_is_a_text_or_none(content: bytes) -> None
 
 
 @pytest.mark.req("V2-288", "AG-153")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BYTES)
 def test_pointers_and_markers_of_any_content_lead_nowhere_else(content: bytes) -> None:
     with a_home() as home:
@@ -151,7 +151,7 @@ def test_pointers_and_markers_of_any_content_lead_nowhere_else(content: bytes) -
 
 
 @pytest.mark.req("V2-288", "AG-058")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BYTES)
 def test_a_configuration_of_any_content_is_read_or_refused_with_its_path(content: bytes) -> None:
     with a_home() as home:
@@ -183,7 +183,7 @@ class TestJournal:
         _open_and_use(source[:at] + noise + source[at + cut :])
 
     @pytest.mark.req("V2-288")
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(JSON)
     def test_records_with_a_right_checksum_and_any_content(self, value: object) -> None:
         lines = []

@@ -41,7 +41,7 @@ def run(*arguments: str) -> int:
     return ended.value.code
 
 
-@pytest.mark.req("AG-210", "AG-S08")
+@pytest.mark.req("AG-210", "AG-S08", "AG-X31")
 def test_the_next_deployment_runs_none_of_its_scripts(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,7 @@ def test_every_make_target_is_described_and_every_one_that_texts_name_exists() -
         assert not missing, f"{document} names targets that do not exist: {missing}"
 
 
+@pytest.mark.req("AG-H01")
 @pytest.mark.parametrize("name", LOCKS)
 def test_locks_hold_hashes_and_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.lock").read_text()
@@ -96,6 +97,7 @@ def test_one_version_of_each_library_in_all_locks(name: str) -> None:
     assert locked(name).items() <= locked("dev").items()
 
 
+@pytest.mark.req("AG-H01")
 @pytest.mark.parametrize(
     "folder,lock",
     [(folder, "dev") for folder in DISTRIBUTIONS] + [("coordinator", "coordinator"), ("agent", "agent")],

@@ -248,6 +248,51 @@ async def test_it_ends_with_an_agent_that_is_killed(server: Server, fetcher: Fet
     assert Path(place, "bundle.tar.part").exists()
 
 
+BESIDE = """
+import os, subprocess, sys
+heard = int(sys.argv[1])
+child = [sys.executable, "-m", "ferryman_agent.bundles.child", str(os.getpid())]
+print(subprocess.Popen(child, stdin=heard, pass_fds=[heard]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.req("V2-256")
+def test_the_kernel_ends_it_with_its_agent_also_when_its_input_stays_open() -> None:
+    heard, said = os.pipe()
+    with open(heard, "rb") as ours, open(said, "wb", buffering=0) as to_child:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", BESIDE, str(heard)],
+            pass_fds=[ours.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert parent.stdin
+        assert parent.stdout
+        with parent, parent.stdin, parent.stdout:
+            child = psutil.Process(int(parent.stdout.readline()))
+            nothing = Build(
+                bundle="/nowhere/b", declared="tar", directory="/nowhere", wanted_appspec="", limits=LIMITS
+            )
+            to_child.write(to_line(build=wanted(nothing)))
+            # It answers, so it works.
+            assert "os_error" in from_line(parent.stdout.readline())
+            parent.kill()
+            gone, alive = psutil.wait_procs([child], timeout=10)
+            assert (len(gone), alive) == (1, [])
+
+
+@pytest.mark.req("V2-256")
+def test_it_ends_at_once_where_its_agent_is_gone_already() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ferryman_agent.bundles.child", str(2**22)],
+        stdin=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+
+
 async def test_a_halted_build_leaves_nothing(
     tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,7 +124,7 @@ async def test_doing_it_again_gives_the_same(agent: Agent) -> None:
     assert len(agent.server.seen) == 1
 
 
-@pytest.mark.req("AG-253", "AG-254", "AG-H19", "AG-T01", "AG-T02", "V2-120", "V2-119", "AG-236")
+@pytest.mark.req("AG-253", "AG-254", "AG-H19", "AG-T01", "AG-T02", "V2-120", "V2-119", "AG-236", "AG-X48")
 @pytest.mark.parametrize("extra", [{}, {"__MACOSX/x": b"1", ".DS_Store": b"2"}])
 async def test_a_single_top_folder_is_lifted(agent: Agent, extra: dict[str, bytes]) -> None:
     data = make_zip(
@@ -176,7 +176,7 @@ async def test_what_a_host_tolerates_is_a_warning(agent: Agent) -> None:
     assert any("appspec.yml is used" in warning for warning in report.warnings)
 
 
-@pytest.mark.req("AG-262", "AG-T26", "V2-170", "AG-C16")
+@pytest.mark.req("AG-262", "AG-T26", "V2-170", "AG-C16", "AG-H12")
 async def test_appspec_yaml_is_found(agent: Agent) -> None:
     await agent.download(agent.offer(make_tar(items({"appspec.yaml": APPSPEC}), "gz")))
     assert (agent.place().archive / "appspec.yaml").exists()

@@ -106,7 +106,7 @@ async def test_a_digest_of_the_registration_is_compared_too(server: Server, fetc
     assert error.detail_code == "BUNDLE_DIGEST_MISMATCH"
 
 
-@pytest.mark.req("AG-223", "AG-225", "AG-S09")
+@pytest.mark.req("AG-223", "AG-225", "AG-S09", "AG-X38")
 @pytest.mark.parametrize(
     "code, name, detail, said",
     [

@@ -35,7 +35,7 @@ def until_orphaned(pid: int, ancestor: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.req("AG-407", "AG-402", "AG-404", "V2-239", "AG-T62", "AG-E03", "AG-S05")
+@pytest.mark.req("AG-407", "AG-402", "AG-404", "V2-239", "AG-T62", "AG-E03", "AG-S05", "AG-X03")
 async def test_a_script_that_ignores_term_is_killed_after_the_grace(bench: HookBench) -> None:
     clock = bench.clock = ManualAgentClock(polling=0.05)
     running = begin(bench, bench.script("a.sh", IGNORES_TERM, timeout_seconds=2))
@@ -55,7 +55,7 @@ async def test_a_script_that_ignores_term_is_killed_after_the_grace(bench: HookB
     assert "[stdout]up\n" in found.log
 
 
-@pytest.mark.req("AG-410", "AG-T62")
+@pytest.mark.req("AG-410", "AG-T62", "AG-X03")
 async def test_with_a_background_the_limit_is_reported_at_once(bench: HookBench) -> None:
     clock = bench.clock = ManualAgentClock(polling=0.05)
     async with anyio.create_task_group() as background:

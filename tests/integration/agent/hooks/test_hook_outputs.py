@@ -43,7 +43,7 @@ def memory(what: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.req("AG-416", "AG-T63", "AG-419", "AG-S06")
+@pytest.mark.req("AG-416", "AG-T63", "AG-419", "AG-S06", "AG-X04")
 async def test_detached_the_event_succeeds_with_a_warning_and_the_child_lives(
     bench: HookBench, children: list[int]
 ) -> None:

@@ -154,7 +154,7 @@ async def test_a_rollback_of_blue_green_takes_the_scripts_of_the_table(host: Hos
     assert await host.perform("BeforeAllowTraffic", ordinary) == Diagnostics()
 
 
-@pytest.mark.req("AG-T59", "AG-206")
+@pytest.mark.req("AG-T59", "AG-206", "AG-X31")
 async def test_a_previous_revision_that_was_deleted_is_a_warning_or_code_5(host: Host) -> None:
     host.installed("d-gone")
     found = await host.perform("ApplicationStop", deployment(2))

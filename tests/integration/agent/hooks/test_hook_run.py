@@ -142,7 +142,7 @@ async def test_any_interpreter_and_no_arguments(bench: HookBench) -> None:
     assert bench.watcher.texts == ["1", "0"], found.log
 
 
-@pytest.mark.req("AG-378", "V2-248", "AG-T67")
+@pytest.mark.req("AG-378", "V2-248", "AG-T67", "AG-X19")
 @pytest.mark.parametrize(
     "location", ["with blank/a b.sh", "$(touch hurt).sh", "a;b'\"&|.sh", "-rf", "ü.sh", "a\nb.sh"]
 )
@@ -160,7 +160,7 @@ async def test_a_script_whose_name_is_not_text_can_be_reported(bench: HookBench)
     assert b"Script - a\\udcff.sh\n" in bench.logged()
 
 
-@pytest.mark.req("AG-376", "AG-T67", "AG-S12")
+@pytest.mark.req("AG-376", "AG-T67", "AG-S12", "AG-X36")
 async def test_a_carriage_return_is_named(bench: HookBench) -> None:
     found = await bench.run(bench.script("a.sh", "#!/bin/sh\r\necho\r\n"))
     assert (found.error_code, found.detail_code) == (
@@ -180,7 +180,7 @@ async def test_a_program_that_cannot_be_spawned_is_code_4(bench: HookBench) -> N
     assert [line["event"] for line in logs] == ["hook.starting", "hook.not_started"]
 
 
-@pytest.mark.req("AG-421", "V2-243", "AG-T61", "AG-E04")
+@pytest.mark.req("AG-421", "V2-243", "AG-T61", "AG-E04", "AG-X35")
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 async def test_death_by_a_signal_is_named(bench: HookBench, number: signal.Signals) -> None:
     found = await bench.run(bench.script("a.sh", f"ulimit -c 0; kill -{int(number)} $$"))
@@ -207,7 +207,7 @@ async def test_hints_for_126_and_127(bench: HookBench, text: str, hint: str) -> 
     assert hint in found.message
 
 
-@pytest.mark.req("AG-T69", "V2-230", "V2-233", "AG-380", "AG-381", "AG-H09", "AG-H35")
+@pytest.mark.req("AG-T69", "V2-230", "V2-233", "AG-380", "AG-381", "AG-H09", "AG-H35", "AG-X33")
 async def test_a_script_sees_exactly_the_documented_variables(
     bench: HookBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +276,7 @@ async def test_nothing_stays_open_with_us(bench: HookBench) -> None:
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.req("V2-255", "AG-387", "AG-388")
+@pytest.mark.req("V2-255", "AG-387", "AG-388", "AG-X33")
 async def test_umask_and_working_directory(bench: HookBench) -> None:
     before = os.umask(0o077)
     try:

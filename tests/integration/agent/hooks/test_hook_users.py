@@ -15,7 +15,9 @@ from tests.support.hook_runs import HookBench
 SHOW = 'id -u; id -g; id -G; echo "$HOME $USER $LOGNAME $SHELL $DEPLOYMENT_ID"; umask; pwd'
 
 
-@pytest.mark.req("AG-395", "AG-396", "AG-393", "V2-248", "AG-T68", "AG-400", "AG-C32", "V2-247")
+@pytest.mark.req(
+    "AG-395", "AG-396", "AG-393", "V2-248", "AG-T68", "AG-400", "AG-C32", "V2-247", "AG-X34", "AG-H31"
+)
 @pytest.mark.parametrize("way", ["child", "setpriv"])
 @pytest.mark.parametrize("sudo", [False, True])
 async def test_runas_a_nologin_user(

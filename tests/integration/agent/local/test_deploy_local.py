@@ -50,6 +50,8 @@ def _events(printed: str) -> list[str]:
 @pytest.mark.req(
     *("AG-T81", "AG-474", "AG-475", "AG-476", "AG-477", "AG-503", "AG-506", "V2-370", "V2-374", "PF-330"),
     *("PF-335", "AG-094"),
+    "AG-H26",
+    "AG-C35",
 )
 def test_a_directory_is_deployed_without_any_option(tool: LocalTool, tmp_path: Path) -> None:
     app = application(tmp_path / "app", destination=tmp_path / "srv")
@@ -206,7 +208,7 @@ def test_a_failing_script_is_named_in_full(tool: LocalTool, tmp_path: Path) -> N
     assert document.document["failedScript"].endswith("scripts/ApplicationStop.sh")
 
 
-@pytest.mark.req("AG-T87", "AG-482")
+@pytest.mark.req("AG-T87", "AG-482", "AG-X46")
 def test_an_event_of_the_installed_revision_without_an_install(tool: LocalTool, tmp_path: Path) -> None:
     app = application(tmp_path / "app", destination=tmp_path / "srv", text="one")
     nothing = tool.run("--no-install", "--events", "ApplicationStop", cwd=tmp_path)

@@ -46,7 +46,7 @@ def someone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTool]:
             shutil.rmtree(base)
 
 
-@pytest.mark.req("TS-81", "AG-502", "PF-336", "AG-474", "AG-002", "PF-330")
+@pytest.mark.req("TS-81", "AG-502", "PF-336", "AG-474", "AG-002", "PF-330", "AG-H31")
 def test_an_ordinary_user_without_network_and_configuration(someone: LocalTool) -> None:
     app = application(
         someone.home / "app", {"AfterInstall": "id -un; id -u"}, destination=someone.home / "srv"

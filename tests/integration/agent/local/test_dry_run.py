@@ -20,7 +20,7 @@ def _tree(*folders: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-@pytest.mark.req("PF-337", "AG-287")
+@pytest.mark.req("PF-337", "AG-287", "AG-X51")
 def test_the_plan_is_shown_and_nothing_is_touched(tmp_path: Path) -> None:
     tool, srv = LocalTool(tmp_path / "home"), tmp_path / "srv"
     old = application(tmp_path / "old", ["ApplicationStop", "AfterInstall"], destination=srv)

@@ -92,7 +92,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place() -> None:
     assert len(said.splitlines()) == 10
 
 
-@pytest.mark.req("AG-060", "V2-381")
+@pytest.mark.req("AG-060", "V2-381", "AG-X44")
 def test_unknown_and_retired_keys_are_warnings_with_the_nearest_known_one() -> None:
     found = parse(
         b"root_dri: /x\nhooks: {kill_grase: 1s}\nkill_grace: 1s\n:wait_between_runs: 1\nzzz: 1\n", "f", HOME
@@ -112,7 +112,7 @@ def test_a_setting_given_twice_is_a_mistake_in_either_spelling() -> None:
     assert "is set twice" in mistakes_in("root_dir: /a\n:root_dir: /b\n")
 
 
-@pytest.mark.req("AG-058", "V2-383")
+@pytest.mark.req("AG-058", "V2-383", "AG-H02")
 @pytest.mark.parametrize("text", ["a: [", "- x", "just text", "a: !!python/object:os.system {}", "\tx: 1"])
 def test_what_is_no_configuration_says_so_with_the_file(text: str) -> None:
     assert "agent.yml" in mistakes_in(text)

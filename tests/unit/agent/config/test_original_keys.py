@@ -127,17 +127,17 @@ def test_every_key_that_the_texts_name_is_known() -> None:
     assert named - known == set()
 
 
-def retired(identifier: str, key: str, text: str) -> Any:
-    return pytest.param(key, text, marks=pytest.mark.req(identifier), id=key)
+def retired(identifier: str, key: str, text: str, *also: str) -> Any:
+    return pytest.param(key, text, marks=pytest.mark.req(identifier, *also), id=key)
 
 
 @pytest.mark.req("V2-381", "V2-385")
 @pytest.mark.parametrize(
     "key,text",
     [
-        retired("AG-K06", "wait_between_runs", "1"),
-        retired("AG-K11", "enable_auth_policy", "true"),
-        retired("AG-K12", "disable_imds_v1", "true"),
+        retired("AG-K06", "wait_between_runs", "1", "AG-C05"),
+        retired("AG-K11", "enable_auth_policy", "true", "AG-H21"),
+        retired("AG-K12", "disable_imds_v1", "true", "AG-H02"),
         retired("AG-K17", "wait_after_connection_problem", "5"),
         retired("AG-K18", "wait_between_spawning_children", "1"),
         retired("AG-K19", "wait_after_error", "30"),
@@ -198,7 +198,7 @@ def test_more_than_a_day_to_end_is_cut_with_a_warning() -> None:
     assert read("kill_agent_max_wait_time_seconds: 86400\n").warnings == ()
 
 
-@pytest.mark.req("AG-K24", "V2-349")
+@pytest.mark.req("AG-K24", "V2-349", "AG-H13")
 def test_a_coordinator_is_reached_with_tls_only() -> None:
     for text, address in (
         ("https://c.corp", "c.corp:7420"),

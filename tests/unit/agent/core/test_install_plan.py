@@ -397,15 +397,16 @@ def test_a_missing_tool_is_found_while_planning() -> None:
     assert "semanage" in refused.findings[0].message
 
 
-@pytest.mark.req("V2-380")
-def test_types_that_confine_nothing_are_refused_unless_allowed() -> None:
+@pytest.mark.req("V2-380", "V2-167")
+@pytest.mark.parametrize("kind", ["unconfined_t", "kernel_t", "init_t"])
+def test_types_that_confine_nothing_are_refused_unless_allowed(kind: str) -> None:
     host = SelinuxHost(semanage="/sbin/semanage")
-    refused = make_plan(with_permission(context("unconfined_t"), selinux=host))
+    refused = make_plan(with_permission(context(kind), selinux=host))
     assert isinstance(refused, PlanRefused)
     assert refused.findings[0].code == "PERM_CONTEXT_UNCONFINED"
-    made = make_plan(with_permission(context("unconfined_t"), selinux=host, reject_unconfined=False))
+    made = make_plan(with_permission(context(kind), selinux=host, reject_unconfined=False))
     assert isinstance(made, InstallPlan)
-    assert made.labels == {"/srv/app/a": "system_u:object_r:unconfined_t:s0"}
+    assert made.labels == {"/srv/app/a": f"system_u:object_r:{kind}:s0"}
 
 
 @pytest.mark.req("AG-341", "AG-355")

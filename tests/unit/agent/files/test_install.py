@@ -399,7 +399,7 @@ async def test_without_an_archive_there_is_a_clear_message(host: Host) -> None:
         await install(description("d-9"), layout=host.layout, now=Instant(0))
 
 
-@pytest.mark.req("AG-259", "AG-164", "AG-X29", "V2-115")
+@pytest.mark.req("AG-259", "AG-164", "AG-X29", "V2-115", "AG-X19")
 async def test_names_of_any_bytes_are_installed_and_removed(host: Host) -> None:
     odd = [os.fsdecode(b"caf\xe9"), "new\nline", " blanks ", "ümlaut", '"quote']
     await host.install(dict.fromkeys(odd, b"1"))

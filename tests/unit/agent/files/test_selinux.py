@@ -202,7 +202,7 @@ async def test_a_missing_tool_is_named_before_any_change(host: Host, selinux: Se
     assert error.detail_code == "PERM_CONTEXT_TOOL_MISSING"
 
 
-@pytest.mark.req("V2-188", "AG-337")
+@pytest.mark.req("V2-188", "AG-337", "AG-X19")
 async def test_names_that_the_tool_reads_no_line_with_and_a_kill_right_behind(
     host: Host, selinux: Selinux
 ) -> None:

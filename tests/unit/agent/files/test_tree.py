@@ -45,7 +45,7 @@ def test_links_are_removed_and_what_they_lead_to_stays(tmp_path: Path, outside: 
     assert tree(outside) == before
 
 
-@pytest.mark.req("AG-177", "AG-259")
+@pytest.mark.req("AG-177", "AG-259", "AG-X19")
 def test_odd_names_are_only_names(tmp_path: Path) -> None:
     doomed = tmp_path / "doomed"
     doomed.mkdir()

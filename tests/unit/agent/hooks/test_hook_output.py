@@ -142,7 +142,7 @@ def test_a_header_cannot_hold_a_line_break(tmp_path: Path) -> None:
     assert out.bench.logged() == STAMP + b"Script - a 2023-11-14 22:13:20 Script - b\n"
 
 
-@pytest.mark.req("AG-428", "AG-450", "AG-454", "V2-267", "V2-269")
+@pytest.mark.req("AG-428", "AG-450", "AG-454", "V2-267", "V2-269", "AG-X06")
 def test_tail_is_text_whatever_was_printed(tmp_path: Path) -> None:
     out = Outputs(tmp_path)
     out.print(b"\xff\xfe\n" + b"\xe2\x82\xac" * 3000 + b"\n")
@@ -151,7 +151,7 @@ def test_tail_is_text_whatever_was_printed(tmp_path: Path) -> None:
     assert b"\xff\xfe" in out.bench.logged()
 
 
-@pytest.mark.req("AG-449", "V2-266")
+@pytest.mark.req("AG-449", "V2-266", "V2-392")
 def test_tail_keeps_the_newest_whole_entries() -> None:
     tail = Tail()
     for number in range(1000):
@@ -159,7 +159,7 @@ def test_tail_keeps_the_newest_whole_entries() -> None:
     assert tail.text() == "".join(f"{number:09}\n" for number in range(1000 - 204, 1000))
 
 
-@pytest.mark.req("AG-450", "V2-267")
+@pytest.mark.req("AG-450", "V2-267", "AG-X05")
 def test_a_long_entry_keeps_its_end_also_behind_later_ones() -> None:
     tail = Tail()
     tail.add("early")

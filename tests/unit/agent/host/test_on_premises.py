@@ -230,7 +230,7 @@ class TestCredentialsFile:
         assert part in str(caught.value)
         assert "geheim" not in str(caught.value)
 
-    @pytest.mark.req("AG-080", "V2-341", "AG-S22")
+    @pytest.mark.req("AG-080", "V2-341", "AG-S22", "AG-C36")
     def test_a_changed_file_counts_at_once(self, tmp_path: Path) -> None:
         path = written(tmp_path, INI)
         now = [0.0]

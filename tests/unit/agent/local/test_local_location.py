@@ -32,7 +32,7 @@ def test_local_paths_are_resolved_against_the_current_directory() -> None:
     assert locate("a", None, cwd="/").place == "/a"
 
 
-@pytest.mark.req("AG-489", "AG-O02")
+@pytest.mark.req("AG-489", "AG-O02", "AG-C23")
 @pytest.mark.parametrize(
     "name, type_name",
     [("a.zip", "zip"), ("A.TGZ", "tgz"), ("a.tar.gz", "tgz"), ("a.tar", "tar"), ("a.rar", ""), ("zip", "")],

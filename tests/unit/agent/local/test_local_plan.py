@@ -207,7 +207,7 @@ def test_a_directory_has_its_appspec_file_in_its_root(tmp_path: Path) -> None:
     assert _judged(_app(tmp_path / "own", text, "mine.yml"), "-A", "mine.yml") == ()
 
 
-@pytest.mark.req("AG-487", "AG-T85", "AG-V53", "AG-F09", "V2-138", "V2-171", "V2-372")
+@pytest.mark.req("AG-487", "AG-T85", "AG-V53", "AG-F09", "V2-138", "V2-171", "V2-372", "AG-X47")
 def test_custom_events_are_in_the_file_and_in_the_list_or_in_neither(tmp_path: Path) -> None:
     mine = _app(tmp_path / "mine")
     plain = _app(tmp_path / "plain", APPSPEC.replace("Mine", "AfterInstall"))

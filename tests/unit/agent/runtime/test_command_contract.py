@@ -104,7 +104,7 @@ def test_every_end_of_a_command_has_its_status_on_the_wire() -> None:
     }
 
 
-@pytest.mark.req("AG-098")
+@pytest.mark.req("AG-098", "V2-392")
 def test_a_result_that_names_a_million_files_fits_into_a_message() -> None:
     said = "ü" * 50_000_000
     fact = EventFinished(

@@ -78,7 +78,7 @@ def test_the_previous_revision_stops_until_the_current_one_is_there(layout: Layo
     assert chosen(layout, "ValidateService") == ("d-1", []), "an event without scripts"
 
 
-@pytest.mark.req("AG-203", "AG-204", "AG-262", "V2-170")
+@pytest.mark.req("AG-203", "AG-204", "AG-262", "V2-170", "AG-X32", "AG-C16")
 def test_each_revision_is_read_by_its_own_appspec_name(layout: Layout) -> None:
     previous = place(layout, "d-good", name="deploy/old.yml")
     previous.app_spec_name.write_text("deploy/old.yml")

@@ -84,7 +84,7 @@ def test_wrong_types_and_exceptions(line: str, code: str) -> None:
     assert (finding.code, finding.is_error) == (code, True)
 
 
-@pytest.mark.req("AG-V23", "AG-V24", "AG-T28", "V2-162", "AG-353")
+@pytest.mark.req("AG-V23", "AG-V24", "AG-T28", "V2-162", "AG-353", "AG-X18")
 @pytest.mark.parametrize(
     "mode, bits, warns",
     [
@@ -117,7 +117,7 @@ def test_wrong_modes_name_mode_and_character(mode: str, fact: str) -> None:
     assert fact in finding.message
 
 
-@pytest.mark.req("AG-V34", "AG-C20")
+@pytest.mark.req("AG-V34", "AG-C20", "AG-X25")
 def test_acl_is_hinted_to_acls() -> None:
     _, (finding,) = entry("acl: []")
     assert finding.code == "UNKNOWN_KEY"
@@ -173,7 +173,7 @@ def test_default_entries_are_for_directories() -> None:
     assert entry("type: [directory]\nacls: ['d:u:bob:rw']")[1] == ()
 
 
-@pytest.mark.req("AG-V35", "AG-V36", "AG-V37", "AG-C10", "V2-166")
+@pytest.mark.req("AG-V35", "AG-V36", "AG-V37", "AG-C10", "V2-166", "AG-X25")
 def test_context_keys() -> None:
     found, findings = entry("context:\n  user: system_u\n  type: httpd_t\n  range: s0-s1:c3,c0.c2")
     assert findings == ()

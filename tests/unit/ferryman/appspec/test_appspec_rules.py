@@ -19,7 +19,7 @@ def the(source: str, code: str, *, strict: bool = True) -> Finding:
     return found
 
 
-@pytest.mark.req("AG-V03", "V2-151", "AG-T20")
+@pytest.mark.req("AG-V03", "V2-151", "AG-T20", "AG-C18")
 @pytest.mark.parametrize(
     "version, expected",
     [
@@ -58,7 +58,7 @@ def test_os_must_be_the_hosts() -> None:
     assert findings(HEAD, strict=False, host_os="linux") == []
 
 
-@pytest.mark.req("AG-279", "AG-277", "V2-153", "AG-T23")
+@pytest.mark.req("AG-279", "AG-277", "V2-153", "AG-T23", "AG-X25")
 def test_unknown_keys_are_hinted_at_and_only_a_warning_on_hosts() -> None:
     found = the(HEAD + "hook: {}\n", "UNKNOWN_KEY")
     assert (found.line, found.column, found.key_path) == (3, 1, "hook")
@@ -94,7 +94,7 @@ def test_all_mistakes_come_together_in_the_order_of_the_file() -> None:
     assert parsed.findings[3].key_path == "files[2].source"
 
 
-@pytest.mark.req("AG-V07", "AG-X22")
+@pytest.mark.req("AG-V07", "AG-X22", "AG-C22")
 @pytest.mark.parametrize(
     "files, severity",
     [("", "warning"), ("/srv", "error"), ("{a: b}", "error"), ("[a]", "error"), ("[~]", "error")],
@@ -103,7 +103,7 @@ def test_files_shape(files: str, severity: str) -> None:
     assert findings(HEAD + f"files: {files}\n") == [("FILES_SHAPE", severity)]
 
 
-@pytest.mark.req("AG-V08", "AG-V09", "V2-158")
+@pytest.mark.req("AG-V08", "AG-V09", "V2-158", "AG-C22")
 def test_source_and_destination_are_both_needed() -> None:
     assert "entry 1" in the(HEAD + "files:\n  - destination: /a\n", "FILES_SOURCE_MISSING").message
     assert (
@@ -165,13 +165,13 @@ def test_what_is_not_expanded_is_warned_about(source: str) -> None:
     assert findings(HEAD + f"files:\n  - source: '{source}'\n    destination: /a\n") == expected
 
 
-@pytest.mark.req("AG-V16", "AG-C19", "AG-280")
+@pytest.mark.req("AG-V16", "AG-C19", "AG-280", "AG-X25")
 def test_a_nested_file_exists_behavior_is_told_where_it_belongs() -> None:
     source = HEAD + "files:\n  - source: a\n    destination: /a\n    file_exists_behavior: OVERWRITE\n"
     assert "top level" in the(source, "UNKNOWN_KEY").message
 
 
-@pytest.mark.req("AG-V17", "AG-329", "V2-159", "AG-280")
+@pytest.mark.req("AG-V17", "AG-329", "V2-159", "AG-280", "AG-H12")
 @pytest.mark.parametrize(
     "value, expected",
     [
@@ -192,7 +192,7 @@ def test_file_exists_behavior(value: str, expected: list[tuple[str, str]]) -> No
 # Hooks
 
 
-@pytest.mark.req("AG-V44", "V2-154", "AG-X22")
+@pytest.mark.req("AG-V44", "V2-154", "AG-X22", "AG-C22")
 @pytest.mark.parametrize(
     "hooks, severity",
     [("", "warning"), ("{AfterInstall: }", "warning"), ("[a]", "error"), ("x", "error")],
@@ -306,7 +306,7 @@ def test_custom_events_of_a_local_deployment_are_known() -> None:
     assert parse(source, custom_events=("Mine",)).findings == ()
 
 
-@pytest.mark.req("AG-V54", "AG-V55", "AG-T30", "V2-171", "AG-277")
+@pytest.mark.req("AG-V54", "AG-V55", "AG-T30", "V2-171", "AG-277", "AG-X47")
 def test_a_list_of_possible_events_is_enforced_on_hosts_too() -> None:
     possible = ("ApplicationStop", "DownloadBundle", "BeforeInstall", "Install", "Mine")
     source = (HEAD + "hooks:\n  ApplicationStart:\n    - location: a\n  Foo:\n    - location: a\n").encode()
