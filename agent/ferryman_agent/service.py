@@ -23,7 +23,7 @@ from ferryman_agent.errors import AgentError
 from ferryman_agent.host import identity, instance
 from ferryman_agent.host.service_manager import SYSTEMD
 from ferryman_agent.overview import Overview, gather
-from ferryman_agent.wiring import demand_directories
+from ferryman_agent.wiring import prepare_directories
 
 REFUSED, UNKNOWN, NOT_RUNNING = 1, 4, 7
 READY_SECONDS = 60.0
@@ -67,7 +67,7 @@ class Service:
         self._demand_no_unit()
         self._demand_none_running(loaded)
         identity.load(loaded.config.identity_path)
-        demand_directories(loaded.config)
+        prepare_directories(loaded.config)
         output = Path(loaded.config.log_dir) / f"{loaded.config.program_name}.start.log"
         heard = self._spawn(loaded, output)
         if heard.startswith("ready "):

@@ -123,9 +123,24 @@ def directory_modes(config: Config) -> dict[str, int]:
 
 def become_user(config: Config) -> None:
     """Gives up root where the configuration names a user (AG-063). Raises ConfigError."""
-    modes = directory_modes(config)
-    directories = [(Path(getattr(config, name)), mode) for name, mode in modes.items()]
-    privileges.become(config.user, config.group, directories)
+    privileges.become(config.user, config.group, _directories(config))
+
+
+def prepare_directories(config: Config) -> None:
+    """Makes the directories of an agent that another process will be. Raises ConfigError.
+
+    Root only makes those of an agent that runs as a user: where they are there, they are that user's to write to.
+    """
+    if config.user:
+        owner = privileges.account(config.user, config.group)
+        if os.geteuid() == 0 and owner.uid != 0:
+            privileges.make_directories(owner, _directories(config))
+            return
+    demand_directories(config)
+
+
+def _directories(config: Config) -> list[tuple[Path, int]]:
+    return [(Path(getattr(config, name)), mode) for name, mode in directory_modes(config).items()]
 
 
 def coordinator_proxy(config: Config, host: str) -> str | None:

@@ -15,6 +15,7 @@ from ferryman_agent.hooks import processes
 PID_MODE = 0o644
 LOCK_MODE = 0o600
 """Whoever can read a file can lock it, and keep the agent from starting."""
+_LOCK_BYTES = 256
 
 
 _NOT_BY_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -59,6 +60,9 @@ class InstanceLock:
                 lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOT_BY_LINK, LOCK_MODE
             )
             os.fchmod(self._descriptor, LOCK_MODE)
+            if os.geteuid() == 0:
+                # It may be of the time when the agent ran as a user.
+                os.fchown(self._descriptor, 0, 0)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to the PID directory {self._pid_path.parent} (pid_dir): {error.strerror}"
@@ -102,16 +106,30 @@ class InstanceLock:
 def find(pid_path: Path) -> Holder | None:
     """Returns the running agent of this PID directory; None when there is none (AG-021, AG-022).
 
-    Raises OSError when the files are there and cannot be read.
+    Where the agent runs as a user of its own, that user can write anything into its files, and root will signal whom
+    they name: processes of others do not count. Raises OSError when the files are there and cannot be read.
     """
     try:
-        words = _lock_path(pid_path).read_bytes().decode("ascii", errors="replace").split()
+        with _lock_path(pid_path).open("rb") as file:
+            owner = os.fstat(file.fileno()).st_uid
+            words = file.read(_LOCK_BYTES).decode("ascii", errors="replace").split()
     except FileNotFoundError:
         return None
     if len(words) != 3 or not words[0].isdecimal() or not words[1].isdecimal() or len(words[0]) > 10:
         return None
     holder = Holder(int(words[0]), int(words[1]), words[2])
-    return holder if holder.is_running else None
+    is_own = owner == 0 or _user_of(holder.pid) in (owner, None)
+    return holder if is_own and holder.is_running else None
+
+
+def _user_of(pid: int) -> int | None:
+    """Returns whom a process runs as; None where the system does not say."""
+    try:
+        # Not by the owner of the folder: that is root for every process that forbids core dumps, as the agent does.
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
 
 
 def _lock_path(pid_path: Path) -> Path:

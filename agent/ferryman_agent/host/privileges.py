@@ -50,17 +50,36 @@ def become(user: str, group: str, directories: Iterable[tuple[Path, int]]) -> No
         raise ConfigError(
             f"the agent is to run as {user} and was started as user {os.geteuid()}: start it as root or as {user}"
         )
-    for path, mode in directories:
-        if not path.exists():
-            try:
-                make_directory(path.parent, 0o755)
-                make_directory(path, mode)
-                os.chown(path, wanted.uid, wanted.gid)
-            except OSError as error:
-                raise ConfigError(f"cannot make {path} for {user}: {error.strerror}") from error
+    make_directories(wanted, directories)
     try:
         os.initgroups(wanted.name, wanted.gid)
         os.setgid(wanted.gid)
         os.setuid(wanted.uid)
     except OSError as error:
         raise ConfigError(f"cannot become {user}: {error.strerror}") from error
+
+
+def make_directories(owner: Account, directories: Iterable[tuple[Path, int]]) -> None:
+    """Makes directories that are missing, with their modes, and gives them to somebody. Raises ConfigError."""
+    for path, mode in directories:
+        if not path.exists():
+            try:
+                make_directory(path.parent, 0o755)
+                _make(path, mode, owner)
+            except OSError as error:
+                raise ConfigError(f"cannot make {path} for {owner.name}: {error.strerror}") from error
+
+
+def _make(path: Path, mode: int, owner: Account) -> None:
+    # By descriptor: the folder above may be the owner's already, who could put a link to another one in its place.
+    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.mkdir(path.name, 0o700, dir_fd=above)
+        made = os.open(path.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    finally:
+        os.close(above)
+    try:
+        os.fchown(made, owner.uid, owner.gid)
+        os.fchmod(made, mode)
+    finally:
+        os.close(made)
