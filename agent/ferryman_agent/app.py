@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -46,6 +45,7 @@ from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
 from ferryman_agent.runtime.work import Worker
+from ferryman_agent.system import own, signal
 from ferryman_agent.wiring import (
     become_user,
     coordinator_proxy,
@@ -404,6 +404,6 @@ async def _main(
         load_again=load_again,
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, agent.stop)
-    loop.add_signal_handler(signal.SIGHUP, agent.reload)
+        own.add_signal_handler(loop, number, agent.stop)
+    own.add_signal_handler(loop, signal.SIGHUP, agent.reload)
     await agent.run()

@@ -19,6 +19,7 @@ from ferryman_agent import __version__, lean
 from ferryman_agent.errors import AgentError
 from ferryman_agent.local.command import is_alias
 from ferryman_agent.local.command import main as local_deployment
+from ferryman_agent.system import fs
 
 if TYPE_CHECKING:
     from ferryman_agent.service import Service
@@ -269,7 +270,7 @@ def _logs(options: argparse.Namespace) -> int:
             print("\t".join(map(_plain, line.split("\t"))), flush=options.follow)
     except BrokenPipeError:
         # Whoever read has seen enough; what is left in the buffer must not be written at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(fs.open(os.devnull, fs.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

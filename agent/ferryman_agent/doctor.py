@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import shutil
 import stat
 import time
@@ -28,6 +26,7 @@ from ferryman_agent.core.checkup import (
 from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.host import external_identity, identity, instance, privileges, reach, told, trust
 from ferryman_agent.host.identity import Identity
+from ferryman_agent.system import fs, pwd
 
 _WIDEST = {"root_dir": 0o755, "log_dir": 0o755, "pid_dir": 0o755, "state_dir": 0o700}
 
@@ -137,7 +136,7 @@ def _directories(config: Config) -> Iterator[DirectoryFacts]:
             found = path.stat()
         except FileNotFoundError:
             above = next(folder for folder in path.parents if folder.exists())
-            can_be_made = above.is_dir() and os.access(above, os.W_OK | os.X_OK)
+            can_be_made = above.is_dir() and fs.access(above, fs.W_OK | fs.X_OK)
             problem = "" if can_be_made else f"is not there, and {above} does not let it be made"
             yield DirectoryFacts(setting=setting, path=str(path), problem=problem, remark=remark)
             continue
@@ -149,7 +148,7 @@ def _directories(config: Config) -> Iterator[DirectoryFacts]:
             path=str(path),
             mode=stat.S_IMODE(found.st_mode),
             widest_mode=widest,
-            is_writable=os.access(path, os.W_OK | os.X_OK),
+            is_writable=fs.access(path, fs.W_OK | fs.X_OK),
             problem="" if stat.S_ISDIR(found.st_mode) else "is no directory",
             remark=remark,
         )
@@ -165,7 +164,7 @@ def _disks(config: Config) -> Iterator[DiskFacts]:
     for name, bytes_wanted in wanted.items():
         path = next(folder for folder in (Path(name), *Path(name).parents) if folder.exists())
         try:
-            device, found = path.stat().st_dev, os.statvfs(path)
+            device, found = path.stat().st_dev, fs.statvfs(path)
         except OSError:
             continue
         if device not in seen:
@@ -176,7 +175,7 @@ def _disks(config: Config) -> Iterator[DiskFacts]:
                 wanted_bytes=bytes_wanted,
                 inodes_free=found.f_favail,
                 inodes_total=found.f_files,
-                is_read_only=bool(found.f_flag & os.ST_RDONLY),
+                is_read_only=bool(found.f_flag & fs.ST_RDONLY),
             )
 
 
@@ -191,7 +190,7 @@ def _tools() -> Iterator[ToolFacts]:
     yield ToolFacts(
         name="setpriv",
         is_there=shutil.which("setpriv") is not None,
-        is_wanted=os.geteuid() == 0,
+        is_wanted=fs.geteuid() == 0,
         purpose="scripts with runas start a little slower",
     )
     yield ToolFacts(
@@ -204,6 +203,6 @@ def _tools() -> Iterator[ToolFacts]:
 
 def _user_name() -> str:
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(fs.geteuid()).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(fs.geteuid())

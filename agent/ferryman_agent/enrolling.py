@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from ferryman_agent.host import enrolment, external_identity, facts, given_ident
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.host.on_premises import OwnIdentity, read_private
 from ferryman_agent.runtime import mapping
+from ferryman_agent.system import fs
 from ferryman_agent.wiring import coordinator_proxy
 
 CONFIG_MODE = 0o644
@@ -172,7 +172,7 @@ def _write_config(
     text = "# Written by ferryman-agent enroll.\n" + yaml.safe_dump(content, sort_keys=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, CONFIG_MODE)
+        descriptor = fs.open(path, fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_CLOEXEC, CONFIG_MODE)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:

@@ -15,6 +15,7 @@ from ferryman_agent.config import Config
 from ferryman_agent.errors import AgentError, EventError
 from ferryman_agent.files import deployment_record
 from ferryman_agent.files.layout import RESERVED_NAMES, DeploymentDir, Layout
+from ferryman_agent.system import fs
 
 _HEADS = ("deployment", "group", "revision", "result", "ended", "size", "kept")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -40,7 +41,7 @@ def kept_deployments(config: Config) -> tuple[Kept, ...]:
     layout = wiring.layout(config)
     try:
         groups = sorted(
-            entry.name for entry in os.scandir(layout.root) if entry.is_dir(follow_symlinks=False)
+            entry.name for entry in fs.scandir(layout.root) if entry.is_dir(follow_symlinks=False)
         )
     except FileNotFoundError:
         return ()
@@ -121,10 +122,10 @@ def _digest(folder: Path) -> str:
 def _size(folder: Path) -> int:
     """What the files take on the disk; those with several names count once."""
     seen, total = set(), 0
-    for above, _, names in os.walk(folder):
+    for above, _, names in fs.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
-                found = os.lstat(os.path.join(above, name))
+                found = fs.lstat(os.path.join(above, name))
                 if (found.st_dev, found.st_ino) not in seen:
                     seen.add((found.st_dev, found.st_ino))
                     total += found.st_blocks * 512

@@ -25,6 +25,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from ferryman_agent.clock import Clock
 from ferryman_agent.files.rotate import ByDay, RotatedFile
+from ferryman_agent.system import own
 
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARN": 4, "ERROR": 3, "FATAL": 2}
@@ -84,7 +85,7 @@ class LogSettings:
 
     @property
     def path(self) -> Path:
-        return self.log_dir / f"{self.program_name}.log"
+        return self.log_dir / own.log_name(self.program_name)
 
 
 class AgentLog(logging.Handler):

@@ -7,31 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import platform
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from ferryman_agent.system import own
+
 T = TypeVar("T")
 
 LEAVE_SECONDS = 5.0
-_NICE = 10
-_IDLE = 3 << 13
-_THIS_THREAD = 1
-# Numbers of ioprio_set: the C library has no function for it.
-_IOPRIO_SET = {
-    "x86_64": 251,
-    "aarch64": 30,
-    "riscv64": 30,
-    "loongarch64": 30,
-    "ppc64le": 273,
-    "s390x": 282,
-    "armv7l": 314,
-    "i686": 289,
-}
 
 
 async def in_quiet_thread(work: Callable[[], T], *, stop: threading.Event) -> T:
@@ -44,7 +29,7 @@ async def in_quiet_thread(work: Callable[[], T], *, stop: threading.Event) -> T:
     ended: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
-        _step_back()
+        own.step_back()
         tell: Callable[[], None]
         try:
             result = work()
@@ -74,17 +59,3 @@ def _settle(ended: asyncio.Future[T], result: T | None, problem: BaseException |
         ended.set_exception(problem)
     else:
         ended.set_result(result)  # type: ignore[arg-type]  # None only where T has it
-
-
-def _step_back() -> None:
-    """Linux knows ranks of single threads; elsewhere the pace has to do."""
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-    number = _IOPRIO_SET.get(platform.machine())
-    if number is not None:
-        import ctypes
-
-        # Refused in some sandboxes: then it reads at the common rank.
-        ctypes.CDLL(None, use_errno=True).syscall(number, _THIS_THREAD, 0, _IDLE)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from ferryman_agent.config import Config
 from ferryman_agent.errors import AgentError
 from ferryman_agent.files.layout import RESERVED_NAMES, DeploymentDir
+from ferryman_agent.system import fs
 
 _PIECE = 64 * 1024
 
@@ -18,7 +19,7 @@ def find(config: Config, deployment_id: str | None) -> Path:
     """Returns the log of a deployment's scripts, the newest one's unless an id is given. Raises AgentError."""
     root = config.root
     try:
-        groups = [entry for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+        groups = [entry for entry in fs.scandir(root) if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         groups = []
     except OSError as error:
@@ -79,7 +80,7 @@ def _current(path: Path, wait: Callable[[], bool] | None) -> Iterator[str]:
 
 def _is_still(path: Path, file: BinaryIO) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.stat(), fs.fstat(file.fileno()))
     except FileNotFoundError:
         return True
 
@@ -93,7 +94,7 @@ def _older(path: Path) -> list[Path]:
 
 def _folders(group: str) -> list[Path]:
     try:
-        return [Path(entry.path) for entry in os.scandir(group) if entry.is_dir(follow_symlinks=False)]
+        return [Path(entry.path) for entry in fs.scandir(group) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
 

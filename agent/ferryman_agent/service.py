@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from ferryman_agent.errors import AgentError
 from ferryman_agent.host import identity, instance
 from ferryman_agent.host.service_manager import SYSTEMD
 from ferryman_agent.overview import Overview, gather
+from ferryman_agent.system import fs, signal
 from ferryman_agent.wiring import prepare_directories
 
 REFUSED, UNKNOWN, NOT_RUNNING = 1, 4, 7
@@ -152,7 +152,7 @@ class Service:
 
     def _spawn(self, loaded: Loaded, output: Path) -> str:
         """Returns what the supervisor tells: `ready PID`, empty text when it has ended, `…` when it says nothing."""
-        listening, telling = os.pipe2(os.O_CLOEXEC)
+        listening, telling = os.pipe2(fs.O_CLOEXEC)
         program = (sys.executable, "-P", "-m")
         config = ("--config", str(self.config_path.absolute())) if self.config_path else ()
         command = (
@@ -198,7 +198,7 @@ def is_unit_installed(folders: tuple[str, ...] = _UNIT_FOLDERS) -> bool:
 def _open_output(path: Path) -> int:
     """Opens what the agent says before its log is there; a link in its place is not followed (V2-275)."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o640)
+        return fs.open(path, fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC | fs.O_APPEND | fs.O_NOFOLLOW, 0o640)
     except OSError as error:
         raise Refused(f"cannot write {path}: {error.strerror}; is something else in its place?") from error
 

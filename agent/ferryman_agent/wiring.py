@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from pathlib import Path
@@ -19,6 +18,7 @@ from ferryman_agent.hooks.contract import HookSettings
 from ferryman_agent.host import privileges
 from ferryman_agent.log import LogSettings, LogStyle
 from ferryman_agent.runtime.work import WorkSettings
+from ferryman_agent.system import fs
 
 if TYPE_CHECKING:
     from ferryman_agent.hooks.cgroup_maker import GroupMaker
@@ -133,7 +133,7 @@ def prepare_directories(config: Config) -> None:
     """
     if config.user:
         owner = privileges.account(config.user, config.group)
-        if os.geteuid() == 0 and owner.uid != 0:
+        if fs.geteuid() == 0 and owner.uid != 0:
             privileges.make_directories(owner, _directories(config))
             return
     demand_directories(config)
@@ -183,5 +183,5 @@ def demand_directories(config: Config) -> None:
 def _converge(path: Path, name: str, mode: int) -> None:
     """Gives a directory of the other choice's mode the mode of this one; any other is the operator's (V2-281)."""
     found = path.stat()
-    if stat.S_IMODE(found.st_mode) in _CHOICES.get(name, ()) and found.st_uid == os.geteuid():
+    if stat.S_IMODE(found.st_mode) in _CHOICES.get(name, ()) and found.st_uid == fs.geteuid():
         path.chmod(mode)

@@ -25,6 +25,7 @@ from ferryman_agent.files.digests import Digests
 from ferryman_agent.files.layout import ARCHIVE_MODE, DeploymentDir
 from ferryman_agent.files.shared_modes import save_shared_modes
 from ferryman_agent.files.tree import Folders, remove_tree
+from ferryman_agent.system import fs
 
 
 def build(wanted: Build, stop: threading.Event) -> Built:
@@ -57,7 +58,7 @@ def build_archive(
     An older archive is replaced only once the new one is complete and has a usable AppSpec file (AG-213, AG-214).
     Raises BundleError, OSError, Stopped; nothing of the new archive is left then.
     """
-    folder = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY)
+    folder = fs.open(directory.path, fs.O_RDONLY | fs.O_DIRECTORY)
     try:
         remove_tree(folder, directory.archive_temp.name)
         unpacked, warnings = _unpacked(bundle, declared, directory, limits, stop)
@@ -88,7 +89,7 @@ def _unpacked(
         source: Source = DirectorySource(bundle)
         return unpack(source, directory.archive_temp, limits, packed_bytes=0, stop=stop), []
     with bundle.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+        size = fs.fstat(file.fileno()).st_size
         found = detect(file.fileno(), size)
         warning = check_declared(found, declared)
         source = _source(file, found)
@@ -117,10 +118,10 @@ def _refuse_nesting(bundle: Path, directory: DeploymentDir) -> None:
 
 def _top_folder(archive: Path) -> str:
     """Returns the one folder that everything is in, if it holds an AppSpec file; else "" (AG-253, V2-120)."""
-    names = [name for name in os.listdir(archive) if name not in JUNK]
-    if len(names) != 1 or not stat.S_ISDIR(os.lstat(archive / names[0]).st_mode):
+    names = [name for name in fs.listdir(archive) if name not in JUNK]
+    if len(names) != 1 or not stat.S_ISDIR(fs.lstat(archive / names[0]).st_mode):
         return ""
-    return names[0] if any("appspec" in name.lower() for name in os.listdir(archive / names[0])) else ""
+    return names[0] if any("appspec" in name.lower() for name in fs.listdir(archive / names[0])) else ""
 
 
 def _check_appspec(
@@ -168,12 +169,12 @@ def _put_in_place(folder: int, directory: DeploymentDir, top: str, digests: Dige
     old = f"{directory.archive.name}-old"
     remove_tree(folder, old)
     with contextlib.suppress(FileNotFoundError):
-        os.rename(directory.archive.name, old, src_dir_fd=folder, dst_dir_fd=folder)
+        fs.rename(directory.archive.name, old, src_dir_fd=folder, dst_dir_fd=folder)
     try:
         new.rename(directory.archive)
     except OSError:
         with contextlib.suppress(OSError):
-            os.rename(old, directory.archive.name, src_dir_fd=folder, dst_dir_fd=folder)
+            fs.rename(old, directory.archive.name, src_dir_fd=folder, dst_dir_fd=folder)
         raise
     digests.save(directory.archive_digests)
     remove_tree(folder, old)

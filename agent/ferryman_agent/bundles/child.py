@@ -5,7 +5,6 @@ It keeps the memory of that work out of the agent. It says and hears what `wire.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import sys
@@ -19,9 +18,8 @@ from ferryman_agent.bundles.halt import Halt, Halted
 from ferryman_agent.bundles.wanted import Outcome
 from ferryman_agent.core.pace import Pace
 from ferryman_agent.errors import BundleError
+from ferryman_agent.system import own
 
-_PR_SET_PDEATHSIG = 1
-_SIGKILL = 9
 PROGRESS_SECONDS = 0.2
 PROGRESS_BYTES = 1024 * 1024
 
@@ -83,10 +81,7 @@ def _say(line: bytes) -> None:
 
 def _die_with(parent: int) -> None:
     """Asks the kernel to end us with our parent, which may be killed in a moment when we do not listen."""
-    with contextlib.suppress(OSError, AttributeError, ImportError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+    own.end_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 

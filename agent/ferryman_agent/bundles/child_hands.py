@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 
 from ferryman_agent.bundles import wire
 from ferryman_agent.bundles.building import Build, Built
 from ferryman_agent.bundles.wanted import Attempt, Outcome, Progress
 from ferryman_agent.errors import BundleError
+from ferryman_agent.system import signal
 
 HALT_SECONDS = 10.0
 """A child that has not stopped by then is killed: it waits for a disk, or for a name server."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from ferryman_agent.bundles.entries import ArchiveEntry, Kind, shown
 from ferryman_agent.bundles.sources import CHUNK, damaged
 from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
+from ferryman_agent.system import fs
 
 
 class DirectorySource:
@@ -37,7 +38,7 @@ class DirectorySource:
     def chunks(self, entry: ArchiveEntry) -> Iterator[bytes]:
         """See Source."""
         folder, name = self._folders.parent(entry.name)
-        descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
+        descriptor = fs.open(name, FILE_FLAGS, dir_fd=folder)
         try:
             left = entry.size
             while left:
@@ -58,7 +59,7 @@ class DirectorySource:
 
     def _target(self, path: str) -> str:
         folder, name = self._folders.parent(path)
-        return os.readlink(name, dir_fd=folder)
+        return fs.readlink(name, dir_fd=folder)
 
 
 def _kind(mode: int) -> Kind:

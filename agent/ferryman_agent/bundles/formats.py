@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 
 from ferryman_agent.core.messages import BundleType
 from ferryman_agent.errors import BundleError
+from ferryman_agent.system import fs
 
 HEAD_BYTES = 512
 
@@ -40,7 +40,7 @@ def detect(file: int, size: int) -> Format:
     """Returns the format of an open file. Raises BundleError, naming size and kind, for what is no archive."""
     if size == 0:
         raise BundleError("BUNDLE_EMPTY", "cannot unpack the bundle: it is empty (0 bytes)")
-    head = os.pread(file, HEAD_BYTES, 0)
+    head = fs.pread(file, HEAD_BYTES, 0)
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return found

@@ -27,6 +27,7 @@ from ferryman_agent.errors import BundleError
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.hashing import blocks
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
+from ferryman_agent.system import fs
 from ferryman_agent.threads import in_thread
 
 if TYPE_CHECKING:
@@ -191,20 +192,20 @@ def _reuse(
 
 
 def _taken(candidate: DeploymentDir, directory: DeploymentDir, digest: str, size_bytes: int | None) -> int:
-    descriptor = os.open(candidate.bundle, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = fs.open(candidate.bundle, fs.O_RDONLY | fs.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb"):
         verify(descriptor, digest, size_bytes, str(candidate.bundle))
         if candidate.path != directory.path:
             _adopt(candidate, directory)
-        return os.fstat(descriptor).st_size
+        return fs.fstat(descriptor).st_size
 
 
 def _siblings(directory: DeploymentDir) -> Iterator[DeploymentDir]:
     with contextlib.suppress(OSError):
         found = [
-            entry.path for entry in os.scandir(directory.path.parent) if entry.is_dir(follow_symlinks=False)
+            entry.path for entry in fs.scandir(directory.path.parent) if entry.is_dir(follow_symlinks=False)
         ]
-        for path in sorted(found, key=lambda path: os.stat(path).st_mtime_ns, reverse=True):
+        for path in sorted(found, key=lambda path: fs.stat(path).st_mtime_ns, reverse=True):
             if path != str(directory.path):
                 yield DeploymentDir(Path(path))
 
@@ -212,11 +213,11 @@ def _siblings(directory: DeploymentDir) -> Iterator[DeploymentDir]:
 def _adopt(candidate: DeploymentDir, directory: DeploymentDir) -> None:
     _clear(directory.bundle)
     try:
-        os.link(candidate.bundle, directory.bundle, follow_symlinks=False)
+        fs.link(candidate.bundle, directory.bundle, follow_symlinks=False)
     except OSError:
         # File systems without hard links, or with too many of them.
         with candidate.bundle.open("rb") as old, directory.bundle.open("xb") as new:
-            os.fchmod(new.fileno(), STATE_FILE_MODE)
+            fs.fchmod(new.fileno(), STATE_FILE_MODE)
             shutil.copyfileobj(old, new, 1024 * 1024)
 
 

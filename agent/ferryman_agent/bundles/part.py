@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -12,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ferryman_agent.files.hashing import blocks
+from ferryman_agent.system import fcntl, fs
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+_FLAGS = fs.O_RDWR | fs.O_CREAT | fs.O_NOFOLLOW
 
 
 class Part:
@@ -73,18 +73,18 @@ class Part:
 
 def _open_alone(path: Path) -> tuple[Path, int]:
     try:
-        descriptor = os.open(path, _FLAGS, 0o600)
+        descriptor = fs.open(path, _FLAGS, 0o600)
     except OSError as problem:
         if problem.errno != errno.ELOOP:
             raise
         # A link in its place is not ours, and never written through.
         path.unlink()
-        descriptor = os.open(path, _FLAGS | os.O_EXCL, 0o600)
+        descriptor = fs.open(path, _FLAGS | fs.O_EXCL, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         # Another task fetches the same bundle: both may go on, but not into one file.
         os.close(descriptor)
         path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
-        descriptor = os.open(path, _FLAGS | os.O_EXCL, 0o600)
+        descriptor = fs.open(path, _FLAGS | fs.O_EXCL, 0o600)
     return path, descriptor

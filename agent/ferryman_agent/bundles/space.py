@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.errors import BundleError
+from ferryman_agent.system import fs
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def available(folder: Path) -> int:
     """Returns the bytes that this process may still use on a folder's file system. Raises OSError."""
-    status = os.statvfs(folder)
+    status = fs.statvfs(folder)
     return status.f_bavail * status.f_frsize
 
 

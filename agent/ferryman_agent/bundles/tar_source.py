@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import tarfile
 from collections.abc import Iterator
 from typing import IO, cast
@@ -13,6 +12,7 @@ from typing import IO, cast
 from ferryman_agent.bundles.entries import ArchiveEntry, Kind, shown
 from ferryman_agent.bundles.formats import Format
 from ferryman_agent.bundles.sources import CHUNK, Bounded, damaged, reading
+from ferryman_agent.system import fs
 
 _KINDS = {
     tarfile.REGTYPE: Kind.FILE,
@@ -70,7 +70,7 @@ class TarSource:
         while left:
             wanted = min(left, CHUNK)
             if self.is_indexed:
-                chunk = os.pread(self._file.fileno(), wanted, offset)
+                chunk = fs.pread(self._file.fileno(), wanted, offset)
             else:
                 with reading(f"in {shown(entry.name)}"):
                     chunk = self._stream.read(wanted)

@@ -22,10 +22,11 @@ from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
 from ferryman_agent.files.digests import Digests, mark_of
 from ferryman_agent.files.shared_modes import OTHERS_WRITE
 from ferryman_agent.files.tree import Folders, remove_tree
+from ferryman_agent.system import fs
 
 _FILE_MODE = 0o644
 _FOLDER_MODE = 0o755
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_CREATE = fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_NOFOLLOW
 
 
 Stopped = Halted
@@ -64,7 +65,7 @@ def unpack(
     once `stop` is set; whatever was written is removed before.
     """
     try:
-        os.mkdir(destination, 0o700)
+        fs.mkdir(destination, 0o700)
         try:
             with Folders.below(destination) as folders:
                 return _Unpacking(source, folders, destination, limits, packed_bytes, stop).run()
@@ -78,7 +79,7 @@ def unpack(
 
 
 def _remove(destination: Path) -> None:
-    parent = os.open(destination.parent, os.O_RDONLY | os.O_DIRECTORY)
+    parent = fs.open(destination.parent, fs.O_RDONLY | fs.O_DIRECTORY)
     try:
         remove_tree(parent, destination.name)
     except OSError:
@@ -133,7 +134,7 @@ class _Unpacking:
                 self.modes[path] = _FOLDER_MODE if entry.mode is None else entry.mode & 0o1777
         elif entry.kind is Kind.LINK:
             folder, name = self.folders.parent(path, create=True)
-            os.symlink(entry.target, name, dir_fd=folder)
+            fs.symlink(entry.target, name, dir_fd=folder)
         elif entry.kind is Kind.HARD_LINK:
             self._copy(entry, checks.hard_link_source(path), path)
         else:
@@ -141,14 +142,14 @@ class _Unpacking:
 
     def _copy(self, entry: ArchiveEntry, earlier: str, path: str) -> None:
         folder, name = self.folders.parent(earlier)
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        descriptor = fs.open(name, fs.O_RDONLY | fs.O_NOFOLLOW, dir_fd=folder)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             self._file(entry, path, iter(lambda: file.read(1024 * 1024), b""))
 
     def _file(self, entry: ArchiveEntry, path: str, chunks: Iterator[bytes]) -> None:
         folder, name = self.folders.parent(path, create=True)
         try:
-            descriptor = os.open(name, _CREATE, 0o600, dir_fd=folder)
+            descriptor = fs.open(name, _CREATE, 0o600, dir_fd=folder)
         except FileExistsError:
             # Admitted as new, yet there: this file system does not tell the two names apart (V2-114).
             raise refuse(entry.name, "is on this file system the same as an earlier entry") from None
@@ -160,12 +161,12 @@ class _Unpacking:
                     self.pointers.append(path)
                 digest.update(chunk)
                 _write_all(descriptor, chunk)
-            os.fchmod(
+            fs.fchmod(
                 descriptor, self._closed(path, _FILE_MODE if entry.mode is None else entry.mode & 0o1777)
             )
             if entry.modified_ns is not None:
-                os.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
-            self.digests.remember(path, mark_of(os.fstat(descriptor)), digest.hexdigest())
+                fs.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
+            self.digests.remember(path, mark_of(fs.fstat(descriptor)), digest.hexdigest())
         finally:
             os.close(descriptor)
         self.files += 1
@@ -184,7 +185,7 @@ class _Unpacking:
     def _set_folder_modes(self) -> None:
         # Last, since a folder without write permission could not be filled; its owner keeps access, to remove it again.
         for path in sorted(self.modes, reverse=True):
-            os.fchmod(self.folders.folder(path), self._closed(path, self.modes[path] | 0o700))
+            fs.fchmod(self.folders.folder(path), self._closed(path, self.modes[path] | 0o700))
 
     def _closed(self, path: str, mode: int) -> int:
         """Returns the mode without write permission for others, which is noted."""

@@ -7,6 +7,7 @@ import re
 
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.hashing import sha256_of
+from ferryman_agent.system import fs
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -61,7 +62,7 @@ def verify(descriptor: int, expected: str | None, size_bytes: int | None, what: 
 
     Raises BundleError, OSError.
     """
-    check_size(size_bytes, os.fstat(descriptor).st_size, what)
+    check_size(size_bytes, fs.fstat(descriptor).st_size, what)
     if expected is not None:
         os.lseek(descriptor, 0, os.SEEK_SET)
         check_digest(expected, sha256_of(descriptor), what)

@@ -13,6 +13,7 @@ from typing import IO, cast
 
 from ferryman_agent.bundles.entries import ArchiveEntry, Kind, refuse, shown
 from ferryman_agent.bundles.sources import CHUNK, Bounded, damaged, reading
+from ferryman_agent.system import fs
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
@@ -34,7 +35,7 @@ class ZipSource:
         with reading("the zip directory at its end"):
             self._zip = zipfile.ZipFile(cast(IO[bytes], Bounded(file)))
             self._infos = self._zip.infolist()
-        _refuse_overlaps(self._infos, os.fstat(self._file).st_size)
+        _refuse_overlaps(self._infos, fs.fstat(self._file).st_size)
 
     def entries(self) -> Iterator[ArchiveEntry]:
         """See Source."""
@@ -116,7 +117,7 @@ class ZipSource:
         offset = self._data_offset(info)
         left = info.compress_size
         while left:
-            chunk = os.pread(self._file, min(left, block), offset)
+            chunk = fs.pread(self._file, min(left, block), offset)
             if not chunk:
                 raise damaged(f"{shown(info.filename)} ends {left} bytes early")
             left -= len(chunk)
@@ -124,7 +125,7 @@ class ZipSource:
             yield chunk
 
     def _data_offset(self, info: zipfile.ZipInfo) -> int:
-        header = os.pread(self._file, _LOCAL_HEADER.size, info.header_offset)
+        header = fs.pread(self._file, _LOCAL_HEADER.size, info.header_offset)
         if len(header) != _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
             raise damaged(f"the header of {shown(info.filename)} is not where the directory says")
         *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ferryman_agent.system import fs, own
+
 HOME_VARIABLE = "FERRYMAN_AGENT_HOME"
 
-_OWN_FILE = "ferrymanagent.yml"
-SYSTEM_FILES = (Path("/etc/ferryman-agent/conf") / _OWN_FILE, Path("/opt/ferryman-agent/conf") / _OWN_FILE)
-ORIGINALS_FILE = Path("/etc/codedeploy-agent/conf/codedeployagent.yml")
-_OWN_IDENTITY = "ferryman.onpremises.yml"
-ORIGINALS_IDENTITY = Path("/etc/codedeploy-agent/conf/codedeploy.onpremises.yml")
+_OWN_FILE = own.CONFIG_FILES[0].name
+SYSTEM_FILES = own.CONFIG_FILES
+ORIGINALS_FILE = own.ORIGINALS_CONFIG
+ORIGINALS_IDENTITY = own.ORIGINALS_IDENTITY
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
     """Where the configuration is looked for when nobody says (AG-002, AG-056)."""
     if home := environment.get(HOME_VARIABLE):
         return Path(home) / _OWN_FILE
-    if os.geteuid() != 0:
+    if fs.geteuid() != 0:
         base = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
         return Path(base) / "ferryman-agent" / _OWN_FILE
     candidates = (*SYSTEM_FILES, ORIGINALS_FILE)
@@ -28,8 +28,8 @@ def default_path(environment: Mapping[str, str]) -> Path:
 
 def default_on_premises(environment: Mapping[str, str]) -> str:
     """Where the identity file is looked for: beside our configuration, then where the original has it (AG-K07)."""
-    ours = default_path(environment).with_name(_OWN_IDENTITY)
-    is_originals = not ours.exists() and os.geteuid() == 0 and not environment.get(HOME_VARIABLE)
+    ours = default_path(environment).with_name(own.IDENTITY_NAME)
+    is_originals = not ours.exists() and fs.geteuid() == 0 and not environment.get(HOME_VARIABLE)
     return str(ORIGINALS_IDENTITY if is_originals else ours)
 
 
@@ -39,13 +39,8 @@ def default_directories(environment: Mapping[str, str]) -> dict[str, str]:
         below = Path(home).absolute()
         names = {"root_dir": "deployment-root", "log_dir": "log", "pid_dir": "pid", "state_dir": "state"}
         return {key: str(below / name) for key, name in names.items()}
-    if os.geteuid() == 0:
-        return {
-            "root_dir": "/opt/codedeploy-agent/deployment-root",
-            "log_dir": "/var/log/aws/codedeploy-agent",
-            "pid_dir": "/opt/codedeploy-agent/state/.pid",
-            "state_dir": "/var/lib/ferryman-agent",
-        }
+    if fs.geteuid() == 0:
+        return dict(own.DIRECTORIES)
     data = Path(environment.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "ferryman-agent"
     state = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ferryman-agent"
     runtime = environment.get("XDG_RUNTIME_DIR")

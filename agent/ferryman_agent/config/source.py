@@ -19,6 +19,7 @@ from ferryman_agent.config.schema import Config
 from ferryman_agent.config.values import ProxyAddress
 from ferryman_agent.config.walk import leaves, value_of
 from ferryman_agent.errors import ConfigError
+from ferryman_agent.system import fs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +71,9 @@ def parse(source: bytes, name: str, environment: Mapping[str, str], *, profile: 
 def _read(path: Path, *, must_exist: bool) -> tuple[bytes | None, os.stat_result | None]:
     try:
         # A pipe in its place must not hold up the agent.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = fs.open(path, fs.O_RDONLY | fs.O_CLOEXEC | fs.O_NONBLOCK)
         with open(descriptor, "rb") as file:
-            return file.read(SIZE_LIMIT + 1) or b"", os.fstat(descriptor)
+            return file.read(SIZE_LIMIT + 1) or b"", fs.fstat(descriptor)
     except FileNotFoundError:
         if must_exist:
             raise ConfigError(f"cannot read the configuration {path}: there is no such file") from None
@@ -84,9 +85,9 @@ def _read(path: Path, *, must_exist: bool) -> tuple[bytes | None, os.stat_result
 def _file_remarks(path: Path, status: os.stat_result, config: Config) -> Iterator[str]:
     """What is wrong with who can read and write the file (V2-343). Without a secret in it, reading harms nobody."""
     mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, fs.geteuid()):
         yield f"{path}: belongs to user {status.st_uid}, who decides what this agent does: run `chown root {path}`"
-    if mode & (0o002 if status.st_gid in (0, os.getegid()) else 0o022):
+    if mode & (0o002 if status.st_gid in (0, fs.getegid()) else 0o022):
         yield f"{path}: can be changed by others (mode {mode:04o}): run `chmod go-w {path}`"
     holds = [".".join(key) for key, _ in leaves() if _is_secret(value_of(config, key))]
     if holds and mode & 0o044:

@@ -10,12 +10,13 @@ import struct
 from ferryman_agent.core.acl import NO_ACL, Acl, AclRule
 from ferryman_agent.core.install_facts import Attributes
 from ferryman_agent.errors import InstallError
+from ferryman_agent.system import fs
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"
 ACLS = (_ACCESS, _DEFAULT)
 LABEL = "security.selinux"
-_LINK_FLAGS = os.O_PATH | os.O_NOFOLLOW if hasattr(os, "O_PATH") else 0
+_LINK_FLAGS = fs.O_PATH | fs.O_NOFOLLOW if hasattr(fs, "O_PATH") else 0
 _VERSION = struct.pack("<I", 2)
 _NOBODY = 0xFFFFFFFF
 _TAGS = {
@@ -33,16 +34,16 @@ def set_attributes(descriptor: int, path: str, wanted: Attributes) -> None:
 
     A change of owner clears set-user-ID bits, so the mode comes after it (AG-354). Raises OSError, InstallError.
     """
-    status = os.fstat(descriptor)
+    status = fs.fstat(descriptor)
     owner = _owner(wanted, status)
     if owner is not None:
-        os.fchown(descriptor, *owner)
+        fs.fchown(descriptor, *owner)
     if wanted.acl == NO_ACL:
         # Before the mode, which would go to the mask.
         _set_acl(descriptor, path, NO_ACL)
     mode = wanted.mode if wanted.mode is not None else stat.S_IMODE(status.st_mode)
     if owner is not None or wanted.acl == NO_ACL or mode != stat.S_IMODE(status.st_mode):
-        os.fchmod(descriptor, mode)
+        fs.fchmod(descriptor, mode)
     if wanted.acl is not None and wanted.acl != NO_ACL:
         _set_acl(descriptor, path, wanted.acl)
     if wanted.label is not None:
@@ -53,19 +54,19 @@ def set_link_owner(folder: int, name: str, wanted: Attributes) -> None:
     """Gives a link itself its owner and group. Raises OSError, FileExistsError when it is no link any more."""
     if not _LINK_FLAGS:
         # Not Linux: nothing there opens a link itself.
-        owner = _owner(wanted, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        owner = _owner(wanted, fs.stat(name, dir_fd=folder, follow_symlinks=False))
         if owner is not None:
-            os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+            fs.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
         return
-    descriptor = os.open(name, _LINK_FLAGS, dir_fd=folder)
+    descriptor = fs.open(name, _LINK_FLAGS, dir_fd=folder)
     try:
-        status = os.fstat(descriptor)
+        status = fs.fstat(descriptor)
         if not stat.S_ISLNK(status.st_mode):
             raise FileExistsError(errno.EEXIST, "it was replaced while the install was running", name)
         owner = _owner(wanted, status)
         if owner is not None:
             # By the descriptor: whoever owns the folder may have put another file under the name meanwhile.
-            os.chown(f"/proc/self/fd/{descriptor}", *owner)
+            fs.chown(f"/proc/self/fd/{descriptor}", *owner)
     finally:
         os.close(descriptor)
 
@@ -86,12 +87,12 @@ def _owner(wanted: Attributes, status: os.stat_result) -> tuple[int, int] | None
 def _set_acl(descriptor: int, path: str, acl: Acl) -> None:
     try:
         if acl.access:
-            os.setxattr(descriptor, _ACCESS, _encoded(acl.access))
+            fs.setxattr(descriptor, _ACCESS, _encoded(acl.access))
         else:
             _remove(descriptor, _ACCESS)
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        if stat.S_ISDIR(fs.fstat(descriptor).st_mode):
             if acl.default:
-                os.setxattr(descriptor, _DEFAULT, _encoded(acl.default))
+                fs.setxattr(descriptor, _DEFAULT, _encoded(acl.default))
             else:
                 _remove(descriptor, _DEFAULT)
     except OSError as problem:
@@ -103,7 +104,7 @@ def _set_acl(descriptor: int, path: str, acl: Acl) -> None:
 
 def _set_label(descriptor: int, path: str, label: str) -> None:
     try:
-        os.setxattr(descriptor, LABEL, label.encode() + b"\0")
+        fs.setxattr(descriptor, LABEL, label.encode() + b"\0")
     except OSError as problem:
         message = f"cannot set the SELinux label {label} of {path}: {problem.strerror}"
         raise InstallError("PERM_CONTEXT_FAILED", message) from problem
@@ -111,7 +112,7 @@ def _set_label(descriptor: int, path: str, label: str) -> None:
 
 def _remove(descriptor: int, name: str) -> None:
     try:
-        os.removexattr(descriptor, name)
+        fs.removexattr(descriptor, name)
     except OSError as problem:
         if problem.errno != errno.ENODATA:
             raise

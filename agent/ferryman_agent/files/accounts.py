@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 from collections.abc import Callable, Iterable
 
 from ferryman.appspec import AppSpec
 from ferryman_agent.core.install_facts import User
+from ferryman_agent.system import fs, grp, pwd
 
 
 def agent_user() -> User:
     """Returns who this process is."""
-    return User(os.geteuid(), frozenset({os.getegid(), *os.getgroups()}))
+    return User(fs.geteuid(), frozenset({fs.getegid(), *os.getgroups()}))
 
 
 def users_of(appspec: AppSpec) -> dict[str, int]:

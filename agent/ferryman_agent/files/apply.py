@@ -33,6 +33,7 @@ from ferryman_agent.files.undo import (
     UndoLog,
     attributes_of,
 )
+from ferryman_agent.system import fs
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class Application:
             self._host.forget(place[1:])
             folder = self._host.folder(parent)
             remove_tree(folder, old)
-            os.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
+            fs.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
             self._moved[place] = f"/{parent}/{old}" if parent else f"/{old}"
             self.leftovers.append((parent, old))
 
@@ -131,11 +132,11 @@ class Application:
         folder, name = self._host.parent(directory.place[1:])
         try:
             # Closed to others until it is filled and has its own mode.
-            os.mkdir(name, 0o700, dir_fd=folder)
+            fs.mkdir(name, 0o700, dir_fd=folder)
         except FileExistsError:
             self._with.undo.rows.remove(row)
             # Somebody made it after the plan: used as it is, and not ours (AG-290).
-            if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            if not stat.S_ISDIR(fs.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise
             self.applied.dropped.add(directory.path)
 
@@ -173,11 +174,11 @@ class Application:
         new = self._names[file.path][0]
         present = self._host.look(file.place[1:])
         if present is not None and not self._may_replace(file, present):
-            os.unlink(new, dir_fd=folder)
+            fs.unlink(new, dir_fd=folder)
             self.applied.dropped.add(file.path)
             return
         if present is None:
-            os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+            fs.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
         else:
             self._replace(file, folder, name)
         self.applied.written += 1
@@ -213,14 +214,14 @@ class Application:
             self._with.originals.flush()
         new, old = self._names[file.path]
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(old, dir_fd=folder)
+            fs.unlink(old, dir_fd=folder)
         try:
             # A second name for the old file, so that the rename below takes nothing away and leaves no gap.
-            os.link(name, old, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            fs.link(name, old, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except OSError:
             # Not every file system has hard links, nor may everybody make one to everything.
-            os.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
-        os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+            fs.rename(name, old, src_dir_fd=folder, dst_dir_fd=folder)
+        fs.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
         self.leftovers.append((file.place[1:].rpartition("/")[0], old))
 
     def _correct(self, correcting: list[PlannedFile]) -> None:
@@ -240,7 +241,7 @@ class Application:
                 if self._as_seen(descriptor, file.path).st_nlink != 1:
                     raise _replaced(file.path)
                 set_attributes(descriptor, file.path, file.attributes)
-                os.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
+                fs.utime(descriptor, ns=(file.modified_ns, file.modified_ns))
             self.applied.corrected += 1
 
     def _finish_directories(self) -> None:
@@ -251,7 +252,7 @@ class Application:
             folder, name = self._host.parent(directory.place[1:])
             with _opened(folder, name, FOLDER_FLAGS) as descriptor:
                 seen = directory.exists
-                status = self._as_seen(descriptor, directory.path) if seen else os.fstat(descriptor)
+                status = self._as_seen(descriptor, directory.path) if seen else fs.fstat(descriptor)
                 if differs(status, directory.attributes):
                     chosen.append((directory, status))
                     extra = _extra(directory.attributes)
@@ -260,7 +261,7 @@ class Application:
         for directory, status in chosen:
             folder, name = self._host.parent(directory.place[1:])
             with _opened(folder, name, FOLDER_FLAGS) as descriptor:
-                if not os.path.samestat(os.fstat(descriptor), status):
+                if not os.path.samestat(fs.fstat(descriptor), status):
                     raise _replaced(directory.path)
                 set_attributes(descriptor, directory.path, directory.attributes)
 
@@ -269,7 +270,7 @@ class Application:
 
         Whoever owns the folder may have moved in a file of root's, which must not be given away.
         """
-        status, seen = os.fstat(descriptor), self._with.seen.get(path)
+        status, seen = fs.fstat(descriptor), self._with.seen.get(path)
         if seen is None or not os.path.samestat(status, seen):
             raise _replaced(path)
         return status
@@ -282,7 +283,7 @@ class Application:
 
 @contextlib.contextmanager
 def _opened(folder: int, name: str, flags: int) -> Iterator[int]:
-    descriptor = os.open(name, flags, dir_fd=folder)
+    descriptor = fs.open(name, flags, dir_fd=folder)
     try:
         yield descriptor
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import NamedTuple
 
 from ferryman.appspec import SIZE_LIMIT, ParsedAppSpec, find_appspec_name, parse
 from ferryman_agent.files.tree import FILE_FLAGS, Folders
-
-HOST_OS = "windows" if sys.platform == "win32" else "linux"
+from ferryman_agent.system import fs, own
 
 _SHOWN = 5
 _WORTH_REMEMBERING = 64 * 1024
@@ -40,7 +38,7 @@ def parse_on_host(source: bytes, possible_events: tuple[str, ...]) -> ParsedAppS
 
 
 def _parse(source: bytes, possible_events: tuple[str, ...]) -> ParsedAppSpec:
-    return parse(source, strict=False, host_os=HOST_OS, possible_events=possible_events or None)
+    return parse(source, strict=False, host_os=own.HOST_OS, possible_events=possible_events or None)
 
 
 _remembered = lru_cache(maxsize=4)(_parse)
@@ -57,7 +55,7 @@ def load_appspec(
     if name is None:
         return None
     folder, last = archive.parent(name)
-    with os.fdopen(os.open(last, FILE_FLAGS, dir_fd=folder), "rb") as file:
+    with os.fdopen(fs.open(last, FILE_FLAGS, dir_fd=folder), "rb") as file:
         source = file.read(SIZE_LIMIT + 1)
     return AppSpecFile(name, parse_on_host(source, tuple(possible_events)))
 

@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from ferryman_agent.system import fs, own
+
 TEMPORARY_PREFIX = ".ferryman-tmp-"
 
 
@@ -25,7 +27,7 @@ def make_directory(path: Path, mode: int) -> None:
         # Somebody else making it at the same moment is as good.
         with contextlib.suppress(FileExistsError):
             folder.mkdir(0o700)
-            folder.chmod(mode)
+            own.protect(folder, mode)
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is not a folder")
 
@@ -33,14 +35,14 @@ def make_directory(path: Path, mode: int) -> None:
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replaces a file: temporary sibling, mode, data on disk, rename, folder on disk (AG-153). Raises OSError."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(temporary, flags, 0o600)
+    flags = fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_NOFOLLOW
+    descriptor = fs.open(temporary, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.chmod(temporary, mode)
-            os.fsync(file.fileno())
+            fs.chmod(temporary, mode)
+            fs.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -51,11 +53,9 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 def sync_directory(path: Path) -> None:
     """Makes renames and deletions in a folder survive a power cut. Raises OSError."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = fs.open(path, fs.O_RDONLY | fs.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        fs.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -6,7 +6,6 @@ piece of work whether it shall go on.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import threading
@@ -26,6 +25,7 @@ from ferryman_agent.files.manifest import (
     recorded,
 )
 from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
+from ferryman_agent.system import fcntl, fs
 
 _DIGEST = 64
 _SHOWN_PROBLEMS = 3
@@ -194,7 +194,7 @@ class _Check:
             # A local file or directory: a rollback takes it from where it is.
             return True
         name = directory.bundle.name
-        status = os.stat(name, dir_fd=folder.folder(""), follow_symlinks=False)
+        status = fs.stat(name, dir_fd=folder.folder(""), follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
             return False
         digest = noted.read_text("ascii")[:_DIGEST]
@@ -251,9 +251,9 @@ class _Check:
     def _read(self, folders: Folders, path: str) -> Known:
         """Reads a file, and says which mark it had all the while; one that changes meanwhile has none."""
         folder, name = folders.parent(path)
-        descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
+        descriptor = fs.open(name, FILE_FLAGS, dir_fd=folder)
         try:
-            before = mark_of(os.fstat(descriptor))
+            before = mark_of(fs.fstat(descriptor))
             # Not with the module: OpenSSL is 4 MiB, and most agents wait more than they check.
             import hashlib
 
@@ -262,7 +262,7 @@ class _Check:
                 digest.update(block)
                 self._go_on()
                 self._pace(len(block))
-            after = mark_of(os.fstat(descriptor))
+            after = mark_of(fs.fstat(descriptor))
         finally:
             os.close(descriptor)
         return Known(after if before == after else (0, 0, 0, 0), digest.hexdigest())
@@ -270,7 +270,7 @@ class _Check:
     def _demand_quiet(self) -> None:
         """Raises Abandoned while another process, a local deployment, works for the group."""
         try:
-            descriptor = os.open(self._layout.group_lock(self._group_id), os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = fs.open(self._layout.group_lock(self._group_id), fs.O_RDONLY | fs.O_NOFOLLOW)
         except OSError:
             # Nobody has ever worked for it.
             return

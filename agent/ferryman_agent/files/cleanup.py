@@ -19,6 +19,7 @@ from ferryman.appspec import normal_destination
 from ferryman_agent.core.contexts import Rule
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.layout import STATE_FILE_MODE
+from ferryman_agent.system import fs
 
 _NEEDS_CARE = re.compile(r"\0|//|/\.|/\Z")
 _SELINUX = b"semanage\0"
@@ -77,8 +78,8 @@ class JournalWriter:
 
     def __init__(self, path: Path) -> None:
         """Opens or creates it. Raises OSError."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        self._descriptor = os.open(path, flags, STATE_FILE_MODE)
+        flags = fs.O_WRONLY | fs.O_CREAT | fs.O_APPEND | fs.O_NOFOLLOW
+        self._descriptor = fs.open(path, flags, STATE_FILE_MODE)
 
     def add(self, paths: Iterable[str]) -> None:
         """Writes paths before something is done to them. Raises OSError."""
@@ -87,22 +88,22 @@ class JournalWriter:
             return
         while data:
             data = data[os.write(self._descriptor, data) :]
-        os.fsync(self._descriptor)
+        fs.fsync(self._descriptor)
 
     def add_rules(self, rules: Iterable[Rule]) -> None:
         """Writes SELinux rules before they are made. Raises OSError."""
         data = b"".join(rule_line(rule) + b"\n" for rule in rules)
         if data:
             os.write(self._descriptor, data)
-            os.fsync(self._descriptor)
+            fs.fsync(self._descriptor)
 
     def size(self) -> int:
         """Returns the length of the file in bytes. Raises OSError."""
-        return os.fstat(self._descriptor).st_size
+        return fs.fstat(self._descriptor).st_size
 
     def sync(self) -> None:
         """Forces the file to the disk, its length too. Raises OSError."""
-        os.fsync(self._descriptor)
+        fs.fsync(self._descriptor)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -129,7 +130,7 @@ def rule_line(rule: Rule) -> bytes:
 def _trusted(path: Path) -> bytes | str | None:
     """Returns the content; a sentence when it must not be believed; None when there is nothing."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = fs.open(path, fs.O_RDONLY | fs.O_NOFOLLOW | fs.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as problem:
@@ -138,8 +139,8 @@ def _trusted(path: Path) -> bytes | str | None:
                 return f"the cleanup journal {path} is a link and was not carried out"
         raise problem from None
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        status = fs.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != fs.geteuid() or status.st_mode & 0o022:
             return f"the cleanup journal {path} could have been written by others and was not carried out"
         return file.read()
 

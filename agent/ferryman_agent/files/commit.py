@@ -17,6 +17,7 @@ from ferryman_agent.files.originals import remove_kept, save_originals
 from ferryman_agent.files.removal import Removed, remove_obsolete
 from ferryman_agent.files.tree import Folders
 from ferryman_agent.files.undo import Aside, Commit, Row, Staged
+from ferryman_agent.system import fs
 
 
 def finish(
@@ -69,6 +70,6 @@ def _remove(host: Folders, folder: str, name: str) -> None:
     status = host.look(path)
     if status is not None and stat.S_ISDIR(status.st_mode):
         host.forget(path)
-        os.rmdir(name, dir_fd=host.folder(folder))
+        fs.rmdir(name, dir_fd=host.folder(folder))
     else:
-        os.unlink(name, dir_fd=host.folder(folder))
+        fs.unlink(name, dir_fd=host.folder(folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ import msgspec
 
 from ferryman_agent.core.messages import DeploymentDescription, Diagnostics, Instant, RevisionSource
 from ferryman_agent.files.layout import STATE_FILE_MODE
+from ferryman_agent.system import fs
 
 RECORD_NAME = ".deployment.json"
 _SIZE_LIMIT = 1 << 20
@@ -90,8 +90,8 @@ def shown(revision: RevisionSource) -> str:
 def write(folder: Path, record: DeploymentRecord) -> None:
     """Replaces the record of a deployment. It is for people, so it is not flushed. Raises OSError."""
     temporary = folder / f"{RECORD_NAME}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(temporary, flags, STATE_FILE_MODE)
+    flags = fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC | fs.O_CLOEXEC | fs.O_NOFOLLOW
+    descriptor = fs.open(temporary, flags, STATE_FILE_MODE)
     with open(descriptor, "wb") as file:
         file.write(msgspec.json.encode(record))
     temporary.replace(folder / RECORD_NAME)

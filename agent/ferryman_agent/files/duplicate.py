@@ -8,8 +8,9 @@ import os
 import stat
 
 from ferryman_agent.files.tree import FILE_FLAGS
+from ferryman_agent.system import fs
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_CREATE = fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_NOFOLLOW
 _BLOCK = 1024 * 1024
 _NOT_THERE = frozenset({errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.ENOSYS, errno.EINVAL})
 
@@ -21,7 +22,7 @@ def duplicate(folder: int, name: str, to_folder: int, to_name: str) -> None:
     owner, mode, times and extended attributes, on the disk when this returns. Raises OSError, FileExistsError.
     """
     try:
-        os.link(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder, follow_symlinks=False)
+        fs.link(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder, follow_symlinks=False)
     except FileExistsError:
         raise
     except OSError:
@@ -29,22 +30,22 @@ def duplicate(folder: int, name: str, to_folder: int, to_name: str) -> None:
 
 
 def _copy(folder: int, name: str, to_folder: int, to_name: str) -> None:
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    status = fs.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(name, dir_fd=folder), to_name, dir_fd=to_folder)
-        if os.geteuid() == 0:
-            os.chown(to_name, status.st_uid, status.st_gid, dir_fd=to_folder, follow_symlinks=False)
+        fs.symlink(fs.readlink(name, dir_fd=folder), to_name, dir_fd=to_folder)
+        if fs.geteuid() == 0:
+            fs.chown(to_name, status.st_uid, status.st_gid, dir_fd=to_folder, follow_symlinks=False)
         return
-    source = os.open(name, FILE_FLAGS, dir_fd=folder)
+    source = fs.open(name, FILE_FLAGS, dir_fd=folder)
     try:
-        opened = os.fstat(source)
+        opened = fs.fstat(source)
         if not stat.S_ISREG(opened.st_mode):
             raise FileExistsError(errno.EEXIST, "it is no plain file any more", name)
-        target = os.open(to_name, _CREATE, 0o600, dir_fd=to_folder)
+        target = fs.open(to_name, _CREATE, 0o600, dir_fd=to_folder)
         try:
             _fill(source, target, opened)
         except BaseException:
-            os.unlink(to_name, dir_fd=to_folder)
+            fs.unlink(to_name, dir_fd=to_folder)
             raise
         finally:
             os.close(target)
@@ -57,20 +58,20 @@ def _fill(source: int, target: int, status: os.stat_result) -> None:
         view = memoryview(block)
         while view:
             view = view[os.write(target, view) :]
-    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+    if (status.st_uid, status.st_gid) != (fs.geteuid(), fs.getegid()):
         # Only root may, and a copy with another owner is not what was there.
-        os.fchown(target, status.st_uid, status.st_gid)
-    os.fchmod(target, stat.S_IMODE(status.st_mode))
+        fs.fchown(target, status.st_uid, status.st_gid)
+    fs.fchmod(target, stat.S_IMODE(status.st_mode))
     for attribute in _attributes(source):
         with contextlib.suppress(OSError):
-            os.setxattr(target, attribute, os.getxattr(source, attribute))
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-    os.fsync(target)
+            fs.setxattr(target, attribute, fs.getxattr(source, attribute))
+    fs.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    fs.fsync(target)
 
 
 def _attributes(descriptor: int) -> list[str]:
     try:
-        return os.listxattr(descriptor)
+        return fs.listxattr(descriptor)
     except OSError as problem:
         if problem.errno in _NOT_THERE:
             return []

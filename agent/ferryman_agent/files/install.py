@@ -39,6 +39,7 @@ from ferryman_agent.files.survey import Archive
 from ferryman_agent.files.tree import Folders
 from ferryman_agent.files.undo import Begin, Commit, UndoLog
 from ferryman_agent.files.view import View, look
+from ferryman_agent.system import fs
 from ferryman_agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
@@ -279,13 +280,13 @@ class _Install:
         for directory in plan.directories:
             if directory.path not in application.applied.dropped:
                 with contextlib.suppress(OSError):
-                    take_installed(digests, directory.path, directory.place, os.lstat(directory.place))
+                    take_installed(digests, directory.path, directory.place, fs.lstat(directory.place))
         for file in plan.files:
             if file.path in application.applied.dropped:
                 continue
             known = archive.known_digest(file.source) if file.kind is EntryKind.FILE else None
             try:
-                status = view.host.statuses[file.path] if file.action is Action.KEEP else os.lstat(file.place)
+                status = view.host.statuses[file.path] if file.action is Action.KEEP else fs.lstat(file.place)
             except FileNotFoundError:
                 continue
             take_installed(digests, file.path, file.place, status, known or "", file.target)

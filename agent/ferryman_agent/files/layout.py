@@ -14,6 +14,7 @@ import structlog
 from ferryman_agent.core.messages import DeploymentId, GroupId
 from ferryman_agent.errors import EventError
 from ferryman_agent.files.atomic import make_directory, remove_leftovers, write_atomic
+from ferryman_agent.system import fs
 
 log = structlog.get_logger(__name__)
 
@@ -244,7 +245,7 @@ class Layout:
     def ongoing_deployments(self) -> frozenset[str]:
         """Returns the ids of deployments with a marker."""
         try:
-            return frozenset(os.listdir(self.ongoing))
+            return frozenset(fs.listdir(self.ongoing))
         except OSError:
             return frozenset()
 

@@ -6,8 +6,10 @@ followed only if its owner could have written to that directory anyway: so the k
 
 from __future__ import annotations
 
-import os
+import posixpath
 import stat
+
+from ferryman_agent.system import fs
 
 _MOST_HOPS = 40
 
@@ -19,10 +21,10 @@ def real_folder(path: str) -> tuple[str, bool]:
     end. Raises OSError, also where no directory is at the end.
     """
     place, owners = _resolve(path)
-    status = os.lstat(place)
+    status = fs.lstat(place)
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(f"{path} leads to no directory")
-    return place, owners <= {0, os.geteuid(), status.st_uid}
+    return place, owners <= {0, fs.geteuid(), status.st_uid}
 
 
 def _resolve(path: str) -> tuple[str, set[int]]:
@@ -35,10 +37,10 @@ def _resolve(path: str) -> tuple[str, set[int]]:
         if part in ("", "."):
             continue
         if part == "..":
-            place = os.path.dirname(place)
+            place = posixpath.dirname(place)
             continue
-        there = os.path.join(place, part)
-        status = os.lstat(there)
+        there = posixpath.join(place, part)
+        status = fs.lstat(there)
         if not stat.S_ISLNK(status.st_mode):
             place = there
             continue
@@ -46,7 +48,7 @@ def _resolve(path: str) -> tuple[str, set[int]]:
         if hops > _MOST_HOPS:
             raise OSError(f"{path} leads through too many links")
         owners.add(status.st_uid)
-        target = os.readlink(there)
+        target = fs.readlink(there)
         if target.startswith("/"):
             place = "/"
         ahead.extend(target.split("/")[::-1])

@@ -23,6 +23,7 @@ from ferryman_agent.files.digests import Digests, Installed, from_text, mark_of,
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.survey import kind_of, sha256_at
 from ferryman_agent.files.tree import Folders
+from ferryman_agent.system import fs
 
 log = structlog.get_logger(__name__)
 
@@ -106,9 +107,9 @@ def look(host: Folders, place: str) -> tuple[os.stat_result, Found] | None:
     """
     try:
         folder, name = host.parent(place)
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        status = fs.stat(name, dir_fd=folder, follow_symlinks=False)
         kind = kind_of(status.st_mode)
-        target = os.readlink(name, dir_fd=folder) if kind is EntryKind.LINK else ""
+        target = fs.readlink(name, dir_fd=folder) if kind is EntryKind.LINK else ""
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as problem:

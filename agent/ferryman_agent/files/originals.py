@@ -21,6 +21,7 @@ from ferryman_agent.files.digests import from_text, to_text
 from ferryman_agent.files.duplicate import duplicate
 from ferryman_agent.files.layout import PRIVATE_MODE, STATE_FILE_MODE, DeploymentDir, Layout
 from ferryman_agent.files.tree import Folders, remove_tree
+from ferryman_agent.system import fs
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Originals:
 
         Nothing is done when the same object is kept already. Raises InstallError.
         """
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        status = fs.stat(name, dir_fd=folder, follow_symlinks=False)
         mark = (status.st_dev, status.st_ino)
         if self._seen.get(path) == mark:
             return
@@ -110,14 +111,14 @@ class Originals:
         """Sees that what was kept outlives a crash, with its record. Raises OSError."""
         if not self._unsaved:
             return
-        os.fsync(self._folders.folder(f"{self._own}/overwritten"))
+        fs.fsync(self._folders.folder(f"{self._own}/overwritten"))
         data = memoryview(_encoded(self._unsaved))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        descriptor = os.open(self._record, flags, STATE_FILE_MODE)
+        flags = fs.O_WRONLY | fs.O_CREAT | fs.O_APPEND | fs.O_NOFOLLOW
+        descriptor = fs.open(self._record, flags, STATE_FILE_MODE)
         try:
             while data:
                 data = data[os.write(descriptor, data) :]
-            os.fsync(descriptor)
+            fs.fsync(descriptor)
         finally:
             os.close(descriptor)
         self._unsaved.clear()
@@ -129,9 +130,9 @@ class Originals:
             duplicate(own, own_name, folder, name)
         except FileExistsError:
             # Left behind by an install that was killed.
-            os.unlink(name, dir_fd=folder)
+            fs.unlink(name, dir_fd=folder)
             duplicate(own, own_name, folder, name)
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return fs.stat(name, dir_fd=folder, follow_symlinks=False)
 
     def record_after(self, before: Iterable[Original], ours: Collection[str]) -> str:
         """Returns the record as it must be after a success.
@@ -156,7 +157,7 @@ class Originals:
         needed = {one.kept for one in read_originals(self._record)}
         folder = self._folders.folder(f"{self._own}/overwritten")
         numbers = [0]
-        for name in os.listdir(folder):
+        for name in fs.listdir(folder):
             if f"{self._own}/overwritten/{name}" in needed:
                 numbers.append(int(name))
             else:
@@ -181,7 +182,7 @@ def forget_originals(layout: Layout, group_id: GroupId, deployment: str, journal
         save_originals(record, _encoded(left).decode())
     folder = layout.deployment(group_id, deployment).overwritten
     try:
-        names = os.listdir(folder)
+        names = fs.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return
     needed = {one.kept for one in left}
@@ -199,12 +200,12 @@ def remove_kept(layout: Layout, group_id: GroupId, kept: Iterable[str]) -> None:
         for name in names:
             with contextlib.suppress(OSError):
                 folder, last = group.parent(name)
-                os.unlink(last, dir_fd=folder)
+                fs.unlink(last, dir_fd=folder)
         for folder_name in {name.rpartition("/")[0] for name in names}:
             with contextlib.suppress(OSError):
                 group.forget(folder_name)
                 folder, last = group.parent(folder_name)
-                os.rmdir(last, dir_fd=folder)
+                fs.rmdir(last, dir_fd=folder)
 
 
 def _encoded(originals: Iterable[Original]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ferryman_agent.core.retention import RevisionDir, expired
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.originals import kept_in, read_originals
 from ferryman_agent.files.tree import Folders, remove_tree, walk
+from ferryman_agent.system import fs
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ def prune(
 
 def _revisions(group: Folders, *, sized: bool) -> list[RevisionDir]:
     found = []
-    for name in os.listdir(group.folder("")):
+    for name in fs.listdir(group.folder("")):
         status = group.look(name)
         if status is None or not stat.S_ISDIR(status.st_mode) or not _is_deployment(group, name):
             continue
@@ -86,7 +86,7 @@ def _revisions(group: Folders, *, sized: bool) -> list[RevisionDir]:
 
 def _is_deployment(group: Folders, name: str) -> bool:
     # What somebody else put here is neither counted nor deleted (AG-178).
-    return bool(_DEPLOYMENT_NAME.fullmatch(name) or _DEPLOYMENT_CONTENT & set(os.listdir(group.folder(name))))
+    return bool(_DEPLOYMENT_NAME.fullmatch(name) or _DEPLOYMENT_CONTENT & set(fs.listdir(group.folder(name))))
 
 
 def _why(problem: OSError) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ferryman_agent.files.tree import Folders
+from ferryman_agent.system import fs
 
 _STAYS = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY})
 
@@ -46,14 +46,14 @@ def remove_obsolete(host: Folders, obsolete: Iterable[tuple[str, str]]) -> Remov
 
 def _remove(host: Folders, place: str) -> bool:
     folder, name = host.parent(place)
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    status = fs.stat(name, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISDIR(status.st_mode):
-        os.unlink(name, dir_fd=folder)
+        fs.unlink(name, dir_fd=folder)
         return True
     host.forget(place)
     folder, name = host.parent(place)
     try:
-        os.rmdir(name, dir_fd=folder)
+        fs.rmdir(name, dir_fd=folder)
     except OSError as problem:
         if problem.errno in _STAYS:
             return False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
+import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 
 from ferryman_agent.core.install_facts import Action, InstallPlan
 from ferryman_agent.errors import InstallError
+from ferryman_agent.system import fs
 
 _BLOCK = 4096
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -36,12 +37,12 @@ def require_room(
             devices[folder] = _device(folder)
         need(*devices[folder], file.size)
     if keep_at is not None:
-        device = os.stat(keep_at).st_dev
+        device = fs.stat(keep_at).st_dev
         for place, size in kept:
-            if os.lstat(place).st_dev != device:
+            if fs.lstat(place).st_dev != device:
                 need(device, str(keep_at), size)
     for existing, size, count in needs.values():
-        status = os.statvfs(existing)
+        status = fs.statvfs(existing)
         free = status.f_bavail * status.f_frsize
         if size > free:
             message = f"it needs {size} bytes on the file system of {existing}, which has only {free} free"
@@ -72,6 +73,6 @@ def _error(what: str) -> InstallError:
 def _device(folder: str) -> tuple[int, str]:
     while True:
         try:
-            return os.stat(folder).st_dev, folder
+            return fs.stat(folder).st_dev, folder
         except (FileNotFoundError, NotADirectoryError):
-            folder = os.path.dirname(folder)
+            folder = posixpath.dirname(folder)

@@ -15,6 +15,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from ferryman_agent.system import fs
+
 MIB = 1024 * 1024
 
 
@@ -49,7 +51,7 @@ class BySize:
             older = path.with_name(f"{path.name}.{number}")
             newer = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
             with contextlib.suppress(FileNotFoundError):
-                os.replace(newer, older)
+                fs.replace(newer, older)
         if self.files == 1:
             path.unlink(missing_ok=True)
 
@@ -78,7 +80,7 @@ class ByDay:
         while target.exists():
             number += 1
             target = path.with_name(f"{stamp}.{number}{path.suffix}")
-        os.rename(path, target)
+        fs.rename(path, target)
         self.tidy(path)
 
     def tidy(self, path: Path) -> None:
@@ -142,17 +144,17 @@ class RotatedFile:
 
     def _stat(self) -> os.stat_result | None:
         try:
-            return os.stat(self.path)
+            return fs.stat(self.path)
         except FileNotFoundError:
             return None
 
     def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        flags = fs.O_WRONLY | fs.O_APPEND | fs.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, flags)
+            descriptor = fs.open(self.path, flags)
         except FileNotFoundError:
-            descriptor = self._create(flags | os.O_CREAT)
-        opened = os.fstat(descriptor)
+            descriptor = self._create(flags | fs.O_CREAT)
+        opened = fs.fstat(descriptor)
         self._identity = (opened.st_dev, opened.st_ino)
         self._rotation.tidy(self.path)
         return descriptor
@@ -160,8 +162,8 @@ class RotatedFile:
     def _create(self, flags: int) -> int:
         self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         try:
-            descriptor = os.open(self.path, flags | os.O_EXCL, self._mode)
+            descriptor = fs.open(self.path, flags | fs.O_EXCL, self._mode)
         except FileExistsError:  # another writer was faster
-            return os.open(self.path, flags, self._mode)
-        os.fchmod(descriptor, self._mode)
+            return fs.open(self.path, flags, self._mode)
+        fs.fchmod(descriptor, self._mode)
         return descriptor

@@ -12,8 +12,9 @@ from ferryman_agent.errors import InstallError
 from ferryman_agent.files.access import set_attributes, set_link_owner
 from ferryman_agent.files.survey import Archive
 from ferryman_agent.files.tree import FILE_FLAGS
+from ferryman_agent.system import fs
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_CREATE = fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_NOFOLLOW
 _SMALL = 256 * 1024
 _STEP = 64 * 1024 * 1024
 _NO_FAST_PATH = frozenset(
@@ -30,33 +31,33 @@ def stage(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.sta
         return _make(archive, folder, name, file)
     except FileExistsError:
         # Left behind by an install that was killed.
-        os.unlink(name, dir_fd=folder)
+        fs.unlink(name, dir_fd=folder)
         return _make(archive, folder, name, file)
 
 
 def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat_result:
     if file.kind is EntryKind.LINK:
-        os.symlink(file.target, name, dir_fd=folder)
+        fs.symlink(file.target, name, dir_fd=folder)
         try:
             set_link_owner(folder, name, file.attributes)
         except BaseException:
-            os.unlink(name, dir_fd=folder)
+            fs.unlink(name, dir_fd=folder)
             raise
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return fs.stat(name, dir_fd=folder, follow_symlinks=False)
     source_folder, source_name = archive.folders.parent(file.source)
-    source = os.open(source_name, FILE_FLAGS, dir_fd=source_folder)
+    source = fs.open(source_name, FILE_FLAGS, dir_fd=source_folder)
     try:
-        target = os.open(name, _CREATE, 0o600, dir_fd=folder)
+        target = fs.open(name, _CREATE, 0o600, dir_fd=folder)
         try:
             copied = _copy(source, target, archive, file.source)
             if copied != file.size:
                 message = f"cannot install {file.path}: its file in the archive changed during the install"
                 raise InstallError("INSTALL_ARCHIVE_CHANGED", message)
             set_attributes(target, file.path, file.attributes)
-            os.utime(target, ns=(file.modified_ns, file.modified_ns))
-            return os.fstat(target)
+            fs.utime(target, ns=(file.modified_ns, file.modified_ns))
+            return fs.fstat(target)
         except BaseException:
-            os.unlink(name, dir_fd=folder)
+            fs.unlink(name, dir_fd=folder)
             raise
         finally:
             os.close(target)
@@ -77,7 +78,7 @@ def _copy(source: int, target: int, archive: Archive, path: str) -> int:
             archive.note_digest(path, hashlib.sha256(first).hexdigest())
         return copied
     try:
-        while count := os.copy_file_range(source, target, _STEP):
+        while count := fs.copy_file_range(source, target, _STEP):
             copied += count
         return copied
     except OSError as problem:

@@ -13,7 +13,7 @@ from ferryman_agent.files.access import ACLS
 from ferryman_agent.files.digests import Digests, sha256_of
 from ferryman_agent.files.links import real_folder
 from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
-
+from ferryman_agent.system import fs
 
 _KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
 
@@ -39,7 +39,7 @@ class Archive:
             target = ""
             if kind is EntryKind.LINK:
                 parent, name = folders.parent(path)
-                target = os.readlink(name, dir_fd=parent)
+                target = fs.readlink(name, dir_fd=parent)
             self._statuses[path] = status
             self.facts[path] = ArchiveFact(
                 kind,
@@ -70,7 +70,7 @@ class Archive:
 def sha256_at(folders: Folders, path: str) -> str:
     """Returns the SHA-256 of a file below a root. Raises OSError."""
     parent, name = folders.parent(path)
-    descriptor = os.open(name, FILE_FLAGS, dir_fd=parent)
+    descriptor = fs.open(name, FILE_FLAGS, dir_fd=parent)
     try:
         return sha256_of(descriptor)
     finally:
@@ -89,7 +89,7 @@ class Host:
         self.facts: dict[str, HostFact] = {}
         for path in paths:
             try:
-                status = os.lstat(path)
+                status = fs.lstat(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             self.statuses[path] = status
@@ -111,7 +111,7 @@ class Host:
 
 def _with_acl(path: str, fact: HostFact) -> HostFact:
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = fs.listxattr(path, follow_symlinks=False)
     except OSError:
         return fact
     access, default = (name in names for name in ACLS)
@@ -123,7 +123,7 @@ def _fact(path: str, status: os.stat_result) -> HostFact:
     target = real = ""
     may_follow = True
     if kind is EntryKind.LINK:
-        target = os.readlink(path)
+        target = fs.readlink(path)
         with contextlib.suppress(OSError):
             # Dangling, or to a file: nothing leads on from there.
             real, may_follow = real_folder(path)
@@ -177,7 +177,7 @@ def changed_since(installed: Digests, host: Host, ours: Iterable[str], found: Ma
 
 
 def _present_digest(path: str) -> str:
-    descriptor = os.open(path, FILE_FLAGS)
+    descriptor = fs.open(path, FILE_FLAGS)
     try:
         return sha256_of(descriptor)
     finally:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 
 from ferryman_agent.files.tree import Folders
+from ferryman_agent.system import fs, own
 
 
 def sync_file_systems(host: Folders, folders: Iterable[str]) -> None:
@@ -18,7 +19,7 @@ def sync_file_systems(host: Folders, folders: Iterable[str]) -> None:
     done: set[int] = set()
     for folder in folders:
         descriptor = host.folder(folder)
-        device = os.fstat(descriptor).st_dev
+        device = fs.fstat(descriptor).st_dev
         if device not in done:
             _sync(descriptor, folder)
             done.add(device)
@@ -26,13 +27,13 @@ def sync_file_systems(host: Folders, folders: Iterable[str]) -> None:
 
 def _sync(descriptor: int, folder: str) -> None:
     try:
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+        syncfs = own.c_library().syncfs
     except (AttributeError, OSError):
-        os.sync()
+        fs.sync()
         return
     if syncfs(descriptor):
         number = ctypes.get_errno()
         if number == errno.ENOSYS:
-            os.sync()
+            fs.sync()
             return
         raise OSError(number, os.strerror(number), folder)

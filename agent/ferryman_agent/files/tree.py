@@ -14,8 +14,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from types import TracebackType
 
-FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
-FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+from ferryman_agent.system import fs
+
+FOLDER_FLAGS = fs.O_RDONLY | fs.O_DIRECTORY | fs.O_NOFOLLOW
+FILE_FLAGS = fs.O_RDONLY | fs.O_NOFOLLOW | fs.O_NONBLOCK
 
 _OPEN_FOLDERS = 64
 
@@ -35,7 +37,7 @@ class Folders:
     @classmethod
     def below(cls, path: str | os.PathLike[str]) -> Folders:
         """Opens a folder by its path, links on the way to it included. Raises OSError."""
-        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+        return cls(fs.open(path, fs.O_RDONLY | fs.O_DIRECTORY))
 
     def __enter__(self) -> Folders:
         return self
@@ -66,8 +68,8 @@ class Folders:
         parent = self.folder(parent_path, create=create)
         if create:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=parent)
-        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=parent)
+                fs.mkdir(name, 0o700, dir_fd=parent)
+        descriptor = fs.open(name, FOLDER_FLAGS, dir_fd=parent)
         self._open[path] = descriptor
         if len(self._open) > _OPEN_FOLDERS:
             os.close(self._open.popitem(last=False)[1])
@@ -87,7 +89,7 @@ class Folders:
         """Returns what is at `path`, a link not followed; None where nothing is. Raises OSError."""
         try:
             folder, name = self.parent(path)
-            return os.stat(name or ".", dir_fd=folder, follow_symlinks=False)
+            return fs.stat(name or ".", dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
@@ -101,9 +103,9 @@ def walk(folders: Folders, top: str = "") -> Iterator[tuple[str, os.stat_result]
     while waiting:
         current = waiting.pop()
         inside = []
-        for name in sorted(os.listdir(folders.folder(current))):
+        for name in sorted(fs.listdir(folders.folder(current))):
             path = f"{current}/{name}" if current else name
-            status = os.stat(name, dir_fd=folders.folder(current), follow_symlinks=False)
+            status = fs.stat(name, dir_fd=folders.folder(current), follow_symlinks=False)
             yield path, status
             if stat.S_ISDIR(status.st_mode):
                 inside.append(path)
@@ -117,11 +119,11 @@ def remove_tree(parent: int, name: str) -> int:
     removed is removed before that.
     """
     try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        status = fs.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return 0
     if not stat.S_ISDIR(status.st_mode):
-        os.unlink(name, dir_fd=parent)
+        fs.unlink(name, dir_fd=parent)
         return status.st_size
     return _remove_folder(parent, name)
 
@@ -140,11 +142,11 @@ def _remove_folder(parent: int, name: str) -> int:
                 if child is None:
                     path.pop()
                     os.close(descriptor)
-                    os.rmdir(own_name, dir_fd=path[-1][0] if path else parent)
+                    fs.rmdir(own_name, dir_fd=path[-1][0] if path else parent)
                     continue
                 try:
-                    size = os.stat(child, dir_fd=descriptor, follow_symlinks=False).st_size
-                    os.unlink(child, dir_fd=descriptor)
+                    size = fs.stat(child, dir_fd=descriptor, follow_symlinks=False).st_size
+                    fs.unlink(child, dir_fd=descriptor)
                     freed += size
                 except (IsADirectoryError, PermissionError) as refused:
                     # POSIX lets unlink answer EPERM for a folder.
@@ -167,15 +169,15 @@ def _remove_folder(parent: int, name: str) -> int:
 
 def _enter(parent: int, name: str) -> tuple[int, str, Iterator[str]]:
     try:
-        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=parent)
+        descriptor = fs.open(name, FOLDER_FLAGS, dir_fd=parent)
     except PermissionError:
-        os.chmod(name, 0o700, dir_fd=parent)
-        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=parent)
-    if os.fstat(descriptor).st_mode & 0o700 != 0o700:
+        fs.chmod(name, 0o700, dir_fd=parent)
+        descriptor = fs.open(name, FOLDER_FLAGS, dir_fd=parent)
+    if fs.fstat(descriptor).st_mode & 0o700 != 0o700:
         with contextlib.suppress(OSError):
-            os.fchmod(descriptor, 0o700)
-    return descriptor, name, iter(os.listdir(descriptor))
+            fs.fchmod(descriptor, 0o700)
+    return descriptor, name, iter(fs.listdir(descriptor))
 
 
 def _is_folder(name: str, parent: int) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    return stat.S_ISDIR(fs.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)

@@ -19,6 +19,7 @@ from ferryman_agent.files.atomic import sync_directory, write_atomic
 from ferryman_agent.files.digests import from_text, to_text
 from ferryman_agent.files.layout import STATE_FILE_MODE
 from ferryman_agent.files.tree import FILE_FLAGS, Folders
+from ferryman_agent.system import fs
 
 
 class Begin(msgspec.Struct, tag="begin", array_like=True, frozen=True):
@@ -110,18 +111,18 @@ class UndoLog:
         self.rows: list[Row] = [begin]
         self._path = path
         write_atomic(path, _encoder.encode(begin) + b"\n", STATE_FILE_MODE)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        self._descriptor = fs.open(path, fs.O_WRONLY | fs.O_APPEND | fs.O_NOFOLLOW)
 
     def add(self, rows: Sequence[Row]) -> None:
         """Takes rows in; they are on the disk when this returns. Raises OSError."""
         if not rows:
             return
-        size = os.fstat(self._descriptor).st_size
+        size = fs.fstat(self._descriptor).st_size
         try:
             data = memoryview(b"".join(_encoder.encode(row) + b"\n" for row in rows))
             while data:
                 data = data[os.write(self._descriptor, data) :]
-            os.fsync(self._descriptor)
+            fs.fsync(self._descriptor)
         except BaseException:
             # What is not surely there must not be there by chance: a commit least of all.
             os.ftruncate(self._descriptor, size)
@@ -204,7 +205,7 @@ def _undo_aside(host: Folders, row: Aside) -> None:
     if _there(folder, name) is not None:
         raise FileExistsError(errno.EEXIST, "something else is there now", f"/{place}")
     host.forget(f"{place.rpartition('/')[0]}/{old}".lstrip("/"))
-    os.rename(old, name, src_dir_fd=folder, dst_dir_fd=folder)
+    fs.rename(old, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _undo_made(host: Folders, row: Made) -> None:
@@ -214,7 +215,7 @@ def _undo_made(host: Folders, row: Made) -> None:
         folder, name = host.parent(place)
         # Where something else is by now, it is not ours.
         with contextlib.suppress(NotADirectoryError):
-            os.rmdir(name, dir_fd=folder)
+            fs.rmdir(name, dir_fd=folder)
 
 
 def _undo_staged(host: Folders, row: Staged) -> None:
@@ -227,14 +228,14 @@ def _undo_staged(host: Folders, row: Staged) -> None:
     waiting, was, now = _there(folder, new), _there(folder, old), _there(folder, name)
     if was is not None:
         if waiting is not None and now is not None:
-            os.unlink(old, dir_fd=folder)
+            fs.unlink(old, dir_fd=folder)
         else:
-            os.rename(old, name, src_dir_fd=folder, dst_dir_fd=folder)
+            fs.rename(old, name, src_dir_fd=folder, dst_dir_fd=folder)
             # Where both are names of one file, a rename is defined to do nothing.
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(old, dir_fd=folder)
+                fs.unlink(old, dir_fd=folder)
     if waiting is not None:
-        os.unlink(new, dir_fd=folder)
+        fs.unlink(new, dir_fd=folder)
 
 
 def _undo_settled(host: Folders, row: Settled) -> None:
@@ -247,7 +248,7 @@ def _undo_settled(host: Folders, row: Settled) -> None:
     if now is None or (now.st_dev, now.st_ino) != (row.device, row.inode):
         return
     if _there(folder, from_text(row.old)) is None:
-        os.unlink(name, dir_fd=folder)
+        fs.unlink(name, dir_fd=folder)
 
 
 def attributes_of(place: str, status: os.stat_result, descriptor: int, names: Iterable[str]) -> Was:
@@ -256,7 +257,7 @@ def attributes_of(place: str, status: os.stat_result, descriptor: int, names: It
     for name in names:
         extra[name] = None
         with contextlib.suppress(OSError):
-            extra[name] = os.getxattr(descriptor, name).hex()
+            extra[name] = fs.getxattr(descriptor, name).hex()
     return Was(
         to_text(place),
         status.st_dev,
@@ -274,29 +275,29 @@ def restore_attributes(host: Folders, was: Was) -> None:
     """Gives an object back its owner, mode, times and more; nothing else gets them. Raises OSError."""
     place = from_text(was.place)
     folder, name = host.parent(place[1:])
-    descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
+    descriptor = fs.open(name, FILE_FLAGS, dir_fd=folder)
     try:
-        status = os.fstat(descriptor)
+        status = fs.fstat(descriptor)
         if (status.st_dev, status.st_ino) != (was.device, was.inode):
             raise FileExistsError(errno.EEXIST, "it was replaced meanwhile", place)
-        if os.geteuid() == 0:
-            os.fchown(descriptor, was.uid, was.gid)
+        if fs.geteuid() == 0:
+            fs.fchown(descriptor, was.uid, was.gid)
         for attribute, value in was.extra.items():
             if value is not None:
-                os.setxattr(descriptor, attribute, bytes.fromhex(value))
+                fs.setxattr(descriptor, attribute, bytes.fromhex(value))
                 continue
             with contextlib.suppress(OSError):
-                os.removexattr(descriptor, attribute)
-        os.fchmod(descriptor, was.mode)
+                fs.removexattr(descriptor, attribute)
+        fs.fchmod(descriptor, was.mode)
         if stat.S_ISREG(status.st_mode):
-            os.utime(descriptor, ns=(was.accessed_ns, was.modified_ns))
+            fs.utime(descriptor, ns=(was.accessed_ns, was.modified_ns))
     finally:
         os.close(descriptor)
 
 
 def _there(folder: int, name: str) -> os.stat_result | None:
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return fs.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
 

@@ -17,6 +17,7 @@ from ferryman_agent.files.manifest import load_trusted
 from ferryman_agent.files.selinux import find_selinux
 from ferryman_agent.files.settings import InstallSettings
 from ferryman_agent.files.survey import Archive, Host, changed_since, unchanged_files
+from ferryman_agent.system import own
 
 
 class View(NamedTuple):
@@ -62,7 +63,7 @@ def look(
         groups=groups_of(appspec),
         user=agent_user(),
         preserve_directory_modes=settings.preserve_directory_modes,
-        agent_root=(root, os.path.realpath(root)),
+        agent_root=(own.host_place(root), own.host_place(os.path.realpath(root))),
         selinux=find_selinux(),
         require_selinux=settings.require_selinux,
         reject_unconfined=settings.reject_unconfined,

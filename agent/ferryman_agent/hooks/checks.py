@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ferryman_agent.core.messages import ScriptErrorCode
 from ferryman_agent.hooks.environment import Account, Refusal
+from ferryman_agent.system import fs
 
 _LONGEST_FIRST_LINE = 256  # what Linux itself reads of it
 
@@ -69,7 +70,7 @@ def make_executable(path: Path, location: str) -> bool | Refusal:
 
 def startable(path: Path, location: str, account: Account) -> Refusal | None:
     """Whether the system will be able to start the script as `account` (AG-376, AG-398)."""
-    if os.statvfs(path).f_flag & os.ST_NOEXEC:
+    if fs.statvfs(path).f_flag & fs.ST_NOEXEC:
         return _not_started(
             "SCRIPT_NOEXEC_MOUNT",
             f"{location} is on a file system mounted with 'noexec' ({path}): mount it without, or move root_dir",
@@ -158,7 +159,7 @@ def _allows(found: os.stat_result, account: Account, needed: int) -> bool:
 
 def _has_acl(path: Path) -> bool:
     try:
-        return bool(os.getxattr(path, "system.posix_acl_access"))
+        return bool(fs.getxattr(path, "system.posix_acl_access"))
     except OSError:
         return False
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ferryman_agent.core.messages import RevisionSource, ScriptErrorCode
 from ferryman_agent.hooks.contract import HookRun, HookSettings, Script
+from ferryman_agent.system import fs, pwd
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -59,7 +59,7 @@ class Account:
 def account_for(script: Script) -> Account | Refusal:
     """Look up whom a script runs as; may ask a directory service, and block for it."""
     name = (script.runas or "").strip()
-    own = os.geteuid()
+    own = fs.geteuid()
     if not name:
         if script.sudo and own != 0:
             return _refuse(
@@ -159,7 +159,7 @@ def _is_secret(name: str, value: str) -> bool:
 
 def own_account() -> Account:
     """The user that the agent runs as."""
-    uid = os.geteuid()
+    uid = fs.geteuid()
     try:
         return _account(pwd.getpwuid(uid), is_switch=False)
     except KeyError:
@@ -168,7 +168,7 @@ def own_account() -> Account:
         return Account(
             name=str(uid),
             uid=uid,
-            gid=os.getegid(),
+            gid=fs.getegid(),
             groups=(),
             home=home,
             login_shell="/bin/sh",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shutil
 import socket
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from ferryman_agent import __version__
 from ferryman_agent.hooks.processes import boot_id
+from ferryman_agent.system import own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +34,19 @@ class Facts:
 
 def gather(root: Path) -> Facts:
     """Returns the facts of this host; the disk is the one that holds `root`. Never raises."""
-    system, release = os.uname(), _os_release()
+    name, system, kernel, machine = own.kernel()
+    distribution, version = own.release()
     free, total = disk_space(root)
     return Facts(
-        host_name=system.nodename,
-        os=release.get("ID", system.sysname.lower()),
-        os_version=release.get("VERSION_ID", ""),
-        kernel=system.release,
-        architecture=system.machine,
+        host_name=name,
+        os=distribution or system,
+        os_version=version,
+        kernel=kernel,
+        architecture=machine,
         addresses=_addresses(),
         boot_id=boot_id(),
         cpu_count=os.cpu_count() or 0,
-        memory_bytes=_memory_bytes(),
+        memory_bytes=own.memory_bytes(),
         disk_free_bytes=free,
         disk_total_bytes=total,
     )
@@ -60,20 +61,6 @@ def disk_space(root: Path) -> tuple[int, int]:
             continue
         return usage.free, usage.total
     return 0, 0
-
-
-def _os_release() -> dict[str, str]:
-    try:
-        return platform.freedesktop_os_release()
-    except OSError:
-        return {}
-
-
-def _memory_bytes() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError):
-        return 0
 
 
 def _addresses() -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from ferryman_agent.config.values import Secret
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host.on_premises import read_private
+from ferryman_agent.system import fs
 
 PROFILE = "default"
 LIFE_SECONDS = 1800.0
@@ -90,7 +90,7 @@ class FileCredentials:
 
     def _file_mark(self) -> tuple[int, ...]:
         try:
-            found = os.stat(self._path)
+            found = fs.stat(self._path)
         except OSError:
             return (0,)
         return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

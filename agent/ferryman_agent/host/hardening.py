@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 import structlog
 
+from ferryman_agent.system import own
+
 UMASK = 0o022
-_PR_SET_DUMPABLE = 4
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_FILE", "AWS_SESSION_TOKEN")
 
 log = structlog.stdlib.get_logger(__name__)
@@ -25,9 +25,5 @@ def harden(*, core_dumps: bool) -> None:
         os.environ.pop(name, None)
     if core_dumps:
         return
-    try:
-        library = ctypes.CDLL(None, use_errno=True)
-        if library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-            log.warning("core_dumps.not_forbidden", error=os.strerror(ctypes.get_errno()))
-    except (OSError, AttributeError) as error:
-        log.warning("core_dumps.not_forbidden", error=str(error))
+    if problem := own.forbid_core_dumps():
+        log.warning("core_dumps.not_forbidden", error=problem)

@@ -14,6 +14,7 @@ from pathlib import Path
 from ferryman_agent import __version__
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
+from ferryman_agent.system import fs
 
 AGENT_METADATA = (("ferryman-agent-version", __version__),)
 """Goes with every call (AG-032), so that a coordinator can refuse a version before it reads a message."""
@@ -51,7 +52,7 @@ class Identity:
 def load(path: Path) -> Identity:
     """Returns the identity. Raises IdentityError: not enrolled, readable for others (AG-082), broken."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = fs.open(path, fs.O_RDONLY | fs.O_CLOEXEC)
     except FileNotFoundError:
         raise IdentityError(
             f"this agent is not enrolled: there is no {path}; run `ferryman-agent enroll`"
@@ -59,7 +60,7 @@ def load(path: Path) -> Identity:
     except OSError as error:
         raise IdentityError(f"cannot read the identity {path}: {error.strerror}") from error
     with open(descriptor, encoding="utf-8", errors="replace") as file:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        mode = stat.S_IMODE(fs.fstat(descriptor).st_mode)
         if mode & 0o077:
             raise IdentityError(
                 f"the identity {path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`, "
@@ -87,16 +88,16 @@ def save(identity: Identity, path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = fs.open(temporary, fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_CLOEXEC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o600)
+            fs.fchmod(descriptor, 0o600)
             json.dump(asdict(identity), file, indent=2)
             file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            fs.fsync(descriptor)
+        fs.replace(temporary, path)
+        folder = fs.open(path.parent, fs.O_RDONLY | fs.O_CLOEXEC)
         try:
-            os.fsync(folder)
+            fs.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:

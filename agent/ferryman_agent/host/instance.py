@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import TracebackType
 
 from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.hooks import processes
+from ferryman_agent.system import fcntl, fs
 
 PID_MODE = 0o644
 LOCK_MODE = 0o600
@@ -18,7 +18,7 @@ LOCK_MODE = 0o600
 _LOCK_BYTES = 256
 
 
-_NOT_BY_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NOT_BY_LINK = fs.O_NOFOLLOW
 
 
 class AlreadyRunning(AgentError):
@@ -56,13 +56,13 @@ class InstanceLock:
         lock_path = _lock_path(self._pid_path)
         try:
             self._pid_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._descriptor = os.open(
-                lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOT_BY_LINK, LOCK_MODE
+            self._descriptor = fs.open(
+                lock_path, fs.O_RDWR | fs.O_CREAT | fs.O_CLOEXEC | _NOT_BY_LINK, LOCK_MODE
             )
-            os.fchmod(self._descriptor, LOCK_MODE)
-            if os.geteuid() == 0:
+            fs.fchmod(self._descriptor, LOCK_MODE)
+            if fs.geteuid() == 0:
                 # It may be of the time when the agent ran as a user.
-                os.fchown(self._descriptor, 0, 0)
+                fs.fchown(self._descriptor, 0, 0)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to the PID directory {self._pid_path.parent} (pid_dir): {error.strerror}"
@@ -90,14 +90,14 @@ class InstanceLock:
         own = processes.read(os.getpid())
         ticks = own.started_at_ticks if own else 0
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()} {ticks} {processes.boot_id()}\n".encode(), 0)
+        fs.pwrite(self._descriptor, f"{os.getpid()} {ticks} {processes.boot_id()}\n".encode(), 0)
         temporary = self._pid_path.with_name(f".{self._pid_path.name}.{os.getpid()}")
         try:
             temporary.unlink(missing_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PID_MODE)
+            descriptor = fs.open(temporary, fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_CLOEXEC, PID_MODE)
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")
-                os.fchmod(descriptor, PID_MODE)
+                fs.fchmod(descriptor, PID_MODE)
             temporary.replace(self._pid_path)
         except OSError as error:
             raise ConfigError(f"cannot write the PID file {self._pid_path}: {error.strerror}") from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 
 import structlog
+
+from ferryman_agent.system import own
 
 _M_ARENA_MAX = -8
 _ARENAS = 2
@@ -30,7 +31,7 @@ def give_back() -> None:
 
 def _call(function: str, *arguments: int) -> None:
     try:
-        getattr(ctypes.CDLL(None), function)(*arguments)
+        getattr(own.c_library(), function)(*arguments)
     except (OSError, AttributeError) as error:
         # Another C library than glibc: it looks after itself.
         log.debug("memory.not_tuned", function=function, error=str(error))

@@ -6,8 +6,6 @@ takes from our shape what would else be options.
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 import stat
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ import yaml
 
 from ferryman_agent.config.values import Secret
 from ferryman_agent.errors import IdentityError
+from ferryman_agent.system import fs, pwd
 
 _SIZE_LIMIT = 1 << 16
 _ARN = re.compile(r"arn:[a-z0-9-]+:(?:iam|sts)::\d{12}:[\w+=,.@/-]{1,600}", re.ASCII)
@@ -102,15 +101,15 @@ def read_private(path: Path, what: str, user: str = "") -> bytes | None:
     It belongs to root, to whom this process runs as, or to `user`, which is the agent's.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = fs.open(path, fs.O_RDONLY | fs.O_CLOEXEC | fs.O_NONBLOCK)
         with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+            status = fs.fstat(descriptor)
             content = file.read(_SIZE_LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise IdentityError(f"cannot read the {what} {path}: {error.strerror}") from error
-    if status.st_uid not in (0, os.geteuid()) and _name(status.st_uid) != user:
+    if status.st_uid not in (0, fs.geteuid()) and _name(status.st_uid) != user:
         raise IdentityError(f"the {what} {path} belongs to user {status.st_uid}: run `chown root {path}`")
     if stat.S_IMODE(status.st_mode) & 0o077:
         mode = stat.S_IMODE(status.st_mode)

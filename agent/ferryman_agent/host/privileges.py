@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman_agent.errors import ConfigError
 from ferryman_agent.files.atomic import make_directory
+from ferryman_agent.system import fs, grp, pwd
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,11 @@ def become(user: str, group: str, directories: Iterable[tuple[Path, int]]) -> No
     if not user:
         return
     wanted = account(user, group)
-    if os.geteuid() == wanted.uid:
+    if fs.geteuid() == wanted.uid:
         return
-    if os.geteuid() != 0:
+    if fs.geteuid() != 0:
         raise ConfigError(
-            f"the agent is to run as {user} and was started as user {os.geteuid()}: start it as root or as {user}"
+            f"the agent is to run as {user} and was started as user {fs.geteuid()}: start it as root or as {user}"
         )
     make_directories(wanted, directories)
     try:
@@ -72,14 +71,14 @@ def make_directories(owner: Account, directories: Iterable[tuple[Path, int]]) ->
 
 def _make(path: Path, mode: int, owner: Account) -> None:
     # By descriptor: the folder above may be the owner's already, who could put a link to another one in its place.
-    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    above = fs.open(path.parent, fs.O_RDONLY | fs.O_DIRECTORY)
     try:
-        os.mkdir(path.name, 0o700, dir_fd=above)
-        made = os.open(path.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+        fs.mkdir(path.name, 0o700, dir_fd=above)
+        made = fs.open(path.name, fs.O_RDONLY | fs.O_DIRECTORY | fs.O_NOFOLLOW, dir_fd=above)
     finally:
         os.close(above)
     try:
-        os.fchown(made, owner.uid, owner.gid)
-        os.fchmod(made, mode)
+        fs.fchown(made, owner.uid, owner.gid)
+        fs.fchmod(made, mode)
     finally:
         os.close(made)

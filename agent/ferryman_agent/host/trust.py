@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from ferryman_agent.system import fs
 
 
 def remarks(directories: Iterable[tuple[str, Path]]) -> Iterator[str]:
@@ -28,11 +29,11 @@ def _open_to_others(component: Path) -> str | None:
     except OSError:
         return None
     mode = found.st_mode
-    foreign = {found.st_uid, owner_of_link} - {0, os.geteuid()}
+    foreign = {found.st_uid, owner_of_link} - {0, fs.geteuid()}
     if foreign:
         return f"belongs to user {min(foreign)}"
     # The group of root, or of the agent's user alone, is nobody else.
-    others = 0o002 if found.st_gid in (0, os.getegid()) else 0o022
+    others = 0o002 if found.st_gid in (0, fs.getegid()) else 0o022
     # In a directory like /tmp everybody can make entries, but not touch those of others.
     if mode & others and not mode & stat.S_ISVTX:
         return f"can be written to by others (mode {stat.S_IMODE(mode):04o})"

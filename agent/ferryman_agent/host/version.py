@@ -6,18 +6,18 @@ import re
 from pathlib import Path
 
 from ferryman_agent import __version__
+from ferryman_agent.system import own
 
-PREFIX = Path("/opt/codedeploy-agent")
 _LIMIT = 4096
 _OFFICIAL = re.compile(r"OFFICIAL_(?P<version>[^_\s]+)_(?P<package>rpm|deb|msi)")
 
 
-def installed(root: Path, prefix: Path = PREFIX) -> str | None:
+def installed(root: Path, *prefix: Path) -> str | None:
     """Returns what the file says, such as `OFFICIAL_1.2.0_deb`: the text after the last `": "` of its first line.
 
-    `<root>/../.version` counts before that of the prefix. None where neither can be read.
+    The one beside the root counts before that of the prefix. None where neither can be read.
     """
-    for path in (root.parent / ".version", prefix / ".version"):
+    for path in own.version_files(root, *prefix):
         try:
             with path.open("rb") as file:
                 line = file.read(_LIMIT).decode("utf-8", errors="replace").partition("\n")[0]

@@ -7,8 +7,6 @@ is touched.
 from __future__ import annotations
 
 import asyncio
-import grp
-import pwd
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +25,7 @@ from ferryman_agent.log import LogSettings, set_up
 from ferryman_agent.runtime import scripts
 from ferryman_agent.runtime.downloads import Downloads
 from ferryman_agent.runtime.installs import Installs
+from ferryman_agent.system import grp, pwd
 from ferryman_agent.wiring import work_settings
 
 Entry = dict[str, object]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Collection
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from ferryman.appspec import SIZE_LIMIT, find_appspec_name, similar_names
 from ferryman_agent.files.appspec_file import parse_on_host
 from ferryman_agent.local.plan import Found
+from ferryman_agent.system import fs
 
 
 def look(path: str, appspec: str, possible_events: Collection[str]) -> Found:
@@ -18,14 +18,14 @@ def look(path: str, appspec: str, possible_events: Collection[str]) -> Found:
     `possible_events`: what the hooks of a directory's AppSpec file may be.
     """
     try:
-        mode = os.stat(path).st_mode
+        mode = fs.stat(path).st_mode
         if stat.S_ISDIR(mode):
             return _directory(Path(path), appspec, possible_events)
     except (FileNotFoundError, NotADirectoryError):
         return Found(path=path, kind="missing")
     except OSError as problem:
         return Found(path=path, kind="other", problem=problem.strerror or str(problem))
-    readable = os.access(path, os.R_OK)
+    readable = fs.access(path, fs.R_OK)
     kind = "file" if stat.S_ISREG(mode) else "other"
     return Found(path=path, kind=kind, problem="" if readable else "permission denied")
 
@@ -41,7 +41,7 @@ def appspec_mistakes(
     there = [name for name in tried if (directory / name).is_file()]
     name = find_appspec_name(there, appspec)
     if name is None:
-        like = similar_names([each for each in os.listdir(directory) if (directory / each).is_file()])
+        like = similar_names([each for each in fs.listdir(directory) if (directory / each).is_file()])
         hint = tuple(f"{directory / each} (which has another name)" for each in like)
         return (tuple(str(directory / each) for each in tried) + hint, ())
     with (directory / name).open("rb") as file:

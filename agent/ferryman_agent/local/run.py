@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -41,6 +40,7 @@ from ferryman_agent.runtime.prefetch import ArchiveTurns
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.watch import EventWatch
 from ferryman_agent.runtime.work import Worker
+from ferryman_agent.system import own, signal
 from ferryman_agent.wiring import work_settings
 
 _NO_LIMIT = 1 << 40
@@ -189,12 +189,12 @@ class LocalDeployment:
         """Ctrl-C and its like end what runs and skip the rest; scripts do not get them by themselves."""
         loop = asyncio.get_running_loop()
         for number in _ENDING:
-            loop.add_signal_handler(number, self._end, number)
+            own.add_signal_handler(loop, number, self._end, number)
         try:
             yield
         finally:
             for number in _ENDING:
-                loop.remove_signal_handler(number)
+                own.remove_signal_handler(loop, number)
 
     def _end(self, number: signal.Signals) -> None:
         self.ended_by = number

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from ferryman_agent.files.digests import Digests, Row, mark_of, sha256_of
 from ferryman_agent.files.layout import DeploymentDir
+from ferryman_agent.system import fs
 
 
 def changed(directory: DeploymentDir, names: Iterable[str]) -> list[str]:
@@ -28,13 +29,13 @@ def changed(directory: DeploymentDir, names: Iterable[str]) -> list[str]:
 
 def _is_changed(path: str, row: Row | None) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = fs.open(path, fs.O_RDONLY | fs.O_NOFOLLOW | fs.O_NONBLOCK | fs.O_CLOEXEC)
     except FileNotFoundError:
         return False  # the hooks themselves say that (AG-208)
     except OSError:
         return True
     try:
-        status = os.fstat(descriptor)
+        status = fs.fstat(descriptor)
         if row is None or not stat.S_ISREG(status.st_mode) or status.st_size != row.size:
             return True
         # A changed mode, such as an execute bit that was missing, leaves the contents as they were.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ferryman_agent.core.messages import DeploymentId, GroupId
 from ferryman_agent.errors import AgentError
 from ferryman_agent.files.atomic import make_directory
 from ferryman_agent.files.layout import PRIVATE_MODE, Layout
+from ferryman_agent.system import fcntl, fs
 
 POLL_SECONDS = 0.5
 LOCK_MODE = 0o600
@@ -46,11 +46,11 @@ class GroupTurns:
             return
         path = self._layout.group_lock(group)
         make_directory(path.parent, PRIVATE_MODE)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, LOCK_MODE)
+        descriptor = fs.open(path, fs.O_RDWR | fs.O_CREAT | fs.O_CLOEXEC | fs.O_NOFOLLOW, LOCK_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} {deployment}\n".encode(), 0)
+            fs.pwrite(descriptor, f"{os.getpid()} {deployment}\n".encode(), 0)
         except BlockingIOError:
             os.close(descriptor)
             raise GroupBusy(

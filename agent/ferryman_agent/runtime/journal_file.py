@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ferryman_agent.errors import JournalError
 from ferryman_agent.runtime.records import FORMAT, Format, Record, RecordBroken, from_line, to_line
+from ferryman_agent.system import fs
 
 RESERVE_BYTES = 128 * 1024
 REWRITE_BYTES = 1024 * 1024
@@ -93,7 +94,7 @@ class JournalFile:
             if self._durable >= target:
                 return
             reached, descriptor = self._written, self._descriptor
-            flush = asyncio.get_running_loop().run_in_executor(self._thread, os.fdatasync, descriptor)
+            flush = asyncio.get_running_loop().run_in_executor(self._thread, fs.fdatasync, descriptor)
             try:
                 await asyncio.shield(flush)
             except OSError as error:
@@ -107,8 +108,8 @@ class JournalFile:
         temporary = self.path.with_name(f"{self.path.name}.new")
         try:
             _write_durably(temporary, data)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            os.replace(temporary, self.path)
+            descriptor = fs.open(temporary, fs.O_WRONLY | fs.O_APPEND | fs.O_CLOEXEC)
+            fs.replace(temporary, self.path)
             _sync_folder(self.path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -125,7 +126,7 @@ class JournalFile:
         """Lets go of the file, after a last flush."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
-                os.fdatasync(self._descriptor)
+                fs.fdatasync(self._descriptor)
             self._thread.shutdown(wait=True)
             os.close(self._descriptor)
             self._descriptor = -1
@@ -148,14 +149,14 @@ class JournalFile:
         self._written += len(data)
 
     def _open_for_appending(self, *, is_new: bool) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o600)
-        os.fchmod(self._descriptor, 0o600)
+        flags = fs.O_WRONLY | fs.O_APPEND | fs.O_CREAT | fs.O_CLOEXEC
+        self._descriptor = fs.open(self.path, flags, 0o600)
+        fs.fchmod(self._descriptor, 0o600)
         self._size = _whole_lines(self.path)
         os.ftruncate(self._descriptor, self._size)
         if is_new:
             self._write(to_line(Format(version=FORMAT)))
-            os.fsync(self._descriptor)
+            fs.fsync(self._descriptor)
             _sync_folder(self.path.parent)
 
     @property
@@ -217,19 +218,19 @@ def _whole_lines(path: Path) -> int:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    return fs.open(path, flags | fs.O_CLOEXEC, 0o600)
 
 
 def _write_durably(path: Path, data: bytes) -> None:
     with open(path, "wb", opener=_private) as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        fs.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = fs.open(path, fs.O_RDONLY | fs.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        fs.fsync(descriptor)
     finally:
         os.close(descriptor)

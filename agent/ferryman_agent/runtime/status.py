@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from ferryman_agent.runtime.commands import LiveCommand
 from ferryman_agent.runtime.journal import Command
 from ferryman_agent.runtime.link import LinkStatus
 from ferryman_agent.runtime.records import LastResult
+from ferryman_agent.system import fs
 
 COALESCE_SECONDS = 0.2
 RESULTS_SHOWN = 20
@@ -110,7 +110,7 @@ class StatusFile:
         """Writes the file now. It is for people: it is not flushed, and a full disk is no reason to stop."""
         temporary = self._path.with_name(f".{self._path.name}.new")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            descriptor = fs.open(temporary, fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC | fs.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(msgspec.json.encode(self._current()))
             temporary.replace(self._path)

@@ -1,0 +1,126 @@
+"""What Windows has no POSIX name for: places, what can be heard of signals, and facts. The pair of `posix.py`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ferryman_agent.system import windows_acl, windows_names, windows_places
+from ferryman_agent.system import windows_calls as calls
+from ferryman_agent.system.windows_signal import Signals
+
+if TYPE_CHECKING:
+    import asyncio
+
+HOST_OS = "windows"
+ONLY_ZIP = True
+"""As with the original (AG-534)."""
+_PLACES = windows_places.places(os.environ)
+CONFIG_FILES = tuple(Path(each) for each in _PLACES.config_files)
+IDENTITY_NAME = windows_places.IDENTITY_NAME
+ORIGINALS_CONFIG = Path(_PLACES.originals_config)
+ORIGINALS_IDENTITY = Path(_PLACES.originals_identity)
+DIRECTORIES: Mapping[str, str] = _PLACES.directories
+
+# Console events that Windows tells a process; a service hears from its control handler instead.
+_HEARD = {
+    Signals.SIGINT: signal.SIGINT,
+    Signals.SIGTERM: getattr(signal, "SIGBREAK", signal.SIGTERM),
+}
+_NO_BOXES = 0x0001 | 0x0002 | 0x8000  # critical errors, faults, files that cannot be opened
+_BACKGROUND = 0x00010000
+
+
+class _MemoryStatus(ctypes.Structure):
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("total_physical", ctypes.c_uint64),
+        ("available_physical", ctypes.c_uint64),
+        ("total_page_file", ctypes.c_uint64),
+        ("available_page_file", ctypes.c_uint64),
+        ("total_virtual", ctypes.c_uint64),
+        ("available_virtual", ctypes.c_uint64),
+        ("available_extended", ctypes.c_uint64),
+    )
+
+
+def version_files(root: Path) -> tuple[Path, ...]:
+    """Where `.version` is looked for (AG-532)."""
+    return (root / ".version",)
+
+
+def log_name(program_name: str) -> str:
+    """The file name of the agent's log, whatever the program's name (AG-532)."""
+    return "codedeploy-agent-log.txt"
+
+
+def host_place(path: str) -> str:
+    r"""`C:\web` as plans and journals have it: `/C:/web`."""
+    return windows_names.host_place(path)
+
+
+def protect(folder: Path, mode: int) -> None:
+    """Closes a folder whose mode closes it to others to all but SYSTEM and Administrators (V2-285). Raises OSError."""
+    if not mode & 0o007:
+        windows_acl.protect(windows_names.native(str(folder)))
+
+
+def c_library() -> Any:
+    """Raises OSError: what the agent asks of a C library, that of Windows does not have."""
+    raise OSError("Windows has another C library")
+
+
+def forbid_core_dumps() -> str:
+    """Faults are neither shown in boxes nor dumped (V2-298)."""
+    _kernel().SetErrorMode(_NO_BOXES)
+    return ""
+
+
+def end_with_parent() -> None:
+    """Does nothing: the end of the pipe to the parent ends a child."""
+
+
+def step_back() -> None:
+    """Gives this thread the lowest rank, for the processor and the disks."""
+    library = _kernel()
+    library.SetThreadPriority(library.GetCurrentThread(), _BACKGROUND)
+
+
+def add_signal_handler(
+    loop: asyncio.AbstractEventLoop, number: int, call: Callable[..., object], *arguments: object
+) -> None:
+    """Has `call` called on the loop whenever Ctrl-C (SIGINT) or Ctrl-Break (SIGTERM) comes; of others nothing comes."""
+    if number in _HEARD:
+        signal.signal(_HEARD[Signals(number)], lambda *_: loop.call_soon_threadsafe(lambda: call(*arguments)))
+
+
+def remove_signal_handler(loop: asyncio.AbstractEventLoop, number: int) -> None:
+    """Undoes `add_signal_handler`."""
+    if number in _HEARD:
+        signal.signal(_HEARD[Signals(number)], signal.SIG_DFL)
+
+
+def kernel() -> tuple[str, str, str, str]:
+    """Name of this host, of its system, the kernel's version, the processor's kind."""
+    return platform.node(), "windows", platform.version(), platform.machine()
+
+
+def release() -> tuple[str, str]:
+    """What the system calls itself, and its version, such as `2022Server`."""
+    return "windows", platform.release()
+
+
+def memory_bytes() -> int:
+    """The memory of this host, 0 where it does not say."""
+    found = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    return int(found.total_physical) if _kernel().GlobalMemoryStatusEx(ctypes.byref(found)) else 0
+
+
+def _kernel() -> Any:
+    return calls.library("kernel32")
