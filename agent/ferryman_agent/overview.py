@@ -162,8 +162,9 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     for command in facts["commands"] or ():
         yield _command(command)
     for result in facts["results"]:
+        after = f" after {result['lifecycle_event']}" if result.get("lifecycle_event") else ""
         yield (
-            f"last result   {result['group_name']}: {result['deployment_id']} {result['status']}, "
+            f"last result   {result['group_name']}: {result['deployment_id']} {result['status']}{after}, "
             f"{_at(result['at'])}"
         )
     if facts["reports_waiting"]:

@@ -170,7 +170,7 @@ def test_each_event_runs_the_scripts_of_the_revision_that_it_belongs_to(fleet: F
     assert deploy("four", ("ApplicationStart",)) == ["ApplicationStart of four"]
 
 
-@pytest.mark.req("CP-059", "CP-320", "CP-054")
+@pytest.mark.req("CP-059", "CP-320", "CP-054", "AG-471")
 def test_what_leaves_a_group_keeps_what_it_has(fleet: Fleet) -> None:
     stays, leaves = fleet.agents[8], fleet.agents[9]
     mark = types_pb2.Tag(key="ring", value="leaving")

@@ -262,7 +262,7 @@ class Journal:
             return
         command = self._command(record.command_id, record.at)
         if isinstance(fact, SegmentFinished) and command.segment is not None:
-            result = _result(command.segment.deployment, fact, record.at)
+            result = _result(command, command.segment.deployment, fact, record.at)
             newest = self._results.get(result.group_id)
             if newest is None or newest.at <= result.at:
                 self._results[result.group_id] = result
@@ -311,13 +311,18 @@ class Journal:
                 yield ProcessBegan(command_id=command.command_id, process=process)
 
 
-def _result(deployment: DeploymentDescription, end: SegmentFinished, at: Instant) -> LastResult:
+def _result(
+    command: Command, deployment: DeploymentDescription, end: SegmentFinished, at: Instant
+) -> LastResult:
+    ended = [fact for _, _, fact in command.facts if isinstance(fact, EventFinished)]
+    ran = [fact.lifecycle_event for fact in ended if fact.status is not EventStatus.SKIPPED]
     return LastResult(
         group_id=deployment.deployment_group_id,
         group_name=deployment.deployment_group_name,
         deployment_id=deployment.deployment_id,
         status=end.status,
         at=at,
+        lifecycle_event=ran[-1] if ran else "",
     )
 
 

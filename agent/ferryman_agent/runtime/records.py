@@ -112,6 +112,8 @@ class LastResult(msgspec.Struct, frozen=True, tag="last-result", tag_field="k"):
     deployment_id: DeploymentId
     status: EventStatus
     at: Instant
+    lifecycle_event: str = ""
+    """The last one that came to an end, and was not skipped (AG-470)."""
 
 
 class Dropped(msgspec.Struct, frozen=True, tag="dropped", tag_field="k"):

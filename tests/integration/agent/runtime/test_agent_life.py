@@ -303,3 +303,31 @@ def fill(path: Path) -> None:
                     file.write(b"x" * size)
             except OSError:
                 continue
+
+
+@pytest.mark.req("AG-470")
+async def test_a_failed_deployment_leaves_the_host_as_it_is_and_status_says_how_far_it_came(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    archive = agent.place({"AfterInstall": "exit 3", "ApplicationStart": "touch started"})
+    (archive / "page").write_text("new")
+    site = agent.home / "site"
+    spec = (archive / "appspec.yml").read_text()
+    (archive / "appspec.yml").write_text(f"{spec}files: [{{source: page, destination: {site}}}]\n")
+    await agent.start()
+    session = await coordinator.connected()
+    session.send(run_segment=run_segment(events=("Install", "AfterInstall", "ApplicationStart")))
+    assert await coordinator.finished("d-1/i-1/1/0") == "FAILED"
+    assert (site / "page").read_text() == "new"
+    await agent.until(lambda: agent.status()["results"])
+    # Also one that has started since knows it, and that ApplicationStart was skipped.
+    await agent.kill()
+    await agent.start()
+    await coordinator.connected(2)
+    await agent.until(lambda: agent.status()["results"])
+    (result,) = agent.status()["results"]
+    assert (result["status"], result["lifecycle_event"]) == ("Failed", "AfterInstall")
+    assert (site / "page").read_text() == "new"
+    code, printed = await agent.run("status")
+    assert code == 0
+    assert "d-1 Failed after AfterInstall, " in printed
