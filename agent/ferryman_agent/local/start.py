@@ -36,6 +36,8 @@ def start(wish: Wish, draft: plan.Draft, location: Location, found: plan.Found |
     for warning in loaded.warnings:
         screen.warn(warning)
     config = loaded.config
+    # What is in the directories of such an agent, its user can change: nothing of it may run as root.
+    wiring.become_user(config)
     layout = wiring.layout(config)
     segment, shown = _segment(wish, draft, location, found, config, layout)
     if wish.dry_run:

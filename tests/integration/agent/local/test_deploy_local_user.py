@@ -86,3 +86,32 @@ def test_a_root_that_belongs_to_somebody_else_is_said(someone: LocalTool) -> Non
     assert done.code == 1
     assert "root_dir /etc/ferryman-root: Permission denied" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.req("AG-063", "V2-385")
+def test_root_deploys_as_the_user_that_the_configuration_names() -> None:
+    """As its agent would: not as root, in directories that the user can change under its hands."""
+    setpriv = str(require_component("setpriv"))
+    base = Path("/var/tmp") / f"ferryman-local-root-{os.getpid()}"
+    # So that the modules can be read that are loaded as late as that.
+    prefix = [] if _reachable_by_others() else [setpriv, "--securebits=+no_setuid_fixup"]
+    with temporary_user() as user:
+        base.mkdir(mode=0o755)
+        try:
+            os.chown(base, user.pw_uid, user.pw_gid)
+            tool = LocalTool(base, prefix=prefix)
+            (base / "ferrymanagent.yml").write_text(f"user: {user.pw_name}\n")
+            app = application(base / "app", {"AfterInstall": "id -u"}, destination=base / "srv")
+            os.chown(app, user.pw_uid, user.pw_gid)
+            done = tool.run(cwd=app)
+            assert (done.code, done.err) == (0, "")
+            assert f"    [stdout]{user.pw_uid}" in done.out.splitlines()
+            ours = [
+                *tool.root.rglob("*"),
+                *(base / "state").rglob("*"),
+                *(base / "log").rglob("*"),
+                base / "srv",
+            ]
+            assert {path.lstat().st_uid for path in ours} == {user.pw_uid}
+        finally:
+            shutil.rmtree(base)
