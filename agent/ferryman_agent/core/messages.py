@@ -136,6 +136,8 @@ class DeploymentDescription:
     deployment_type: str = "IN_PLACE"
     app_spec_file_name: str = "appspec.yml"
     file_exists_behavior: FileExistsBehavior = FileExistsBehavior.DISALLOW
+    # Files that other groups have installed are taken over where the revision has its own (AG-326).
+    adopt: bool = False
     unknown_option: str = ""
     revision: RevisionSource
     last_successful_deployment_id: str = ""

@@ -111,6 +111,7 @@ def deployment(message: pb.DeploymentDescription, base_url: str) -> DeploymentDe
         deployment_type=message.deployment_type or "IN_PLACE",
         app_spec_file_name=message.app_spec_file_name or "appspec.yml",
         file_exists_behavior=_BEHAVIORS.get(message.file_exists_behavior, FileExistsBehavior.DISALLOW),
+        adopt=message.adopt,
         unknown_option="" if is_known else f"file exists behavior {message.file_exists_behavior}",
         revision=_revision(message, base_url),
         last_successful_deployment_id=message.last_successful_deployment_id,

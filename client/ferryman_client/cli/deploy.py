@@ -40,6 +40,14 @@ def deploy(
     file_exists_behavior: Annotated[
         str, typer.Option("--file-exists-behavior", help="DISALLOW, OVERWRITE or RETAIN.")
     ] = "DISALLOW",
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Take over files that other deployment groups have installed at the same paths; a rollback gives"
+            " them back.",
+        ),
+    ] = False,
     ignore_application_stop_failures: Annotated[
         bool, typer.Option("--ignore-application-stop-failures", help="Go on when ApplicationStop fails.")
     ] = False,
@@ -68,6 +76,7 @@ def deploy(
         description=description,
         ignore_application_stop_failures=ignore_application_stop_failures,
         file_exists_behavior=_file_exists_behavior(file_exists_behavior),
+        adopt=adopt,
         update_outdated_instances_only=update_outdated_instances_only,
         auto_rollback=auto_rollback(rollback_on),
     )

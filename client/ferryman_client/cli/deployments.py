@@ -197,6 +197,7 @@ def options_of(item: deployments_pb2.Deployment) -> deployments_pb2.DeploymentOp
         description=item.description,
         ignore_application_stop_failures=item.ignore_application_stop_failures,
         file_exists_behavior=item.file_exists_behavior,
+        adopt=item.adopt,
         update_outdated_instances_only=item.update_outdated_instances_only,
         auto_rollback=item.auto_rollback,
     )
@@ -286,6 +287,7 @@ def _details(item: deployments_pb2.Deployment) -> list[tuple[str, render.Cell]]:
         ("Zones", zonal_text(item.zonal) if item.HasField("zonal") else ""),
         ("Limits", limits if item.counted_instances else ""),
         ("Rollback on", rollback_text(item.auto_rollback)),
+        ("Adopts", "files that other deployment groups installed" if item.adopt else ""),
         ("Created by", item.creator),
         ("Description", item.description),
         ("Created", iso_time(item.created_at)),

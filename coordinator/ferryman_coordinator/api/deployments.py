@@ -138,6 +138,7 @@ def _options_from(options: pb.DeploymentOptions) -> DeploymentOptions:
         file_exists_behavior=words.file_exists.word_or(
             options.file_exists_behavior, FileExistsBehavior.DISALLOW
         ),
+        adopt=options.adopt,
         update_outdated_instances_only=options.update_outdated_instances_only,
         auto_rollback=rollback_from(options.auto_rollback) if options.HasField("auto_rollback") else None,
     )

@@ -359,6 +359,8 @@ class RolloutSpec:
     max_targets: int
     # For people; what was to be known when it was created.
     warnings: tuple[str, ...] = ()
+    # Take over what other deployment groups have installed at the same paths (AG-326).
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ def rollback_spec(spec: RolloutSpec, ordered: RollbackOrdered, deployment_id: De
         # What the half-installed revision leaves behind may be what failed (CP-341).
         ignore_application_stop_failures=True,
         file_exists_behavior=ordered.file_exists_behavior,
+        # Only people take files away from another group; what was adopted goes back to it (AG-326).
+        adopt=False,
         # All members, touched or not (CP-345).
         update_outdated_instances_only=False,
         auto_rollback=AutoRollback(),

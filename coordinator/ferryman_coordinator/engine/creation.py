@@ -51,6 +51,7 @@ class CreateOrder:
     description: str = ""
     ignore_application_stop_failures: bool = False
     file_exists_behavior: FileExistsBehavior = FileExistsBehavior.DISALLOW
+    adopt: bool = False
     update_outdated_instances_only: bool = False
     # Empty: none.
     request_key: str = ""
@@ -74,6 +75,7 @@ def snapshot(
         path=in_place_path(),
         ignore_application_stop_failures=order.ignore_application_stop_failures,
         file_exists_behavior=order.file_exists_behavior,
+        adopt=order.adopt,
         update_outdated_instances_only=order.update_outdated_instances_only,
         auto_rollback=order.auto_rollback,
         last_good=last_good,

@@ -111,6 +111,7 @@ class Dispatch:
             application_name=deployment.application_name,
             deployment_creator=spec.creator,
             file_exists_behavior=spec.file_exists_behavior,
+            adopt=spec.adopt,
             revision=spec.revision,
             download=self._post.downloads.download(spec.revision, now),
             last_successful_deployment_id=spec.last_good.deployment_id if spec.last_good else "",

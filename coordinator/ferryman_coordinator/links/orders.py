@@ -50,6 +50,7 @@ class DeploymentDescription:
     most_recent_deployment_id: str = ""
     deployment_type: str = "IN_PLACE"
     app_spec_file_name: str = APP_SPEC_FILE_NAME
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ class DeploymentOptions:
     description: str = ""
     ignore_application_stop_failures: bool = False
     file_exists_behavior: FileExistsBehavior | str = FileExistsBehavior.DISALLOW
+    adopt: bool = False
     update_outdated_instances_only: bool = False
     auto_rollback: AutoRollback | None = None
 
@@ -94,6 +95,7 @@ class OptionChecks:
             description=options.description,
             ignore_application_stop_failures=options.ignore_application_stop_failures,
             file_exists_behavior=_file_exists_behavior(options.file_exists_behavior),
+            adopt=options.adopt,
             update_outdated_instances_only=options.update_outdated_instances_only,
             request_key=request_key,
         )

@@ -180,6 +180,7 @@ async def test_an_order_says_all_that_the_agent_needs(tmp_path: Path) -> None:
         options: dict[str, Any] = {
             "ignore_application_stop_failures": True,
             "file_exists_behavior": FileExistsBehavior.OVERWRITE,
+            "adopt": True,
         }
         second = await world.deploy(revision=NEW, **options)
         await world.finished(second)
@@ -203,6 +204,7 @@ async def test_an_order_says_all_that_the_agent_needs(tmp_path: Path) -> None:
         assert description.application_name == "web"
         assert description.deployment_creator is Creator.USER
         assert description.file_exists_behavior is FileExistsBehavior.OVERWRITE
+        assert description.adopt
         assert description.revision == NEW
         assert description.download.url.startswith(f"/bundles/{NEW.sha256}?expires=")
         assert description.last_successful_deployment_id == first

@@ -57,7 +57,11 @@ async def test_a_failure_is_rolled_back_to_the_last_good_revision(tmp_path: Path
         await world.finished(first)
         world.play(broken_revision(BAD))
         failed_id = await world.deploy(
-            "OneAtATime", revision=BAD, file_exists_behavior=FileExistsBehavior.OVERWRITE, description="try"
+            "OneAtATime",
+            revision=BAD,
+            file_exists_behavior=FileExistsBehavior.OVERWRITE,
+            adopt=True,
+            description="try",
         )
         failed = await world.finished(failed_id)
         assert failed.record.status is DeploymentStatus.FAILED
@@ -68,6 +72,8 @@ async def test_a_failure_is_rolled_back_to_the_last_good_revision(tmp_path: Path
         assert rollback.spec.creator is Creator.ROLLBACK
         assert rollback.spec.revision == GOOD
         assert rollback.spec.file_exists_behavior is FileExistsBehavior.RETAIN
+        assert failed.spec.adopt
+        assert not rollback.spec.adopt, "only people take files away from another group"
         assert rollback.spec.ignore_application_stop_failures
         assert rollback.spec.config_name == failed.spec.config_name
         assert rollback.record.status is DeploymentStatus.SUCCEEDED

@@ -22,6 +22,7 @@ def test_no_option_is_left_behind() -> None:
             description="nightly",
             ignore_application_stop_failures=True,
             file_exists_behavior=types_pb2.FILE_EXISTS_BEHAVIOR_RETAIN,
+            adopt=True,
             update_outdated_instances_only=True,
             auto_rollback=rollback,
         )

@@ -193,6 +193,7 @@ def _description_to(description: DeploymentDescription) -> agents_pb2.Deployment
         deployment_type=description.deployment_type,
         app_spec_file_name=description.app_spec_file_name,
         file_exists_behavior=words.file_exists.wire(description.file_exists_behavior),
+        adopt=description.adopt,
         revision=location_to(description.revision),
         download_url=description.download.url,
         download_headers=description.download.headers,

@@ -60,6 +60,7 @@ def deployment_to(deployment: Deployment) -> deployments_pb2.Deployment:
         auto_rollback=rollback_to(spec.auto_rollback),
         ignore_application_stop_failures=spec.ignore_application_stop_failures,
         file_exists_behavior=words.file_exists.wire(spec.file_exists_behavior),
+        adopt=spec.adopt,
         update_outdated_instances_only=spec.update_outdated_instances_only,
         status_messages=record.messages,
         counted_instances=record.counted,

@@ -43,6 +43,12 @@ def test_what_is_not_said_has_the_originals_defaults() -> None:
     assert (found.deployment_creator, found.deployment_type) == ("user", "IN_PLACE")
     assert found.app_spec_file_name == "appspec.yml"
     assert found.file_exists_behavior is FileExistsBehavior.DISALLOW
+    assert not found.adopt
+
+
+@pytest.mark.req("AG-326")
+def test_files_of_other_groups_are_taken_over_only_when_it_is_said() -> None:
+    assert mapping.deployment(described(adopt=True), BASE).adopt
 
 
 @pytest.mark.req("V2-139", "V2-140", "AG-218", "AG-F11", "AG-F10")
