@@ -43,12 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(given)
     # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _keep_stdout_clean()
     try:
         raise SystemExit(options.command(options))
     except AgentError as error:
         _fail(str(error), getattr(error, "code", 1))
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+
+
+def _keep_stdout_clean() -> None:
+    """What is logged before, or without, `set_up` goes to standard error: scripts read our output as JSON."""
+    import structlog
+
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     _json_option(command("history", _history))
     forget = command("forget-revision", _forget_revision)
     forget.add_argument("--group", required=True, metavar="GROUP", help="deployment group, by id or name")
+    collect = command("gc", _gc)
+    collect.add_argument("--group", metavar="GROUP", help="remove the data of this one, by id or name")
+    _json_option(collect)
     logs = command("logs", _logs)
     logs.add_argument("--deployment", metavar="ID", help="of this deployment (default: of the newest)")
     logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
@@ -252,6 +263,22 @@ def _forget_revision(options: argparse.Namespace) -> int:
     from ferryman_agent.config import load
 
     print(_plain(forgetting.forget_revision(load(options.config, os.environ).config, options.group)))
+    return 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    """List the deployment groups that have data on this machine, or remove that of one which it has left. The files
+    that the group installed stay.
+    """
+    from ferryman_agent import forgetting
+    from ferryman_agent.config import load
+
+    config = load(options.config, os.environ).config
+    if options.group:
+        print(_plain(forgetting.remove_group(config, options.group)))
+    else:
+        found = forgetting.groups_here(config)
+        print(forgetting.as_json(found) if options.as_json else _plain(forgetting.as_text(found)))
     return 0
 
 

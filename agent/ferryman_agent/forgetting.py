@@ -1,13 +1,119 @@
-"""`ferryman-agent forget-revision`: a way past a last successful revision whose scripts are broken (AG-210)."""
+"""What this machine may forget: a last successful revision whose scripts are broken (`ferryman-agent forget-revision`,
+AG-210), and everything about a deployment group that it belongs to no longer (`ferryman-agent gc`, AG-180).
+"""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from ferryman_agent import wiring
+from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config
+from ferryman_agent.core.messages import DeploymentId, GroupId
 from ferryman_agent.errors import AgentError
+from ferryman_agent.files.layout import Layout
+from ferryman_agent.files.tree import remove_tree
 from ferryman_agent.history import kept_deployments
+from ferryman_agent.runtime.group_turns import GroupTurns
+from ferryman_agent.system import fs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupData:
+    """What this machine has of a deployment group. `last_at`: milliseconds since the epoch, 0 for not known."""
+
+    group_id: str
+    group_name: str
+    deployments: int
+    size_bytes: int
+    last_at: int
+
+
+def groups_here(config: Config) -> tuple[GroupData, ...]:
+    """Returns each group that has data here, the one that was deployed to last first. Raises AgentError."""
+    found: dict[str, GroupData] = {}
+    for one in kept_deployments(config):
+        known = found.get(one.group_id)
+        found[one.group_id] = GroupData(
+            group_id=one.group_id,
+            group_name=known.group_name or one.group_name if known else one.group_name,
+            deployments=(known.deployments if known else 0) + 1,
+            size_bytes=(known.size_bytes if known else 0) + one.size_bytes,
+            last_at=max(known.last_at if known else 0, one.ended_at),
+        )
+    for group_id in wiring.layout(config).installed_groups():
+        nothing = GroupData(group_id=group_id, group_name="", deployments=0, size_bytes=0, last_at=0)
+        found.setdefault(group_id, nothing)
+    return tuple(sorted(found.values(), key=lambda one: one.last_at, reverse=True))
+
+
+def as_json(found: tuple[GroupData, ...]) -> str:
+    """Stable names: those of GroupData."""
+    return json.dumps({"groups": [asdict(one) for one in found]}, indent=2)
+
+
+def as_text(found: tuple[GroupData, ...]) -> str:
+    """A line for each group, and how to be rid of one."""
+    if not found:
+        return "no deployment group has data on this machine"
+    lines = [
+        f"{one.group_id}  {one.group_name or '-'}  {one.deployments} deployments,"
+        f" {one.size_bytes / (1 << 20):.1f} MiB, last {_when(one.last_at)}"
+        for one in found
+    ]
+    return "\n".join(
+        [*lines, "To remove the data of a group that this machine has left: ferryman-agent gc --group ID"]
+    )
+
+
+def remove_group(config: Config, group: str) -> str:
+    """Deletes revisions, logs and records of a group, given by id or name; returns what was done. Raises AgentError.
+
+    What the group has installed stays, and belongs to nobody from then on: a later deployment meets it as files of
+    somebody else.
+    """
+    layout = wiring.layout(config)
+    names = {one.group_id: one.group_name for one in groups_here(config)}
+    group_id = GroupId(group if group in names else _id_of(group, names))
+    if layout.install_mark(group_id).exists():
+        raise AgentError(
+            f"an install of deployment group {group} was interrupted: start the agent, which finishes or undoes it"
+        )
+    turns, own = GroupTurns(layout, SystemClock()), DeploymentId("gc")
+    try:
+        turns.hold(group_id, own)
+        try:
+            size = _remove(layout, group_id)
+        finally:
+            turns.release(group_id, own)
+    except OSError as error:
+        raise AgentError(
+            f"cannot remove the data of deployment group {group}: {error.strerror} ({error.filename});"
+            " run this as root or as the agent's user"
+        ) from error
+    removed = f"{size / (1 << 20):.1f} MiB"
+    return f"Removed the data of deployment group {group} ({removed}); the files that it installed stay."
+
+
+def _remove(layout: Layout, group_id: GroupId) -> int:
+    # The pointers go first: half of a group must not look like one that can be deployed on top of.
+    for path in reversed(layout.records_of(group_id)):
+        path.unlink(missing_ok=True)
+    root = fs.open(layout.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return remove_tree(root, group_id)
+    finally:
+        os.close(root)
+
+
+def _when(milliseconds: int) -> str:
+    if not milliseconds:
+        return "not known"
+    return f"{datetime.fromtimestamp(milliseconds / 1000).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def forget_revision(config: Config, group: str) -> str:

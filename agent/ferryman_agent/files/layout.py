@@ -211,6 +211,21 @@ class Layout:
         """What is kept in the `overwritten` folders of the group's deployments."""
         return self._instruction(group_id, "-overwritten")
 
+    def records_of(self, group_id: GroupId | str) -> tuple[Path, ...]:
+        """Returns every file about a group that is not in its folder, but its lock; some may not be there."""
+        return (
+            self.install_json(group_id),
+            self.cleanup_journal(group_id),
+            self.install_mark(group_id),
+            self.installed_digests(group_id),
+            self.installed_digests_next(group_id),
+            self.distrusted(group_id),
+            self.originals(group_id),
+            self.local_journal(group_id),
+            self._last_successful(group_id),
+            self._most_recent(group_id),
+        )
+
     def journals(self) -> Mapping[str, Path]:
         """Returns the cleanup journals of all groups that have one, by group id."""
         with contextlib.suppress(OSError):

@@ -1,7 +1,8 @@
-"""`ferryman-agent forget-revision`: past a broken ApplicationStop without a console."""
+"""What a machine forgets on demand: a broken revision, and groups that it has left."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import yaml
 
 from ferryman_agent import wiring
 from ferryman_agent.cli import main
+from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config, load
+from ferryman_agent.core.messages import DeploymentId, GroupId
 from ferryman_agent.files.layout import Layout
+from ferryman_agent.runtime.group_turns import GroupTurns
 from ferryman_agent.runtime.scripts import choose
 from tests.support.segments import a_deployment
 
@@ -62,3 +66,61 @@ def test_a_group_that_is_not_here_is_named_with_those_that_are(
     assert "'g-2'" in said
     assert "g-1" in said
     assert layout.last_successful("g-1") is not None
+
+
+def everything(root: Path, group: str) -> list[str]:
+    """What still says something of a group."""
+    return sorted(path.name for path in root.rglob("*") if group in str(path) and path.is_file())
+
+
+@pytest.mark.req("AG-180")
+def test_the_data_of_a_group_that_the_machine_has_left_is_listed_and_removed(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = tmp_path / "srv"
+    installed.write_text("page")
+    layout.create_deployment("g-2", "d-2").archive.mkdir()
+    for path in layout.records_of("g-2"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path != layout.install_mark("g-2"):
+            path.write_text(str(layout.deployment("g-2", "d-2").path))
+    before = everything(tmp_path, "g-1")
+    assert run("gc", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)["groups"]
+    assert {(one["group_id"], one["deployments"]) for one in listed} == {("g-1", 1), ("g-2", 1)}
+    assert run("gc", "--group", "g-2") == 0
+    assert "the files that it installed stay" in capsys.readouterr().out
+    assert everything(tmp_path, "g-2") == ["g-2-lock"]
+    assert not layout.group("g-2").exists()
+    assert everything(tmp_path, "g-1") == before
+    assert installed.read_text() == "page"
+    assert run("gc") == 0
+    said = capsys.readouterr().out
+    assert "g-1" in said
+    assert "g-2" not in said
+
+
+@pytest.mark.req("AG-180")
+def test_data_that_somebody_needs_is_not_removed(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("gc", "--group", "g-9") == 1
+    assert "'g-9'" in capsys.readouterr().err
+    turns = GroupTurns(layout, SystemClock())
+    turns.hold(GroupId("g-1"), DeploymentId("d-7"))
+    assert run("gc", "--group", "g-1") == 1
+    assert "is being worked on by deployment d-7" in capsys.readouterr().err
+    turns.release(GroupId("g-1"), DeploymentId("d-7"))
+    layout.install_mark("g-1").write_text("")
+    assert run("gc", "--group", "g-1") == 1
+    assert "was interrupted" in capsys.readouterr().err
+    assert layout.last_successful("g-1") is not None
+
+
+def test_what_is_logged_on_the_way_does_not_spoil_the_json(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (layout.instructions / "g-1_last_successful_install").write_text("garbage")
+    for command in ("history", "gc"):
+        assert run(command, "--json") == 0
+        printed = capsys.readouterr()
+        json.loads(printed.out)
+        assert "layout.pointer_ignored" in printed.err
