@@ -41,7 +41,8 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            fs.chmod(temporary, mode)
+            # By descriptor: the folder may be somebody else's, who could have put a link under the name.
+            fs.fchmod(file.fileno(), mode)
             fs.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:

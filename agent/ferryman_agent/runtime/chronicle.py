@@ -12,6 +12,7 @@ from ferryman_agent.clock import Clock
 from ferryman_agent.core.messages import CommandId, Diagnostics, Segment
 from ferryman_agent.errors import EventError
 from ferryman_agent.files import deployment_record
+from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.deployment_record import EventRecord
 from ferryman_agent.files.layout import Layout
 
@@ -57,10 +58,7 @@ class Chronicle:
             known = deployment_record.read(folder) or deployment_record.of(deployment)
             deployment_record.write(folder, known.with_events(events))
         if self._metrics is not None:
-            temporary = self._metrics.with_name(f".{self._metrics.name}.new")
-            temporary.write_text(self.metrics_text(), encoding="utf-8")
-            temporary.chmod(METRICS_MODE)
-            temporary.replace(self._metrics)
+            write_atomic(self._metrics, self.metrics_text().encode(), METRICS_MODE)
 
     def metrics_text(self) -> str:
         """The numbers since the agent started, in Prometheus' text format."""
