@@ -12,13 +12,13 @@ from ferryman_agent.core.messages import Diagnostics
 from ferryman_agent.files import atomic
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.runtime.chronicle import Chronicle
-from tests.support.clock import ManualClock
+from tests.support.agent_clock import ManualAgentClock
 from tests.support.segments import a_segment
 
 
 async def written(tmp_path: Path, metrics: Path) -> None:
     """Has one command end."""
-    chronicle = Chronicle(Layout(tmp_path / "root"), ManualClock(), metrics)
+    chronicle = Chronicle(Layout(tmp_path / "root"), ManualAgentClock(), metrics)
     segment = a_segment(events=("AfterInstall",))
     chronicle.ended(segment, "AfterInstall", Diagnostics())
     await chronicle.write(segment)
