@@ -21,7 +21,7 @@ from ferryman_agent.core.messages import CommandId, DeploymentDescription, Deplo
 from ferryman_agent.errors import AgentError, ConfigError
 from ferryman_agent.files.check import check_group
 from ferryman_agent.files.manifest import distrust, settle
-from ferryman_agent.hooks.ending import end_leftovers
+from ferryman_agent.hooks.native import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
 from ferryman_agent.host import facts, identity, memory, service_manager, trust, version
 from ferryman_agent.host.hardening import harden

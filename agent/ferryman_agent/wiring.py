@@ -43,6 +43,7 @@ def work_settings(config: Config) -> WorkSettings:
             tasks_max=hooks.tasks_max or None,
             open_files_max=hooks.open_files_max or None,
             core_dumps=hooks.core_dumps,
+            powershell_profile=hooks.powershell_profile,
             masks=tuple(re.compile(pattern) for pattern in hooks.masks),
         ),
         fail_on_missing_previous=config.install.missing_previous_revision is MissingPrevious.FAIL,

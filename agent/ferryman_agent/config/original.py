@@ -118,6 +118,7 @@ MEANINGS: Mapping[str, Meaning] = {
     "pass_agent_env": _one("hooks", "pass_agent_env"),
     "restrict_hook_env_to_allowlist": _one("hooks", "pass_agent_env", convert=_inverted),
     "strip_loader_env_in_hooks": _one("hooks", "strip_loader_variables"),
+    "disable_powershell_profile_in_hooks": _one("hooks", "powershell_profile", convert=_inverted),
 }
 """`root_dir`, `log_dir`, `pid_dir`, `program_name`, `user` and `group` are the same here."""
 
@@ -147,7 +148,6 @@ RETIRED: Mapping[str, str] = {
     "ignore_ownership_in_bundle": _ALWAYS,
     "reject_path_traversal_in_bundle": _ALWAYS,
     "reject_symlink_permission_targets": _ALWAYS,
-    "disable_powershell_profile_in_hooks": _ALWAYS,
     "instance_service_region": _LONG_GONE,
     "instance_service_endpoint": _LONG_GONE,
     "instance_service_port": _LONG_GONE,

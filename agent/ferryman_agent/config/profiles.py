@@ -14,6 +14,7 @@ PROFILES: Mapping[Profile, Mapping[Key, object]] = {
         ("private_directories",): False,
         ("hooks", "pass_agent_env"): True,
         ("hooks", "strip_loader_variables"): False,
+        ("hooks", "powershell_profile"): True,
         ("bundles", "reject_hard_links"): False,
         ("bundles", "reject_set_id"): False,
         ("install", "missing_previous_revision"): MissingPrevious.FAIL,

@@ -157,6 +157,13 @@ class Hooks(Section, frozen=True, kw_only=True):
     strip_loader_variables: Annotated[
         bool, Meta(description="LD_*, PYTHON*, BASH_ENV and their like never reach a script.")
     ] = True
+    powershell_profile: Annotated[
+        bool,
+        Meta(
+            description="Windows: PowerShell scripts run with the profile of the agent's user, may ask questions, and"
+            " get the PowerShell of 32 bits, as with the original."
+        ),
+    ] = False
     output_cap: Annotated[
         ByteSize,
         _span("Of one script's output on disk; what follows is counted and left out.", "1MiB", "1TiB"),

@@ -8,12 +8,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from ferryman_agent.hooks import processes
 from ferryman_agent.hooks.cgroup import NAME_START, ControlGroup, Limits
-from ferryman_agent.hooks.posix import Child
+
+if TYPE_CHECKING:
+    from ferryman_agent.hooks.posix import Child
 
 _RUNNING = "user.ferryman.running"
 _NAME = re.compile(rf"{NAME_START}(\d+)-(\d+)-\d+")

@@ -89,6 +89,7 @@ class HookSettings:
     live_lines_per_second, live_bytes_per_second: what of one script the watcher hears; the rest is counted (AG-460).
     tasks_max, open_files_max: processes and threads of one script, and files that one process of it may have open;
     None leaves what the agent itself has (V2-252). Limits that take a control group are its maker's.
+    powershell_profile: Windows: PowerShell of 32 bits with the profile of its user, as with the original (AG-535).
     core_dumps: False takes the right to leave any, from everything that a script starts too.
     masks: what they match in output is not sent, and stays on disk (AG-461).
     """
@@ -108,6 +109,7 @@ class HookSettings:
     tasks_max: int | None = None
     open_files_max: int | None = None
     core_dumps: bool = True
+    powershell_profile: bool = False
     masks: tuple[re.Pattern[str], ...] = ()
 
 

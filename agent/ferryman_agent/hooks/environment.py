@@ -14,9 +14,7 @@ from pathlib import Path
 
 from ferryman_agent.core.messages import RevisionSource, ScriptErrorCode
 from ferryman_agent.hooks.contract import HookRun, HookSettings, Script
-from ferryman_agent.system import fs, pwd
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from ferryman_agent.system import fs, own, pwd
 
 # Names the agent's service, its tools or a cloud's libraries may have in our environment and no script may see.
 _SECRETS = re.compile(
@@ -59,9 +57,9 @@ class Account:
 def account_for(script: Script) -> Account | Refusal:
     """Look up whom a script runs as; may ask a directory service, and block for it."""
     name = (script.runas or "").strip()
-    own = fs.geteuid()
+    own_uid = fs.geteuid()
     if not name:
-        if script.sudo and own != 0:
+        if script.sudo and own_uid != 0:
             return _refuse(
                 "SUDO_NEEDS_ROOT",
                 f"{script.location} asks for sudo, and the agent runs as user {own_account().name}, who is not root:"
@@ -74,13 +72,13 @@ def account_for(script: Script) -> Account | Refusal:
         return _refuse(
             "RUNAS_UNKNOWN_USER", f"{script.location} shall run as {name!r}, and there is no such user"
         )
-    if own not in (0, entry.pw_uid):
+    if own_uid not in (0, entry.pw_uid):
         return _refuse(
             "RUNAS_NEEDS_ROOT",
             f"{script.location} shall run as {name!r}, and only an agent that runs as root can change users:"
             f" this one runs as {own_account().name!r}",
         )
-    return _account(entry, is_switch=entry.pw_uid != own)
+    return _account(entry, is_switch=entry.pw_uid != own_uid)
 
 
 def variables(run: HookRun, account: Account, settings: HookSettings) -> dict[str, str] | Refusal:
@@ -110,15 +108,11 @@ def variables(run: HookRun, account: Account, settings: HookSettings) -> dict[st
                 detail_code="HOOK_VARIABLE_REFUSED",
                 message=f"the value of {name} for the scripts holds a newline or NUL: {value!r}",
             )
-    found = {"PATH": os.environ.get("PATH") or DEFAULT_PATH}
+    own_variables = own.script_variables((account.name, account.home, account.login_shell))
+    found: dict[str, str] = {}
     if settings.pass_agent_env:
         found |= {name: value for name, value in os.environ.items() if not _is_secret(name, value)}
-    found |= {
-        "HOME": account.home,
-        "USER": account.name,
-        "LOGNAME": account.name,
-        "SHELL": account.login_shell,
-    } | ours
+    found |= own_variables | ours
     return _without_forbidden(found, settings)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import DEVNULL
 
-from ferryman_agent.clock import Clock
 from ferryman_agent.hooks import posix
 from ferryman_agent.hooks.contract import Stream
-from ferryman_agent.hooks.environment import DEFAULT_PATH, Account
+from ferryman_agent.hooks.environment import Account
+from ferryman_agent.hooks.following import Following
 from ferryman_agent.hooks.output import ScriptOutput
 from ferryman_agent.hooks.posix import Child
+from ferryman_agent.system import own
 
 _BLOCK = 64 * 1024
 
@@ -41,7 +41,7 @@ class Pipes:
         self.reading = {}
 
 
-class Follower:
+class Follower(Following[Child]):
     """Reads the outputs of a child and sees it exit, all by callbacks of the running event loop.
 
     Blocks are written to disk as they are read, without a thread between: a write to the page cache takes less than
@@ -49,43 +49,10 @@ class Follower:
     """
 
     def __init__(self, child: Child, reading: dict[Stream, int], output: ScriptOutput) -> None:
-        self.child = child
-        self.exited = asyncio.Event()
-        self._output = output
-        self._open = dict(reading)
-        self._changed = asyncio.Event()
-        self._is_abandoned = False
-        self._loop = asyncio.get_running_loop()
+        super().__init__(child, reading, output)
         for stream, descriptor in self._open.items():
             self._loop.add_reader(descriptor, self._readable, stream)
         child.when_exited(self._on_exit)
-
-    @property
-    def open_outputs(self) -> dict[Stream, int]:
-        """The streams whose end has not come, with their descriptors."""
-        return dict(self._open)
-
-    async def wait(
-        self, is_done: Callable[[], bool], seconds: float, clock: Clock, cancel: asyncio.Event
-    ) -> bool:
-        """Wait until `is_done`, at most `seconds`, or until `cancel` is set; returns whether it is done.
-
-        `is_done` is asked whenever an output ends and when the child exits.
-        """
-        if is_done():
-            return True
-        others = [asyncio.ensure_future(cancel.wait()), asyncio.ensure_future(clock.sleep(seconds))]
-        try:
-            for other in others:
-                other.add_done_callback(lambda _: self._changed.set())
-            while not is_done() and not any(other.done() for other in others):
-                self._changed.clear()
-                await self._changed.wait()
-            return is_done()
-        finally:
-            for other in others:
-                other.cancel()
-            await asyncio.wait(others)
 
     def drain(self) -> None:
         """Take what is in the pipes now, and no more: somebody may be writing without end."""
@@ -94,28 +61,19 @@ class Follower:
                 if stream not in self._open or not self._readable(stream):
                     break
 
-    def close(self) -> None:
-        """Stop reading; whoever still writes gets SIGPIPE. Reaps the child, now or when it ends at last."""
-        for stream in self.open_outputs:
-            self._end(stream)
-        self._output.finish()
-        if self.exited.is_set():
-            self.child.reap()
-        self._is_abandoned = True
-
     def hand_over(self) -> None:
         """Leave open outputs to a `cat` of their own, so that who writes there is not killed by a broken pipe.
 
         It outlives this process, as the writers do (AG-416, AG-419). What is written from here on is not kept.
         """
-        own = Account(name="", uid=0, gid=0, groups=(), home="/", login_shell="/bin/sh", is_switch=False)
+        agent = Account(name="", uid=0, gid=0, groups=(), home="/", login_shell="/bin/sh", is_switch=False)
         for stream, descriptor in self.open_outputs.items():
             os.set_blocking(descriptor, True)
             try:
                 sink = posix.start(
                     ["cat"],
-                    account=own,
-                    environment={"PATH": DEFAULT_PATH},
+                    account=agent,
+                    environment={"PATH": own.DEFAULT_PATH},
                     directory=Path("/"),
                     stdin=descriptor,
                     stdout=DEVNULL,
@@ -150,12 +108,6 @@ class Follower:
         os.close(descriptor)
         self._output.end_of(stream)
         self._changed.set()
-
-    def _on_exit(self) -> None:
-        self.exited.set()
-        self._changed.set()
-        if self._is_abandoned:
-            self.child.reap()
 
 
 def _swallow(descriptor: int, loop: asyncio.AbstractEventLoop) -> None:

@@ -7,11 +7,14 @@ is kept by a control group, or else, for scripts that do not run as root, by the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ferryman_agent.hooks.cgroup import Limits
-from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookSettings
 from ferryman_agent.hooks.environment import Account
+
+if TYPE_CHECKING:
+    from ferryman_agent.hooks.cgroup_maker import GroupMaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

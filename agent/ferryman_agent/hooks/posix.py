@@ -23,7 +23,7 @@ from pathlib import Path
 from ferryman_agent.core.messages import ResourceUsage
 from ferryman_agent.hooks import processes
 from ferryman_agent.hooks.cgroup import ControlGroup
-from ferryman_agent.hooks.contract import ProcessMark
+from ferryman_agent.hooks.contract import HookSettings, ProcessMark
 from ferryman_agent.hooks.environment import Account
 
 SETPRIV_ABOVE_BYTES = 48 * 1024 * 1024
@@ -122,6 +122,11 @@ class Child:
         _, _, used = os.wait4(self.pid, 0)
         self._is_reaped = True
         self._usage = _measured(used)
+
+
+def command_of(path: Path, settings: HookSettings) -> list[str | Path]:
+    """What starts a script: itself."""
+    return [path]
 
 
 def start(

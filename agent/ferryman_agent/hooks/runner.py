@@ -9,21 +9,23 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from ferryman_agent.clock import Clock
 from ferryman_agent.core.messages import Diagnostics
-from ferryman_agent.hooks import checks, environment, posix, usage, verdict
-from ferryman_agent.hooks.cgroup_maker import GroupMaker
+from ferryman_agent.hooks import checks, environment, native, usage, verdict
 from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher, Script, Stream
 from ferryman_agent.hooks.environment import Refusal
-from ferryman_agent.hooks.follow import Follower, Pipes
 from ferryman_agent.hooks.limits import resource_limits
+from ferryman_agent.hooks.native import Child, Follower, Pipes
 from ferryman_agent.hooks.output import LiveLines, ScriptOutput, ScriptsLog
-from ferryman_agent.hooks.posix import Child
 from ferryman_agent.hooks.supervise import Supervisor, Surroundings
 from ferryman_agent.hooks.verdict import Prepared, Verdict
+
+if TYPE_CHECKING:
+    from ferryman_agent.hooks.cgroup_maker import GroupMaker
 
 log = structlog.get_logger("ferryman_agent.hooks")
 
@@ -164,8 +166,8 @@ def _start(each: Prepared, around: Surroundings, *, was_changed: bool) -> Superv
     pipes = Pipes()
 
     def spawn() -> Child:
-        return posix.start(
-            [each.path],
+        return native.start(
+            native.command_of(each.path, around.settings),
             account=account,
             environment=variables,
             directory=environment.directory(around.run, around.settings),
@@ -188,10 +190,10 @@ def _start(each: Prepared, around: Surroundings, *, was_changed: bool) -> Superv
 def _make_ready(each: Prepared) -> bool | Refusal:
     """Checks that an earlier script of the event could have changed; True when the script was made executable."""
     try:
-        changed = checks.make_executable(each.path, each.script.location)
+        changed = native.make_executable(each.path, each.script.location)
         if isinstance(changed, Refusal):
             return changed
-        return checks.startable(each.path, each.script.location, each.account) or changed
+        return native.startable(each.path, each.script.location, each.account) or changed
     except OSError as error:
         return checks.why_not_started(each.path, each.script.location, error)
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 
 from ferryman_agent.clock import Clock
 from ferryman_agent.core.messages import ResourceUsage
-from ferryman_agent.hooks import processes, verdict
-from ferryman_agent.hooks.cgroup_maker import GroupMaker
+from ferryman_agent.hooks import verdict
 from ferryman_agent.hooks.contract import Background, HookRun, HookSettings, HookWatcher, OutputsLeftOpen
-from ferryman_agent.hooks.ending import end
 from ferryman_agent.hooks.environment import Refusal
-from ferryman_agent.hooks.follow import Follower
+from ferryman_agent.hooks.native import ExitStatus, Follower, end
+from ferryman_agent.hooks.native_processes import processes
 from ferryman_agent.hooks.output import ScriptOutput, ScriptsLog
-from ferryman_agent.hooks.posix import ExitStatus
 from ferryman_agent.hooks.verdict import Prepared, Verdict
+
+if TYPE_CHECKING:
+    from ferryman_agent.hooks.cgroup_maker import GroupMaker
 
 _LATE = 0.8  # of its limit, from which on a script is said to be slow (AG-412)
 _LATE_FROM_SECONDS = 60.0  # shorter limits are not worth a word

@@ -10,7 +10,7 @@ from ferryman_agent.core.messages import Diagnostics, ResourceUsage, ScriptError
 from ferryman_agent.hooks import checks
 from ferryman_agent.hooks.contract import Script, Stream
 from ferryman_agent.hooks.environment import Account, Refusal
-from ferryman_agent.hooks.posix import ExitStatus
+from ferryman_agent.hooks.native import ExitStatus
 
 LONGEST_MESSAGE = 2047
 STOPPED = "STOPPED"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman_agent import __version__
-from ferryman_agent.hooks.processes import boot_id
+from ferryman_agent.hooks.native_processes import processes
 from ferryman_agent.system import own
 
 
@@ -44,7 +44,7 @@ def gather(root: Path) -> Facts:
         kernel=kernel,
         architecture=machine,
         addresses=_addresses(),
-        boot_id=boot_id(),
+        boot_id=processes.boot_id(),
         cpu_count=os.cpu_count() or 0,
         memory_bytes=own.memory_bytes(),
         disk_free_bytes=free,

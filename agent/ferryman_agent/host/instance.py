@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ferryman_agent.errors import AgentError, ConfigError
-from ferryman_agent.hooks import processes
+from ferryman_agent.hooks.native_processes import processes
 from ferryman_agent.system import fcntl, fs
 
 PID_MODE = 0o644

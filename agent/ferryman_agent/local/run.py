@@ -27,7 +27,7 @@ from ferryman_agent.errors import AgentError, EventError, JournalError, broke
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.manifest import settle
 from ferryman_agent.hooks.contract import ProcessMark
-from ferryman_agent.hooks.ending import end_leftovers
+from ferryman_agent.hooks.native import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
 from ferryman_agent.local.screen import Screen
 from ferryman_agent.runtime import scripts

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HOST_OS = "linux"
 """As AppSpec files have it."""
 ONLY_ZIP = False
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CONFIG_FILES = (
     Path("/etc/ferryman-agent/conf/ferrymanagent.yml"),
     Path("/opt/ferryman-agent/conf/ferrymanagent.yml"),
@@ -115,6 +116,13 @@ def add_signal_handler(
 def remove_signal_handler(loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
     """Undoes `add_signal_handler`."""
     loop.remove_signal_handler(number)
+
+
+def script_variables(account: tuple[str, str, str]) -> dict[str, str]:
+    """The environment of a script before anything of its deployment is in it: name, home and shell of its user."""
+    name, home, shell = account
+    path = os.environ.get("PATH") or DEFAULT_PATH
+    return {"PATH": path, "HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell}
 
 
 def kernel() -> tuple[str, str, str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ferryman_agent.system import windows_acl, windows_names, windows_places
 from ferryman_agent.system import windows_calls as calls
 from ferryman_agent.system.windows_signal import Signals
+from ferryman_agent.system.windows_variables import base_variables
 
 if TYPE_CHECKING:
     import asyncio
@@ -104,6 +105,11 @@ def remove_signal_handler(loop: asyncio.AbstractEventLoop, number: int) -> None:
     """Undoes `add_signal_handler`."""
     if number in _HEARD:
         signal.signal(_HEARD[Signals(number)], signal.SIG_DFL)
+
+
+def script_variables(account: tuple[str, str, str]) -> dict[str, str]:
+    """The environment of a script before anything of its deployment is in it; of the account nothing is."""
+    return base_variables(os.environ)
 
 
 def kernel() -> tuple[str, str, str, str]:

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ferryman_agent.core.messages import Diagnostics, ScriptErrorCode
-from ferryman_agent.hooks import posix
+from ferryman_agent.hooks import native, posix
 from ferryman_agent.hooks.contract import HookSettings
 from tests.support.agent_clock import ManualAgentClock
 from tests.support.hook_runs import FakeScript, HookBench
@@ -297,7 +297,7 @@ async def test_an_audit_line_comes_before_the_process(
         said_before.extend(line["event"] for line in logs)
         return really(*arguments, **keys)  # type: ignore[arg-type]  # handed on as it came
 
-    monkeypatch.setattr(posix, "start", start)
+    monkeypatch.setattr(native, "start", start)
     with capture_logs() as logs:
         await bench.run(bench.script("a.sh", "", sudo=os.geteuid() == 0))
     assert said_before == ["hook.starting"]

@@ -68,6 +68,7 @@ ROWS = [
     row("V2-380", "restrict_agent_dir_permissions", True, "false", "private_directories", False),
     row("V2-380", "restrict_log_dir_permissions", True, "false", "log.private", False),
     row("V2-380", "strip_loader_env_in_hooks", True, "false", "hooks.strip_loader_variables", False),
+    row("V2-385", "disable_powershell_profile_in_hooks", False, "false", "hooks.powershell_profile", True),
     row("V2-380", "restrict_hook_env_to_allowlist", False, "false", "hooks.pass_agent_env", True),
     row("V2-380", "disable_core_dumps", False, "false", "core_dumps", True),
 ]
@@ -156,7 +157,6 @@ def retired(identifier: str, key: str, text: str, *also: str) -> Any:
         retired("V2-109", "ignore_ownership_in_bundle", "false"),
         retired("V2-103", "reject_path_traversal_in_bundle", "false"),
         retired("V2-214", "reject_symlink_permission_targets", "false"),
-        retired("V2-385", "disable_powershell_profile_in_hooks", "false"),
     ],
 )
 def test_a_retired_key_is_warned_about_once_and_changes_nothing(key: str, text: str) -> None:

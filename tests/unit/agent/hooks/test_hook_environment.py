@@ -14,6 +14,7 @@ from ferryman_agent.core.messages import GitHubCommit, S3Object, ScriptErrorCode
 from ferryman_agent.hooks import environment
 from ferryman_agent.hooks.contract import HookSettings, ScriptCwd
 from ferryman_agent.hooks.environment import Account, Refusal, account_for, variables
+from ferryman_agent.system import own
 from tests.support.hook_runs import FakeScript, HookBench, description
 
 ACCOUNT = Account(
@@ -143,7 +144,7 @@ def test_without_a_path_of_its_own_a_script_gets_the_usual_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PATH")
-    assert seen(HookBench(root=tmp_path), HookSettings())["PATH"] == environment.DEFAULT_PATH
+    assert seen(HookBench(root=tmp_path), HookSettings())["PATH"] == own.DEFAULT_PATH
 
 
 @pytest.mark.req("AG-385")
