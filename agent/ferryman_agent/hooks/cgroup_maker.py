@@ -66,7 +66,8 @@ class GroupMaker:
             self._leave(group, keep=pid)
             if not pid:
                 self.free(group)
-        if self.limits:
+        if self.limits and not self._is_broken:
+            # Otherwise we are still in there ourselves.
             self._limit(group)
         return child
 

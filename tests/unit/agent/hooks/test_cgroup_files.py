@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -19,7 +20,7 @@ from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookSettings
 from ferryman_agent.hooks.environment import own_account
 from ferryman_agent.hooks.limits import kept, resource_limits
-from ferryman_agent.hooks.posix import ExitStatus
+from ferryman_agent.hooks.posix import Child, ExitStatus
 from ferryman_agent.hooks.usage import total
 from ferryman_agent.hooks.verdict import Prepared, Verdict
 from tests.support.hook_runs import FakeScript
@@ -296,3 +297,30 @@ class TestPlace:
         maker.free(ControlGroup(str(left)))
         maker.close()
         assert (tree.base / "cgroup.subtree_control").read_text() == "-cpu -memory"
+
+
+class _Child:
+    """A script that was started, as far as its maker looks at it."""
+
+    pid = 2**22 + 1
+
+    def join(self, group: ControlGroup) -> None:
+        """Is in it."""
+
+
+@pytest.mark.req("V2-252")
+def test_the_limits_of_a_script_never_come_over_an_agent_that_cannot_leave_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = ControlGroup(str(tmp_path / "gone"))
+    limited: list[ControlGroup] = []
+    monkeypatch.setattr(ControlGroup, "limit", lambda group, limits: limited.append(group))
+
+    def enter(group: ControlGroup) -> None:
+        if group == home:
+            raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(ControlGroup, "enter", enter)
+    maker = GroupMaker(base=tmp_path, home=home, limits=Limits(memory_bytes=1 << 20))
+    maker.start(lambda: cast(Child, _Child()))
+    assert limited == []
