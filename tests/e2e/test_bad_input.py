@@ -164,6 +164,7 @@ def test_an_archive_of_another_kind_than_said_is_refused(unharmed: Fleet) -> Non
         (hooked("gone.sh"), "script 'gone.sh' of BeforeInstall does not exist"),
         (make_zip([Item(name="appspec.yml", content=APPSPEC.encode())])[:-10], "cut short"),
     ],
+    ids=["no AppSpec", "broken AppSpec", "leaving path", "leaving link", "missing script", "cut short"],
 )
 def test_a_client_that_checks_nothing_gets_no_bad_bundle_registered(
     unharmed: Fleet, tmp_path: Path, content: bytes, text: str

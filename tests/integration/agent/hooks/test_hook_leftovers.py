@@ -128,14 +128,14 @@ async def test_nothing_left_is_nothing_to_do(left: list[Leftover]) -> None:
 
 
 @pytest.mark.req("V2-240")
-@pytest.mark.parametrize("group", [0, 1, -1, 2**31, os.getpgrp()])
+@pytest.mark.parametrize("group", [0, 1, -1, 2**31, pytest.param(os.getpgrp(), id="own")])
 def test_groups_that_are_never_signalled(group: int) -> None:
     with pytest.raises(ValueError, match="refusing"):
         posix.signal_group(group, signal.SIGTERM)
 
 
 @pytest.mark.req("V2-240")
-@pytest.mark.parametrize("pid", [0, 1, os.getpid()])
+@pytest.mark.parametrize("pid", [0, 1, pytest.param(os.getpid(), id="own")])
 def test_processes_that_are_never_signalled(pid: int) -> None:
     strange = processes.Process(pid=pid, state="S", parent=1, group=5, session=5, started_at_ticks=1)
     with pytest.raises(ValueError, match="refusing"):
