@@ -363,7 +363,11 @@ class Fleet:
 
 
 def write_bundle(
-    source: Path, hooks: Mapping[str, str], files: Mapping[str, str], events: Sequence[str] = HOOK_EVENTS
+    source: Path,
+    hooks: Mapping[str, str],
+    files: Mapping[str, str],
+    events: Sequence[str] = HOOK_EVENTS,
+    destination: str = "/srv/app",
 ) -> None:
     """Writes the directory of a bundle: a noting hook for each event, with `hooks` as what it does next."""
     (source / "hooks").mkdir(parents=True)
@@ -377,7 +381,7 @@ def write_bundle(
     appspec = {
         "version": 0.0,
         "os": "linux",
-        "files": [{"source": "files", "destination": "/srv/app"}],
+        "files": [{"source": "files", "destination": destination}],
         "hooks": {event: [{"location": f"hooks/{event}", "timeout": 60}] for event in events},
     }
     (source / "appspec.yml").write_text(yaml.safe_dump(appspec, sort_keys=False))
