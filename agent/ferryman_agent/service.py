@@ -31,6 +31,7 @@ STOP_SECONDS = 60.0
 RELOAD_SECONDS = 10.0
 POLL_SECONDS = 0.05
 UNIT = "ferryman-agent.service"
+_SYSTEMD_RUNS = Path("/run/systemd/system")
 _UNIT_FOLDERS = (
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -174,7 +175,7 @@ class Service:
                 stderr=descriptor,
                 pass_fds=(telling,),
                 start_new_session=True,
-                env=dict(self.environment),
+                env=self._environment_elsewhere(),
             )
         finally:
             os.close(descriptor)
@@ -184,15 +185,20 @@ class Service:
                 return "…"
             return pipe.read(100).decode()
 
+    def _environment_elsewhere(self) -> dict[str, str]:
+        """What the agent finds its files by, also from the directory that the supervisor changes to."""
+        home = self.environment.get(HOME_VARIABLE)
+        return {**self.environment, **({HOME_VARIABLE: str(Path(home).absolute())} if home else {})}
+
     def _not_ended(self, overview: Overview, patience: float) -> str:
         left = self.overview().running_commands or []
         events = f": {_events(left)} still runs" if left else ""
         return f"the agent (PID {overview.pid}) has not ended within {patience:.0f} s{events}"
 
 
-def is_unit_installed(folders: tuple[str, ...] = _UNIT_FOLDERS) -> bool:
-    """Whether systemd runs this machine and knows the agent's unit (AG-009, AG-010)."""
-    return Path("/run/systemd/system").is_dir() and any(Path(folder, UNIT).exists() for folder in folders)
+def is_unit_installed(folders: tuple[str, ...] = _UNIT_FOLDERS, running: Path = _SYSTEMD_RUNS) -> bool:
+    """Whether systemd runs this machine, as `running` shows, and knows the agent's unit (AG-009, AG-010)."""
+    return running.is_dir() and any(Path(folder, UNIT).exists() for folder in folders)
 
 
 def _open_output(path: Path) -> int:

@@ -70,6 +70,17 @@ async def test_start_status_stop(coordinator: FakeCoordinator, agent: AgentHome)
     assert await agent.run("stop") == (0, "no ferryman-agent is running\n")
 
 
+@pytest.mark.req("AG-018")
+async def test_a_home_that_is_named_from_here_is_found_by_what_starts_elsewhere(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    """The supervisor works in the root directory, to keep nobody from unmounting another."""
+    agent.environ["FERRYMAN_AGENT_HOME"] = os.path.relpath(agent.home)
+    code, printed = await agent.run("start")
+    assert code == 0, printed
+    await coordinator.connected()
+
+
 async def _no_file(agent: AgentHome) -> str:
     """What every command says of a configuration that is named and not there: before or behind the command."""
     code, printed = await agent.run("stop", "--config", str(agent.config))
@@ -266,10 +277,13 @@ async def test_systemd_hears_that_it_is_ready_that_it_lives_and_that_it_ends(
 
 @pytest.mark.req("AG-010")
 def test_where_systemd_has_a_unit_for_it_there_is_no_second_way(tmp_path: Path) -> None:
-    assert not service.is_unit_installed((str(tmp_path),))
+    runs, folder = tmp_path / "systemd", str(tmp_path)
+    runs.mkdir()
+    assert not service.is_unit_installed((folder,), runs)
     (tmp_path / service.UNIT).touch()
-    is_systemd = Path("/run/systemd/system").is_dir()
-    assert service.is_unit_installed((str(tmp_path),)) is is_systemd
+    assert service.is_unit_installed((folder,), runs)
+    runs.rmdir()
+    assert not service.is_unit_installed((folder,), runs)
 
 
 @pytest.mark.req("V2-297", "AG-018", "AG-056")
