@@ -70,7 +70,7 @@ async def test_an_instance_that_never_comes_fails_by_its_start_timer(tmp_path: P
         assert "agent" in first.diagnostics.message
 
 
-@pytest.mark.req("CP-262")
+@pytest.mark.req("CP-262", "AG-144", "AG-S14")
 async def test_a_silent_instance_fails_after_the_grace_and_not_after_an_hour(tmp_path: Path) -> None:
     async with open_world(tmp_path, 1, settings=NO_PREFETCH) as world:
         world.play(Gate())

@@ -156,7 +156,7 @@ async def test_a_command_that_comes_again_is_answered_and_not_run_again(
     assert story(agent) == ["d-1 BeforeInstall"]
 
 
-@pytest.mark.req("V2-001", "V2-002", "V2-008", "AG-133", "AG-137", "AG-H05")
+@pytest.mark.req("V2-001", "V2-002", "V2-008", "AG-133", "AG-137", "AG-H05", "AG-S19")
 async def test_killed_inside_a_hook(coordinator: FakeCoordinator, agent: AgentHome) -> None:
     waits = gate(agent)
     child = agent.home / "child"

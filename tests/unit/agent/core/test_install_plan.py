@@ -170,7 +170,7 @@ def test_overwrite_replaces_files_and_links_and_journals_them(fact: HostFact) ->
     assert made.journal == ("/srv/a",)
 
 
-@pytest.mark.req("AG-320")
+@pytest.mark.req("AG-320", "AG-X16")
 @pytest.mark.parametrize("fact", [HostFact(DIRECTORY), HostFact(SPECIAL)])
 def test_overwrite_never_replaces_a_directory_or_device(fact: HostFact) -> None:
     assert refusal(("a", "/srv"), host=host(srv_a=fact), behavior=FileExistsBehavior.OVERWRITE).conflicts

@@ -191,7 +191,7 @@ class TestRestart:
         run = restarted(a_segment(events=("Install",)), EventStarted(lifecycle_event="Install"))
         assert names(run.recover()) == ["Failed Install", "end Failed"]
 
-    @pytest.mark.req("AG-145")
+    @pytest.mark.req("AG-145", "AG-S19")
     def test_a_download_is_done_once_more_and_only_once(self) -> None:
         segment = a_segment(events=("DownloadBundle", "BeforeInstall"))
         started = EventStarted(lifecycle_event="DownloadBundle")

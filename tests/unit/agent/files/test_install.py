@@ -269,7 +269,7 @@ async def test_a_conflict_names_the_group_that_placed_the_file(host: Host) -> No
     assert "installed by deployment group group-2" in error.message
 
 
-@pytest.mark.req("AG-167", "AG-T36", "V2-196")
+@pytest.mark.req("AG-167", "AG-T36", "V2-196", "AG-H27")
 async def test_overwrite_replaces_journals_and_later_removes(host: Host) -> None:
     (host.srv / "app").mkdir()
     (host.srv / "app/a").write_bytes(b"foreign")
@@ -313,7 +313,7 @@ async def test_nothing_is_created_through_a_dangling_link(host: Host, tmp_path: 
     assert not (tmp_path / "created").exists()
 
 
-@pytest.mark.req("AG-281", "AG-T37")
+@pytest.mark.req("AG-281", "AG-T37", "AG-H27")
 async def test_the_appspecs_behavior_wins(host: Host) -> None:
     (host.srv / "app").mkdir()
     (host.srv / "app/a").write_bytes(b"foreign")

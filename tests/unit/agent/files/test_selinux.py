@@ -109,7 +109,7 @@ def spec(host: Host, name: str) -> str:
     return f"{host.srv}/app/{name}".replace(".", "\\.")
 
 
-@pytest.mark.req("AG-363", "AG-364", "AG-160", "V2-221", "V2-215", "AG-292")
+@pytest.mark.req("AG-363", "AG-364", "AG-160", "V2-221", "V2-215", "AG-292", "AG-T55")
 async def test_labels_and_rules(host: Host, selinux: Selinux) -> None:
     await host.install({"app/a.txt": b"1", "app/d/b": b"2", "app/l": "a.txt"}, CONTEXT)
     wanted = "system_u:object_r:httpd_t:s0"
@@ -123,7 +123,7 @@ async def test_labels_and_rules(host: Host, selinux: Selinux) -> None:
     assert len(selinux.rules) == 3
 
 
-@pytest.mark.req("AG-363", "V2-221")
+@pytest.mark.req("AG-363", "V2-221", "AG-T55")
 @pytest.mark.parametrize(
     "given, mls, wanted",
     [

@@ -138,7 +138,7 @@ def test_limits_and_names_are_the_originals_unless_the_file_says_otherwise() -> 
     assert [warning for warning in loaded.warnings if "wait_between_runs" in warning and "ignored" in warning]
 
 
-@pytest.mark.req("V2-136")
+@pytest.mark.req("AG-F02")
 def test_a_group_that_is_no_name_never_becomes_a_path() -> None:
     with pytest.raises(EventError, match="not a safe file name"):
         Layout(Path("/srv/root")).group(GroupId("../x"))

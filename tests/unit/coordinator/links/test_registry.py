@@ -96,6 +96,7 @@ async def test_a_newer_stream_closes_the_older_which_then_says_nothing(bench: Be
     assert bench.recorder.told == [("connected", A), ("connected", A)]
 
 
+@pytest.mark.req("AG-144", "AG-X08", "AG-S14", "AG-Q04")
 async def test_an_instance_that_misses_three_heartbeats_is_silent(bench: Bench) -> None:
     link_a = bench.links.attach(A, bench.clock.now())
     link_b = bench.links.attach(B, bench.clock.now())
@@ -106,6 +107,7 @@ async def test_an_instance_that_misses_three_heartbeats_is_silent(bench: Bench) 
     assert bench.links.connected() == {A, B}
     bench.clock.advance(HEARTBEAT)
     await bench.recorder.until(lambda: ("silent", A) in bench.recorder.told)
+    assert LinkSettings().silent_after_ms == 45_000, "unless somebody sets it otherwise"
     assert link_a.is_closed
     assert bench.links.connected() == {B}
     bench.clock.advance(HEARTBEAT)

@@ -173,7 +173,7 @@ def test_default_entries_are_for_directories() -> None:
     assert entry("type: [directory]\nacls: ['d:u:bob:rw']")[1] == ()
 
 
-@pytest.mark.req("AG-V35", "AG-V36", "AG-V37", "AG-C10", "V2-166", "AG-X25")
+@pytest.mark.req("AG-V35", "AG-V36", "AG-V37", "AG-C10", "V2-166", "AG-X25", "AG-T55")
 def test_context_keys() -> None:
     found, findings = entry("context:\n  user: system_u\n  type: httpd_t\n  range: s0-s1:c3,c0.c2")
     assert findings == ()
