@@ -111,7 +111,7 @@ def _source(file: IO[bytes], found: Format) -> Source:
 def _refuse_nesting(bundle: Path, directory: DeploymentDir) -> None:
     root = os.path.realpath(directory.path)
     real = os.path.realpath(bundle)
-    if root == real or root.startswith(f"{real.rstrip('/')}/"):
+    if root == real or root.startswith(f"{real.rstrip(os.sep)}{os.sep}"):
         message = f"cannot copy {bundle}: it contains the agent's own files in {root}"
         raise BundleError("BUNDLE_NESTED", message)
 

@@ -27,7 +27,7 @@ from ferryman_agent.errors import BundleError
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.hashing import blocks
 from ferryman_agent.files.layout import STATE_FILE_MODE, DeploymentDir
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 from ferryman_agent.threads import in_thread
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def local_path(url: str) -> Path | None:
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
         message = f"cannot use {shown_url(url)}: a file address is file:///ABSOLUTE/PATH"
         raise BundleError("BUNDLE_URL", message)
-    return Path(path)
+    return Path(own.local_path(path))
 
 
 def _link(path: Path, directory: DeploymentDir, size_bytes: int | None) -> Obtained:
@@ -117,7 +117,7 @@ def _link(path: Path, directory: DeploymentDir, size_bytes: int | None) -> Obtai
         return Obtained(path, DOWNLOADED, 0, None)
     check_size(size_bytes, status.st_size, str(path))
     # A link, so that a bundle of gigabytes is not stored twice (AG-241).
-    directory.bundle.symlink_to(path)
+    own.refer(directory.bundle, path)
     _describe(directory, DOWNLOADED, None, "")
     return Obtained(path, DOWNLOADED, status.st_size, None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 
 from ferryman.appspec import AppSpec
@@ -12,7 +11,7 @@ from ferryman_agent.system import fs, grp, pwd
 
 def agent_user() -> User:
     """Returns who this process is."""
-    return User(fs.geteuid(), frozenset({fs.getegid(), *os.getgroups()}))
+    return User(fs.geteuid(), frozenset({fs.getegid(), *fs.getgroups()}))
 
 
 def users_of(appspec: AppSpec) -> dict[str, int]:

@@ -39,7 +39,7 @@ from ferryman_agent.files.survey import Archive
 from ferryman_agent.files.tree import Folders
 from ferryman_agent.files.undo import Begin, Commit, UndoLog
 from ferryman_agent.files.view import View, look
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 from ferryman_agent.threads import in_thread
 
 log = structlog.get_logger(__name__)
@@ -158,7 +158,7 @@ class _Install:
         if found.parsed.appspec is None:
             message = f"The deployment failed because its AppSpec file cannot be used: {found.mistakes}"
             raise InstallError(found.parsed.errors[0].code, message)
-        appspec = below(self._settings.install_root, found.parsed.appspec)
+        appspec = below(own.host_place(self._settings.install_root), found.parsed.appspec)
         return found.name, appspec, [finding.describe(found.name) for finding in found.parsed.warnings]
 
     def _coming_back(

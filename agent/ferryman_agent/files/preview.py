@@ -21,6 +21,7 @@ from ferryman_agent.files.shared_modes import load_shared_modes
 from ferryman_agent.files.survey import Archive
 from ferryman_agent.files.tree import Folders
 from ferryman_agent.files.view import look
+from ferryman_agent.system import own
 
 
 class Preview(NamedTuple):
@@ -50,7 +51,7 @@ def preview(
             raise InstallError(
                 found.parsed.errors[0].code, f"the AppSpec file cannot be used: {found.mistakes}"
             )
-        appspec = below(settings.install_root, found.parsed.appspec)
+        appspec = below(own.host_place(settings.install_root), found.parsed.appspec)
         journal = read_journal(layout.cleanup_journal(deployment.deployment_group_id))
         view = look(deployment, layout, settings, appspec, archive, journal.paths, {})
         plan = make_plan(view.situation)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from ferryman_agent.core.messages import ScriptErrorCode
 from ferryman_agent.hooks.environment import Account, Refusal
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 
 _LONGEST_FIRST_LINE = 256  # what Linux itself reads of it
 
 
 def script_path(archive: Path, location: str) -> Path:
     """Where a script is: leading separators mean the root of the revision (V2-246)."""
-    return archive / location.lstrip("/")
+    return archive / own.slashes(location).lstrip("/")
 
 
 def presence(archive: Path, location: str) -> Refusal | None:
@@ -29,7 +29,7 @@ def presence(archive: Path, location: str) -> Refusal | None:
     What leads outside is refused without a look at it, so that the answer tells nothing about the rest of the machine.
     """
     path = script_path(archive, location)
-    inside = posixpath.normpath(location.lstrip("/"))
+    inside = posixpath.normpath(own.slashes(location).lstrip("/"))
     is_outside = inside.startswith("../") or inside in ("..", ".")
     if is_outside or not _is_below(os.path.realpath(path), os.path.realpath(archive)):
         return Refusal(
@@ -106,7 +106,7 @@ def hint(code: int | None) -> str:
 
 
 def _is_below(path: str, folder: str) -> bool:
-    return path.startswith(f"{folder.rstrip('/')}/")
+    return path.startswith(f"{folder.rstrip(os.sep)}{os.sep}")
 
 
 def _first_line(path: Path, location: str) -> Refusal | None:

@@ -171,7 +171,7 @@ def own_account() -> Account:
 
 
 def _account(entry: pwd.struct_passwd, *, is_switch: bool) -> Account:
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid) if is_switch else os.getgroups()
+    groups = fs.getgrouplist(entry.pw_name, entry.pw_gid) if is_switch else fs.getgroups()
     return Account(
         name=entry.pw_name,
         uid=entry.pw_uid,

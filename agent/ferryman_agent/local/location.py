@@ -9,6 +9,7 @@ from enum import StrEnum
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from ferryman_agent.core.messages import BundleType, GitHubCommit, S3Object
+from ferryman_agent.system import own
 
 TYPES = ("tgz", "tar", "zip", "directory")
 S3_FORM = "s3://BUCKET/KEY[?versionId=…&etag=…]"
@@ -81,8 +82,7 @@ def locate(text: str | None, type_name: str | None, *, cwd: str, stores: Collect
         raise Wrong(f"--bundle-location: {text!r} is no location")
     scheme, separator, _ = text.partition("://")
     if not separator:
-        path = text if text.startswith("/") else f"{cwd.rstrip('/')}/{text}"
-        return Location(kind=Kind.LOCAL, place=path, shown=text, type_name=type_name or "")
+        return Location(kind=Kind.LOCAL, place=own.joined(cwd, text), shown=text, type_name=type_name or "")
     if scheme == "s3":
         return _s3(text, type_name)
     if scheme != "https":

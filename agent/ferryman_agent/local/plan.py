@@ -23,6 +23,7 @@ from ferryman_agent.files.layout import Layout
 from ferryman_agent.local.events import custom_events, plan_events
 from ferryman_agent.local.location import TYPES, Location, Wrong, locate, type_of_name
 from ferryman_agent.local.wish import Wish
+from ferryman_agent.system import own
 
 INSTANCE = "local"
 _ANYWHERE = Path("/")
@@ -116,7 +117,7 @@ def local_revision(found: Found, location: Location) -> RevisionSource:
     name = location.type_name or type_of_name(found.path)
     # Of a directory the type does not matter.
     bundle_type = BundleType(name) if name in ("tgz", "tar", "zip") else BundleType.TAR
-    url = f"file://{quote(found.path, errors='surrogateescape')}"
+    url = f"file://{quote(own.host_place(found.path), errors='surrogateescape')}"
     return RevisionSource(url=url, bundle_type=bundle_type)
 
 
@@ -139,6 +140,7 @@ def segment(
         deployment_type="IN_PLACE",
         app_spec_file_name=found.appspec,
         file_exists_behavior=found.behavior,
+        adopt=wish.adopt,
         revision=revision,
         possible_lifecycle_events=found.possible_events,
         download_headers=headers,

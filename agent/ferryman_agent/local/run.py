@@ -223,7 +223,7 @@ class _ShownWatch(EventWatch):
 def _source(segment: Segment, layout: Layout) -> frozenset[str]:
     """The earlier deployment that the revision is taken from, if any: it must not be pruned while it is (AG-473)."""
     url, group = segment.deployment.revision.url, layout.group(segment.deployment.deployment_group_id)
-    place = Path(unquote(url.removeprefix("file://"), errors="surrogateescape"))
+    place = Path(own.local_path(unquote(url.removeprefix("file://"), errors="surrogateescape")))
     return frozenset(place.relative_to(group).parts[:1]) if place.is_relative_to(group) else frozenset()
 
 

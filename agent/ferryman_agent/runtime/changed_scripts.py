@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ferryman_agent.files.digests import Digests, Row, mark_of, sha256_of
 from ferryman_agent.files.layout import DeploymentDir
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 
 
 def changed(directory: DeploymentDir, names: Iterable[str]) -> list[str]:
@@ -23,7 +23,7 @@ def changed(directory: DeploymentDir, names: Iterable[str]) -> list[str]:
     rows = Digests.load(directory.archive_digests).rows
     if not rows:
         return []
-    inside = sorted({posixpath.normpath(name.lstrip("/")) for name in names})
+    inside = sorted({posixpath.normpath(own.slashes(name).lstrip("/")) for name in names})
     return [name for name in inside if _is_changed(f"{directory.archive}/{name}", rows.get(name))]
 
 

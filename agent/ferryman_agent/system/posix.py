@@ -64,6 +64,26 @@ def host_place(path: str) -> str:
     return path
 
 
+def local_path(place: str) -> str:
+    """Undoes `host_place`."""
+    return place
+
+
+def slashes(path: str) -> str:
+    """A path of an AppSpec file with `/` between names."""
+    return path
+
+
+def joined(folder: str, path: str) -> str:
+    """A path that somebody wrote, who is in this folder."""
+    return path if path.startswith("/") else f"{folder.rstrip('/')}/{path}"
+
+
+def refer(place: Path, to: Path) -> None:
+    """Makes `place` another name for a file, however large. Raises OSError."""
+    place.symlink_to(to)
+
+
 def protect(folder: Path, mode: int) -> None:
     """Gives a folder of the agent its mode. Raises OSError."""
     folder.chmod(mode)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import ntpath
 import os
 import platform
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,6 +66,32 @@ def log_name(program_name: str) -> str:
 def host_place(path: str) -> str:
     r"""`C:\web` as plans and journals have it: `/C:/web`."""
     return windows_names.host_place(path)
+
+
+def local_path(place: str) -> str:
+    """Undoes `host_place`."""
+    return windows_names.shown(place)
+
+
+def slashes(path: str) -> str:
+    """A path of an AppSpec file with `/` between names (AG-540)."""
+    return path.replace("\\", "/")
+
+
+def joined(folder: str, path: str) -> str:
+    """A path that somebody wrote, who is in this folder."""
+    return ntpath.join(folder, path)
+
+
+def refer(place: Path, to: Path) -> None:
+    """Makes `place` another name for a file: a hard link, or a copy where it is on another volume. Raises OSError.
+
+    No symbolic link: to make one takes a right that not even every administrator has.
+    """
+    try:
+        os.link(to, place)
+    except OSError:
+        shutil.copyfile(to, place)
 
 
 def protect(folder: Path, mode: int) -> None:

@@ -272,6 +272,16 @@ def geteuid() -> int:
 getuid = getegid = getgid = geteuid
 
 
+def getgroups() -> list[int]:
+    """Returns none: groups have no numbers."""
+    return []
+
+
+def getgrouplist(user: str, group: int) -> list[int]:
+    """Returns none: groups have no numbers."""
+    return []
+
+
 def kill(pid: int, number: int) -> None:
     """Ends a process, whatever the signal. Raises OSError."""
     os.kill(pid, number)
