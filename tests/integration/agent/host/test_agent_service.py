@@ -72,10 +72,11 @@ async def test_start_status_stop(coordinator: FakeCoordinator, agent: AgentHome)
 
 @pytest.mark.req("AG-018")
 async def test_a_home_that_is_named_from_here_is_found_by_what_starts_elsewhere(
-    coordinator: FakeCoordinator, agent: AgentHome
+    coordinator: FakeCoordinator, agent: AgentHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The supervisor works in the root directory, to keep nobody from unmounting another."""
-    agent.environ["FERRYMAN_AGENT_HOME"] = os.path.relpath(agent.home)
+    monkeypatch.chdir(agent.home.parent)
+    agent.environ["FERRYMAN_AGENT_HOME"] = agent.home.name
     code, printed = await agent.run("start")
     assert code == 0, printed
     await coordinator.connected()
