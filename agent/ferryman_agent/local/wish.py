@@ -26,6 +26,7 @@ class Wish:
     location: str | None = None
     bundle_type: str | None = None
     file_exists_behavior: str | None = None
+    adopt: bool = False
     group: str = "default-local-deployment-group"
     group_name: str = "LocalFleet"
     application: str | None = None
@@ -77,6 +78,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--file-exists-behavior",
         metavar="BEHAVIOR",
         help="DISALLOW, OVERWRITE or RETAIN files that are there already (default: DISALLOW; the AppSpec file wins)",
+    )
+    add(
+        "--adopt",
+        action="store_true",
+        help="take over files that other deployment groups have installed at the same paths",
     )
     add(
         "-g",
