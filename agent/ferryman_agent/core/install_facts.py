@@ -79,6 +79,7 @@ class Situation:
     selinux: what there is of it; None: the host has none, which `require_selinux` makes a mistake (AG-366).
     reject_unconfined: refuse types that confine nothing (V2-380).
     allow_set_id: accept modes with set-user-id and set-group-id bits in `permissions` (V2-216).
+    others: files that other groups have installed, and whose they are, as far as they may be taken over (AG-326).
     originals: what comes back where the deployment has no file of its own, or must RETAIN what was there (CP-347).
     """
 
@@ -100,6 +101,7 @@ class Situation:
     require_selinux: bool = False
     reject_unconfined: bool = True
     allow_set_id: bool = False
+    others: Mapping[str, str] = field(default_factory=dict)
     originals: Mapping[str, Original] = field(default_factory=dict)
 
 
@@ -166,6 +168,7 @@ class InstallPlan:
     restored: files of others that a deployment which failed had overwritten, and that come back.
     obsolete: journaled paths and their places that nothing wants any more, what is inside before its directory.
     retained: files of others that stay (RETAIN).
+    adopted, returned: files, and groups that they are taken from and given back to.
     journal: paths of the next install's journal.
     labels: SELinux labels by place, for the rules that make them last.
     instructions: the same for people and tools, as `install.json` has it (AG-156).
@@ -177,6 +180,8 @@ class InstallPlan:
     restored: tuple[PlannedFile, ...]
     obsolete: tuple[tuple[str, str], ...]
     retained: tuple[str, ...]
+    adopted: Mapping[str, str]
+    returned: Mapping[str, str]
     journal: tuple[str, ...]
     labels: Mapping[str, str]
     instructions: tuple[Mapping[str, object], ...]

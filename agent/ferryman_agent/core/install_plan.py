@@ -128,6 +128,8 @@ class _Planner:
             restored=tuple(self._restored.values()),
             obsolete=self._obsolete(made),
             retained=tuple(self._retained),
+            adopted=self._adopted(),
+            returned=self._returned(),
             journal=made,
             labels=_labels(directories, files),
             instructions=(*self._copies(made), *access.instructions()),
@@ -229,10 +231,13 @@ class _Planner:
         """Decides about a file whose place is taken; None when it is not to be written."""
         if target.path in self._ours:
             return self._over_ours(target, place, fact)
+        can_replace = fact.kind in (EntryKind.FILE, EntryKind.LINK)
+        if can_replace and target.path in self._given.others:
+            # Also where it is the same: like this a rollback finds the other group's own file.
+            return Action.REPLACE
         if self._behavior is FileExistsBehavior.RETAIN:
             self._retained.append(target.path)
             return None
-        can_replace = fact.kind in (EntryKind.FILE, EntryKind.LINK)
         if self._behavior is FileExistsBehavior.OVERWRITE and can_replace:
             return Action.REPLACE
         self._conflicts.append(Conflict(target.path, fact.kind))
@@ -317,6 +322,15 @@ class _Planner:
                 made[target.path] = None
         return tuple(made)
 
+    def _adopted(self) -> dict[str, str]:
+        """Directories stay with the group that made them: it removes them once they are empty (AG-334)."""
+        others = self._given.others
+        return {path: others[path] for path in self._leaves if path in others}
+
+    def _returned(self) -> dict[str, str]:
+        groups = {path: self._given.originals[path].group for path in self._restored}
+        return {path: group for path, group in groups.items() if group}
+
     def _obsolete(self, made: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         kept = frozenset(made) | frozenset(self._retained) | frozenset(self._restored)
         found: list[tuple[str, str]] = []
@@ -378,11 +392,17 @@ class _Planner:
 
     def _remarks(self) -> list[str]:
         remarks = [finding.message for finding in self._findings.ordered()]
-        if self._restored:
-            back = list(self._restored)
+        if back := [path for path in self._restored if not self._given.originals[path].group]:
             remarks.append(
                 f"{len(back)} files that a failed deployment had overwritten were put back: {_some(back)}"
             )
+        for said, moved in (
+            ("taken over from", self._adopted()),
+            ("put back and belong again to", self._returned()),
+        ):
+            for group in dict.fromkeys(moved.values()):
+                paths = [path for path, owner in moved.items() if owner == group]
+                remarks.append(f"{len(paths)} files were {said} deployment group {group}: {_some(paths)}")
         if self._retained:
             remarks.append(
                 f"{len(self._retained)} existing files were kept (RETAIN): {_some(self._retained)}"

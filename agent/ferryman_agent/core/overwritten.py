@@ -1,7 +1,8 @@
 """Which originals of overwritten files come back, and which are settled (AG-328, CP-347).
 
-With OVERWRITE a deployment replaces files that the group did not install. Their originals are kept, so that a rollback
-can put them back. Once the deployment has succeeded they are settled: the file is the group's from then on (AG-167).
+With OVERWRITE, or by adopting, a deployment replaces files that the group did not install. Their originals are kept, so
+that a rollback can put them back. Once the deployment has succeeded they are settled: the file is the group's from then
+on (AG-167).
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ class Original(NamedTuple):
     """One kept original.
 
     path: where it was. deployment: the last deployment that had its own file there. kept: where it is, relative to the
-    group's folder: `<deployment>/overwritten/<number>`. size: bytes.
+    group's folder: `<deployment>/overwritten/<number>`. size: bytes. group: whose file it was, "" for nobody's.
     """
 
     path: str
     deployment: str
     kept: str
     size: int = 0
+    group: str = ""
 
 
 def still_counting(

@@ -204,13 +204,16 @@ class Application:
                 # What is gone meanwhile needs no keeping.
                 with contextlib.suppress(FileNotFoundError):
                     folder, name = self._host.parent(file.place[1:])
-                    self._with.originals.keep(file.path, folder, name)
+                    self._keep_original(file, folder, name)
         self._with.originals.flush()
+
+    def _keep_original(self, file: PlannedFile, folder: int, name: str) -> None:
+        self._with.originals.keep(file.path, folder, name, self._plan.adopted.get(file.path, ""))
 
     def _replace(self, file: PlannedFile, folder: int, name: str) -> None:
         if file.path not in self._with.known:
             # It may have come, or have been exchanged, since the others were kept.
-            self._with.originals.keep(file.path, folder, name)
+            self._keep_original(file, folder, name)
             self._with.originals.flush()
         new, old = self._names[file.path]
         with contextlib.suppress(FileNotFoundError):

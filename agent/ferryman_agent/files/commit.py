@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ferryman_agent.core.install_plan import merge_carried
 from ferryman_agent.core.messages import GroupId
+from ferryman_agent.files.adoption import give_back, take_from
 from ferryman_agent.files.cleanup import Journal, write_journal
 from ferryman_agent.files.digests import from_text
 from ferryman_agent.files.layout import Layout
@@ -33,7 +34,11 @@ def finish(
     problems = _remove_leftovers(host, leftovers)
     paths = merge_carried(tuple(from_text(path) for path in commit.made), tuple(removed.carried))
     rules = tuple(os.fsencode(from_text(rule)) for rule in commit.rules)
+    for owner, returned in _by_group(commit.returned).items():
+        give_back(layout, owner, host, returned)
     write_journal(layout.cleanup_journal(group_id), Journal(paths, rules))
+    for owner, adopted in _by_group(commit.adopted).items():
+        take_from(layout, owner, adopted, adopted.values())
     save_originals(layout.originals(group_id), commit.originals)
     remove_kept(layout, group_id, commit.unneeded)
     with contextlib.suppress(FileNotFoundError):
@@ -42,6 +47,14 @@ def finish(
     if not removed.problems:
         layout.set_last_successful(group_id, Path(from_text(commit.directory)))
     return removed, problems
+
+
+def _by_group(moved: Iterable[tuple[str, str, str]]) -> dict[GroupId, dict[str, str]]:
+    """Returns, for each other group, paths and places."""
+    found: dict[GroupId, dict[str, str]] = {}
+    for path, place, group in moved:
+        found.setdefault(GroupId(group), {})[from_text(path)] = from_text(place)
+    return found
 
 
 def leftovers_of(rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 
 from ferryman_agent.core.install_facts import Conflict, PlanRefused
 from ferryman_agent.core.messages import GroupId
 from ferryman_agent.errors import InstallError
-from ferryman_agent.files.cleanup import read_journal
+from ferryman_agent.files.adoption import files_of_others, group_label
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.records import read_destinations
 
 SHOWN_CONFLICTS = 50
 SHOWN_MISTAKES = 20
+
+_INSTALLED_BY = "installed by deployment group"
 
 
 def describe_refusal(
@@ -41,9 +42,13 @@ def _conflicts(conflicts: tuple[Conflict, ...], owners: Mapping[str, str]) -> st
     more = len(conflicts) - len(shown)
     rest = f"; and {more} more" if more > 0 else ""
     count = "a file exists" if len(conflicts) == 1 else f"{len(conflicts)} files exist"
+    is_adoptable = any(owners.get(conflict.path, "").startswith(_INSTALLED_BY) for conflict in conflicts)
+    adopt = (
+        ", or deploy with --adopt to take over what other deployment groups installed" if is_adoptable else ""
+    )
     return (
         f"{count} already that this deployment group did not install: {'; '.join(shown)}{rest}. "
-        "Remove what is in the way, or set file_exists_behavior to OVERWRITE or RETAIN"
+        f"Remove what is in the way, or set file_exists_behavior to OVERWRITE or RETAIN{adopt}"
     )
 
 
@@ -53,10 +58,7 @@ def _owners(layout: Layout, group_id: GroupId) -> dict[str, str]:
         read_destinations(layout.install_json(group_id)),
         "from an earlier deployment of this deployment group",
     )
-    for other, path in layout.journals().items():
-        if other == group_id:
-            continue
-        with contextlib.suppress(OSError):
-            journal = read_journal(path, keep=True)
-            owners.update(dict.fromkeys(journal.paths, f"installed by deployment group {other}"))
+    others = files_of_others(layout, group_id)
+    labels = {group: group_label(layout, group) for group in frozenset(others.values())}
+    owners.update((path, f"{_INSTALLED_BY} {labels[group]}") for path, group in others.items())
     return owners

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -11,12 +12,13 @@ import msgspec
 import structlog
 
 from ferryman.appspec import AppSpec, EntryKind, similar_names
-from ferryman_agent.core.install_facts import Action, InstallPlan, PlanRefused
+from ferryman_agent.core.install_facts import Action, InstallPlan, PlannedFile, PlanRefused
 from ferryman_agent.core.install_plan import make_plan
 from ferryman_agent.core.install_root import below
 from ferryman_agent.core.messages import DeploymentDescription, Instant
 from ferryman_agent.core.overwritten import Original, coming_back, still_counting
 from ferryman_agent.errors import InstallError
+from ferryman_agent.files.adoption import with_rules_of_others
 from ferryman_agent.files.apply import Application, Tools, said
 from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
 from ferryman_agent.files.atomic import make_directory
@@ -24,6 +26,7 @@ from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal, w
 from ferryman_agent.files.commit import finish
 from ferryman_agent.files.conflicts import SHOWN_CONFLICTS, describe_refusal
 from ferryman_agent.files.digests import Digests, to_text
+from ferryman_agent.files.install_turns import install_turn
 from ferryman_agent.files.interrupted import recover_group, restore
 from ferryman_agent.files.layout import PRIVATE_MODE, DeploymentDir, Layout
 from ferryman_agent.files.manifest import take_installed
@@ -97,6 +100,7 @@ class _Install:
             make_directory(self._layout.instructions, PRIVATE_MODE)
             record = self._layout.originals(self._group)
             with (
+                install_turn(self._layout, alone=self._moves_files()),
                 self._open_archive() as folders,
                 Folders.below("/") as host,
                 Originals(record, self._directory) as originals,
@@ -107,6 +111,22 @@ class _Install:
                 raise out_of_room(said(problem), self._layout.root) from problem
             message = f"The deployment failed because the files could not be installed: {said(problem)}"
             raise InstallError("INSTALL_IO", message) from problem
+
+    def _moves_files(self) -> bool:
+        """Says whether the records of other groups may change, now or with what an install that was killed left."""
+        return (
+            self._deployment.adopt
+            or self._layout.install_mark(self._group).exists()
+            or any(one.group for one in read_originals(self._layout.originals(self._group)))
+        )
+
+    def _recover(self, host: Folders) -> list[str]:
+        recovered = recover_group(self._layout, self._group, host)
+        if self._moves_files():
+            # Nobody installs beside us, so a mark is that of an install which was killed. Its records are not true yet.
+            for other in self._layout.interrupted_groups():
+                recovered += recover_group(self._layout, other, host)
+        return recovered
 
     def _open_archive(self) -> Folders:
         try:
@@ -119,7 +139,7 @@ class _Install:
         withheld = load_shared_modes(self._directory.archive_modes)
         archive = Archive(folders, Digests.load(self._directory.archive_digests), withheld)
         name, appspec, remarks = self._appspec(archive)
-        recovered = recover_group(self._layout, self._group, host)
+        recovered = self._recover(host)
         journal = read_journal(self._layout.cleanup_journal(self._group))
         before = read_originals(self._layout.originals(self._group))
         counting = still_counting(before, self._deployment, frozenset(journal.paths))
@@ -129,7 +149,9 @@ class _Install:
         if isinstance(plan, PlanRefused):
             raise describe_refusal(plan, name, self._layout, self._group)
         require_room(plan, _kept_beside(plan, journal, view), self._directory.path)
-        rules = RuleBook(view.situation.selinux, plan.labels, journal)
+        places = {file.place: plan.adopted[file.path] for file in plan.files if file.path in plan.adopted}
+        ruled = with_rules_of_others(self._layout, journal, places)
+        rules = RuleBook(view.situation.selinux, plan.labels, ruled)
         application, commit = self._apply(plan, archive, host, originals, rules, journal, view, counting)
         removed, problems = self._finish(application, host, commit, rules)
         applied = application.applied
@@ -239,6 +261,8 @@ class _Install:
             tuple((to_text(path), to_text(application.place_now(place))) for path, place in plan.obsolete),
             originals.record_after(counting, frozenset(made)),
             tuple(file.source for file in plan.restored),
+            _changing_hands(plan.files, {path: plan.adopted[path] for path in made if path in plan.adopted}),
+            _changing_hands(plan.restored, plan.returned),
         )
 
     def _finish(
@@ -291,6 +315,15 @@ class _Install:
                 continue
             take_installed(digests, file.path, file.place, status, known or "", file.target)
         digests.save(self._layout.installed_digests_next(self._group))
+
+
+def _changing_hands(
+    files: tuple[PlannedFile, ...], groups: Mapping[str, str]
+) -> tuple[tuple[str, str, str], ...]:
+    """Returns path, place and other group of those that have one, for the undo log."""
+    return tuple(
+        (to_text(file.path), to_text(file.place), groups[file.path]) for file in files if file.path in groups
+    )
 
 
 def _kept_beside(plan: InstallPlan, journal: Journal, view: View) -> list[tuple[str, int]]:

@@ -12,6 +12,7 @@ from ferryman_agent.core.messages import GroupId
 from ferryman_agent.errors import AgentError
 from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal
 from ferryman_agent.files.commit import finish, leftovers_of
+from ferryman_agent.files.install_turns import install_turn
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.originals import forget_originals
 from ferryman_agent.files.tree import Folders
@@ -21,7 +22,10 @@ log = structlog.get_logger(__name__)
 
 
 def recover_group(layout: Layout, group_id: GroupId, host: Folders) -> list[str]:
-    """Returns sentences about what was found and done; none when there was nothing to do. Raises OSError."""
+    """Returns sentences about what was found and done; none when there was nothing to do. Raises OSError.
+
+    To be called alone (`install_turns`): it may have to finish what changes the records of other groups.
+    """
     mark = layout.install_mark(group_id)
     if not mark.exists():
         return []
@@ -50,7 +54,7 @@ def recover_all(layout: Layout, turn: Turn = nullcontext) -> None:
     """
     for group_id in layout.interrupted_groups():
         try:
-            with turn(group_id), Folders.below("/") as host:
+            with turn(group_id), install_turn(layout, alone=True), Folders.below("/") as host:
                 recover_group(layout, group_id, host)
         except (OSError, AgentError) as problem:
             log.error("install.not_recovered", group=group_id, error=str(problem))

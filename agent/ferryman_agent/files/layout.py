@@ -183,6 +183,11 @@ class Layout:
         """What a local deployment of the group writes down while it runs; the agent's journal is the agent's alone."""
         return self.state / "local" / f"{_safe_group(group_id)}.journal"
 
+    @property
+    def installs_lock(self) -> Path:
+        """Locked by whoever installs: shared, or alone by one that changes the records of other groups too."""
+        return self.instructions / "installs.lock"
+
     def install_mark(self, group_id: GroupId | str) -> Path:
         """The undo log: exists while an install changes the host; left behind by one that was killed."""
         return self._instruction(group_id, _MARK_SUFFIX)

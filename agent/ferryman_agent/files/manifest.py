@@ -20,6 +20,7 @@ from ferryman_agent.core.drift import Found, Recorded
 from ferryman_agent.core.messages import GroupId
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.digests import Digests, Installed, from_text, mark_of, to_text
+from ferryman_agent.files.install_turns import install_turn
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.survey import kind_of, sha256_at
 from ferryman_agent.files.tree import Folders
@@ -128,6 +129,12 @@ def settle(layout: Layout, group_id: GroupId, deployment_id: str) -> bool:
     pointer = layout.last_successful(group_id)
     if pointer is None or pointer.name != deployment_id or layout.install_mark(group_id).exists():
         return False
+    # Another group may be taking files over, and changing the record as well.
+    with install_turn(layout, alone=False):
+        return _settle(layout, group_id)
+
+
+def _settle(layout: Layout, group_id: GroupId) -> bool:
     path = layout.installed_digests(group_id)
     try:
         rows = load_manifest(path)
@@ -138,7 +145,7 @@ def settle(layout: Layout, group_id: GroupId, deployment_id: str) -> bool:
     with Folders.below("/") as host:
         for row in rows:
             with contextlib.suppress(ValueError, OSError):
-                _settle(host, row, settled)
+                take_found(settled, host, path_of(row), f"/{place_of(row)}", row)
     before = {path_of(row): _facts(row) for row in rows}
     after = {name: _facts(row) for name, row in settled.rows.items() if isinstance(row, Installed)}
     if before == after:
@@ -147,16 +154,21 @@ def settle(layout: Layout, group_id: GroupId, deployment_id: str) -> bool:
     return True
 
 
-def _settle(host: Folders, row: Installed, settled: Digests) -> None:
-    place = place_of(row)
-    seen = look(host, place)
+def take_found(
+    digests: Digests, host: Folders, path: str, place: str, known: Installed | None = None
+) -> None:
+    """Takes what is at a place now, if anything, into a record; `known` saves reading what did not change.
+
+    Raises OSError.
+    """
+    seen = look(host, place.lstrip("/"))
     if seen is None:
         return
     status, found = seen
-    sha256 = row.sha256 if row.mark == found.mark and row.sha256 else ""
+    sha256 = known.sha256 if known is not None and known.mark == found.mark else ""
     if found.kind is EntryKind.FILE and not sha256:
-        sha256 = sha256_at(host, place)
-    take_installed(settled, path_of(row), f"/{place}", status, sha256, found.target)
+        sha256 = sha256_at(host, place.lstrip("/"))
+    take_installed(digests, path, place, status, sha256, found.target)
 
 
 def _facts(row: Installed) -> tuple[object, ...]:

@@ -31,6 +31,7 @@ class _Row(msgspec.Struct, frozen=True):
     deployment: str
     kept: str
     size: int = 0
+    group: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Row)
@@ -46,7 +47,7 @@ def read_originals(path: Path) -> tuple[Original, ...]:
     for line in content.split(b"\n")[:-1]:
         try:
             row = _decoder.decode(line)
-            one = Original(from_text(row.path), row.deployment, row.kept, row.size)
+            one = Original(from_text(row.path), row.deployment, row.kept, row.size, row.group)
         except (msgspec.MsgspecError, UnicodeError, ValueError):
             log.warning("originals.line_unusable", path=str(path))
             continue
@@ -86,8 +87,8 @@ class Originals:
             return self._folders.look(original.kept) is not None
         return False
 
-    def keep(self, path: str, folder: int, name: str) -> None:
-        """Keeps what is at `name` in an open folder; `flush` must follow before it is replaced.
+    def keep(self, path: str, folder: int, name: str, group: str = "") -> None:
+        """Keeps what is at `name` in an open folder; `flush` must follow before it is replaced. `group`: whose it is.
 
         Nothing is done when the same object is kept already. Raises InstallError.
         """
@@ -99,11 +100,11 @@ class Originals:
             kept = self._duplicate(folder, name)
         except PermissionError as problem:
             message = (
-                f"cannot keep the original of {path}, which OVERWRITE replaces, for a rollback: {problem.strerror};"
+                f"cannot keep the original of {path}, which is replaced, for a rollback: {problem.strerror};"
                 " run the agent as root, or move the file away by hand"
             )
             raise InstallError("INSTALL_ORIGINAL_NOT_KEPT", message) from problem
-        original = Original(path, self._own, kept, status.st_size)
+        original = Original(path, self._own, kept, status.st_size, group)
         self._new[path], self._seen[path] = original, mark
         self._unsaved.append(original)
 
@@ -209,7 +210,7 @@ def remove_kept(layout: Layout, group_id: GroupId, kept: Iterable[str]) -> None:
 
 
 def _encoded(originals: Iterable[Original]) -> bytes:
-    rows = (_Row(to_text(one.path), one.deployment, one.kept, one.size) for one in originals)
+    rows = (_Row(to_text(one.path), one.deployment, one.kept, one.size, one.group) for one in originals)
     return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 

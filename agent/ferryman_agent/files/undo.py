@@ -88,6 +88,7 @@ class Commit(msgspec.Struct, tag="commit", array_like=True, frozen=True):
 
     made: the paths of the next journal; rules: its lines of rules. obsolete: paths and places to remove.
     originals: the group's record of originals; unneeded: those that were put back.
+    adopted, returned: files that change hands: path, place, and the other group.
     """
 
     directory: str
@@ -96,6 +97,8 @@ class Commit(msgspec.Struct, tag="commit", array_like=True, frozen=True):
     obsolete: tuple[tuple[str, str], ...]
     originals: str
     unneeded: tuple[str, ...]
+    adopted: tuple[tuple[str, str, str], ...] = ()
+    returned: tuple[tuple[str, str, str], ...] = ()
 
 
 Row = Begin | Aside | Made | Staged | Settled | Was | Ruled | Commit

@@ -12,6 +12,7 @@ from ferryman_agent.core.install_plan import paths_to_look_at, wanted_targets
 from ferryman_agent.core.messages import DeploymentDescription
 from ferryman_agent.core.overwritten import Original
 from ferryman_agent.files.accounts import agent_user, groups_of, users_of
+from ferryman_agent.files.adoption import files_of_others
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.manifest import load_trusted
 from ferryman_agent.files.selinux import find_selinux
@@ -37,7 +38,10 @@ def look(
     journal: tuple[str, ...],
     originals: Mapping[str, Original],
 ) -> View:
-    """Looks at archive and host; `journal` has the paths that are the group's. Raises OSError."""
+    """Looks at archive and host; `journal` has the paths that are the group's. Raises OSError.
+
+    What other groups have installed is looked up where the deployment is to take it over (AG-326).
+    """
     targets, findings = wanted_targets(appspec, archive.facts)
     ours = frozenset(journal)
     host = Host(paths_to_look_at(appspec, targets, (*journal, *originals)), ours)
@@ -68,6 +72,7 @@ def look(
         require_selinux=settings.require_selinux,
         reject_unconfined=settings.reject_unconfined,
         allow_set_id=settings.allow_set_id,
+        others=files_of_others(layout, deployment.deployment_group_id) if deployment.adopt else {},
         originals=originals,
     )
     changed = changed_since(installed, host, journal, digests)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ferryman_agent.core.messages import FileExistsBehavior
+from ferryman_agent.core.messages import FileExistsBehavior, GroupId
 from ferryman_agent.files.cleanup import read_journal
 from ferryman_agent.files.interrupted import recover_all
+from ferryman_agent.files.manifest import load_trusted
 from ferryman_agent.files.originals import read_originals
 from tests.support.bundles import GROUP, put_archive
 from tests.unit.agent.files.test_install_failures import at_call, run
@@ -32,6 +33,7 @@ pytestmark = [
 
 OVERWRITE, RETAIN = FileExistsBehavior.OVERWRITE, FileExistsBehavior.RETAIN
 SAME = 10**18
+OTHER = GroupId("group-2")
 
 OLD: dict[str, bytes | str] = {
     "same": b"same", "moded": b"mode", "changed": b"old", "gone": b"1", "dir/x": b"2", "kind/y": b"3", "l": "same",
@@ -41,10 +43,12 @@ NEW: dict[str, bytes | str] = {
 }  # fmt: skip
 
 
-def prepare(host: Host, ident: str, files: dict[str, bytes | str], permissions: str = "") -> None:
+def prepare(
+    host: Host, ident: str, files: dict[str, bytes | str], permissions: str = "", group: str = GROUP
+) -> None:
     text = f"version: 0.0\nos: linux\nfiles:\n  - source: app\n    destination: {host.srv}/app\n{permissions}"
     content = {f"app/{name}": value for name, value in files.items()}
-    archive = put_archive(host.layout, ident, {"app/": b"", **content, "appspec.yml": text.encode()})
+    archive = put_archive(host.layout, ident, {"app/": b"", **content, "appspec.yml": text.encode()}, group)
     for name, value in files.items():
         if isinstance(value, bytes):
             os.utime(archive / "app" / name, ns=(SAME, SAME))
@@ -66,14 +70,20 @@ def look(path: Path) -> dict[str, object]:
 
 
 def state(host: Host) -> tuple[object, ...]:
-    """All that must be as before or as after: files, journal, pointer, and which originals are kept."""
+    """All that must be as before or as after: files, journals, pointer, kept originals, the other group's record."""
     layout = host.layout
     kept = [
         (one.path, (layout.group(GROUP) / one.kept).read_bytes())
         for one in read_originals(layout.originals(GROUP))
     ]
-    journal = read_journal(layout.cleanup_journal(GROUP)).paths
-    return look(host.srv), journal, layout.last_successful(GROUP), kept
+    journals = {
+        group: sorted(read_journal(path, keep=True).paths)
+        for group, path in layout.journals().items()
+        if group != GROUP
+    }
+    journals[GROUP] = list(read_journal(layout.cleanup_journal(GROUP)).paths)
+    record = sorted(load_trusted(layout, OTHER).rows)
+    return look(host.srv), journals, layout.last_successful(GROUP), kept, record
 
 
 def killed_at(number: int, work: Callable[[], object]) -> bool:
@@ -165,6 +175,65 @@ def test_a_rollback_that_puts_originals_back(host: Host) -> None:
     failing: dict[str, Any] = {"file_exists_behavior": OVERWRITE, "last_successful_deployment_id": "d-old"}
     run(host, "d-new", **failing)
     every_step(host, lambda: run(host, "d-old", **rollback), lambda: run(host, "d-new", **failing))
+
+
+def two_groups(host: Host) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Returns a deployment that takes over files of another group and fails later, and its rollback."""
+    prepare(host, "d-other", {"one": b"theirs", "two": b"theirs", "three": b"theirs"}, group=OTHER)
+    run(host, "d-other", group=OTHER)
+    prepare(host, "d-old", {"mine": b"1"})
+    prepare(host, "d-new", {"mine": b"2", "one": b"ours", "two": b"theirs"})
+    run(host, "d-old")
+    good: dict[str, Any] = {"last_successful_deployment_id": "d-old"}
+    return (
+        lambda: run(host, "d-new", adopt=True, **good),
+        lambda: run(host, "d-old", deployment_creator="codeDeployRollback", **good),
+    )
+
+
+@pytest.mark.req("AG-326", "AG-T43", "V2-188")
+def test_an_install_that_takes_files_over(host: Host) -> None:
+    """Each file is in the journal of one group and in its record, whenever it is killed."""
+    take, back = two_groups(host)
+    restored, finished = every_step(host, take, back)
+    assert restored > 20
+    assert finished > 10
+
+
+@pytest.mark.req("AG-326", "V2-188")
+def test_a_rollback_that_gives_files_back(host: Host) -> None:
+    take, back = two_groups(host)
+    take()
+    restored, finished = every_step(host, back, take)
+    assert restored > 10
+    assert finished > 10
+
+
+@pytest.mark.req("AG-326", "AG-138")
+def test_files_of_an_install_that_was_killed_are_taken_over_as_it_should_have_left_them(host: Host) -> None:
+    """The agent has not been started since: the adopting install puts the other group in order first."""
+    prepare(host, "d-other", {"one": b"theirs", "two": b"theirs"}, group=OTHER)
+    prepare(host, "d-new", {"one": b"ours"})
+    prepare(host, "d-none", {})
+    prepare(host, "d-bare", {}, group=OTHER)
+    restored = finished = 0
+    for number in range(1, 1000, 4):
+        was_killed = killed_at(number, lambda: run(host, "d-other", group=OTHER))
+        was_begun = bool(host.layout.interrupted_groups())
+        run(host, "d-new", adopt=True)
+        theirs = set(host.journal(OTHER)) - {"SRV/app"}
+        assert theirs == ({"SRV/app/two"} if (host.srv / "app/two").exists() else set()), number
+        assert "SRV/app/one" in host.journal(), number
+        assert (host.srv / "app/one").read_bytes() == b"ours"
+        assert not host.layout.interrupted_groups()
+        restored += was_begun and not theirs
+        finished += was_begun and bool(theirs)
+        run(host, "d-none")
+        run(host, "d-bare", group=OTHER)
+        if not was_killed:
+            break
+    assert restored > 3
+    assert finished > 0
 
 
 @pytest.mark.req("V2-188", "AG-138")

@@ -121,6 +121,21 @@ def test_file_exists_behavior() -> None:
     assert mistake == "--file-exists-behavior: 'BANANA' is none of DISALLOW, OVERWRITE, RETAIN"
 
 
+@pytest.mark.req("AG-326")
+def test_files_of_other_groups_are_taken_over_only_when_it_is_said() -> None:
+    revision = RevisionSource(url="file:///l", bundle_type=BundleType.ZIP)
+
+    def adopts(*arguments: str) -> bool:
+        wish = read_arguments(arguments, program="x")
+        ident = DeploymentId("d-X-local")
+        return segment(
+            wish, _draft(), deployment_id=ident, application="/l", revision=revision
+        ).deployment.adopt
+
+    assert adopts("--adopt")
+    assert not adopts()
+
+
 @pytest.mark.req("AG-O04")
 @pytest.mark.parametrize("group", ["../x", "a/b", "", "..", "deployment-instructions", "a b", "x" * 161])
 def test_groups_that_are_no_directory_name_are_refused(group: str) -> None:
