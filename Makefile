@@ -7,6 +7,8 @@ PYTEST := .venv/bin/pytest
 BUF := .venv/bin/buf
 PACKAGES := protos client agent coordinator
 RESULTS := .conformance/results.json
+SOAK ?= 300
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 
@@ -78,8 +80,12 @@ test-e2e: protos ## Whole deployments with a coordinator and agents as processes
 	$(PYTEST) -q tests/e2e $(ARGS)
 
 .PHONY: fuzz
-fuzz: protos ## The AppSpec parser against what atheris makes of tests/corpus (ARGS=-max_total_time=600)
-	$(PY) -m tests.fuzz.appspec $(ARGS)
+fuzz: protos ## Readers of foreign input against mutants of tests/corpus (FUZZ_SECONDS=60 each, ARGS="config journal")
+	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
+.PHONY: soak
+soak: protos ## 300 deployments to one agent: what grows? Ten minutes (SOAK=60 for fewer, ARGS="--json FILE")
+	$(PY) -m tests.soak $(SOAK) $(ARGS)
 
 .PHONY: simulate
 simulate: protos ## The rollout core against 100,000 pretend instances: events/s and memory

@@ -1,19 +1,10 @@
-"""Feeds the AppSpec parser with what atheris makes of the corpus: `make fuzz`, or python -m tests.fuzz.appspec.
-
-What breaks it is written to the current directory by atheris; put the file into tests/corpus/appspec with a name that
-says what it is, and mend the parser.
-"""
+"""The AppSpec parser: every input has an answer, or findings that can be shown as they are."""
 
 from __future__ import annotations
 
 import re
-import sys
-import tempfile
-from pathlib import Path
 
 from ferryman.appspec import EntryKind, check_against, parse
-
-CORPUS = Path(__file__).parents[1] / "corpus" / "appspec"
 
 _LISTING = {"a": EntryKind.FILE, "d": EntryKind.DIRECTORY, "d/x": EntryKind.LINK}
 
@@ -30,23 +21,3 @@ def examine(source: bytes) -> None:
             assert finding.column >= 0
         if parsed.appspec is not None:
             check_against(parsed.appspec, _LISTING)
-
-
-def main() -> None:
-    """Runs until something breaks, or -max_total_time=SECONDS is over; other options are libFuzzer's."""
-    try:
-        import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  # not part of the locks
-    except ImportError:
-        sys.exit(
-            "make fuzz: atheris is missing: uv pip install --python .venv/bin/python atheris (Linux only)"
-        )
-    atheris.instrument_all()
-    options = sys.argv[1:] or ["-max_total_time=60"]
-    with tempfile.TemporaryDirectory(prefix="ferryman-fuzz-") as found:
-        # New inputs go to the first folder; the corpus in the repository is only read.
-        atheris.Setup([sys.argv[0], found, str(CORPUS), "-max_len=20000", "-timeout=10", *options], examine)
-        atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,9 @@ _TAIL_BYTES = 4 * (TAIL_CHARACTERS + 1)
 # ESC [ … letter, ESC ] … BEL or ESC \, and the short forms: colours, cursor, window title.
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
 _C0 = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
-_C1 = re.compile(rb"\xc2[\x80-\x9f]")
+# Whole runs, so that what is left on both sides cannot make up another one; possessive and only from a run's begin, so
+# that a line of 64 KiB takes one pass. In UTF-8 a run is one character.
+_C1 = re.compile(rb"(?<!\xc2)\xc2++[\x80-\x9f]++")
 
 log = structlog.get_logger("ferryman_agent.hooks")
 
@@ -43,9 +45,9 @@ def clean(lines: bytes) -> bytes:
     lines = in_lines(lines)
     if b"\x1b" in lines:
         lines = _ESCAPES.sub(b"", lines)
-    if b"\xc2" in lines:
-        lines = _C1.sub(b"", lines)
-    return lines.translate(None, _C0)
+    lines = lines.translate(None, _C0)
+    # Last: the parts of one may have stood apart before.
+    return _C1.sub(b"", lines) if b"\xc2" in lines else lines
 
 
 def in_lines(lines: bytes) -> bytes:

@@ -16,16 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferryman_agent.config import load
-from ferryman_agent.core.machine import SegmentRun
-from ferryman_agent.errors import AgentError, ConfigError, IdentityError, JournalError
+from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.host import identity, instance, version
 from ferryman_agent.host.instance import InstanceLock
 from ferryman_agent.overview import gather
-from ferryman_agent.runtime.journal import Journal
-from ferryman_agent.runtime.records import from_line, to_line
-from tests.support.agent_clock import ManualAgentClock
-from tests.support.segments import a_segment
+from tests.fuzz.journal import examine
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "journal"
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -170,7 +166,7 @@ class TestJournal:
     @pytest.mark.req("V2-288", "V2-010")
     @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
     def test_the_corpus(self, path: Path) -> None:
-        _open_and_use(path.read_bytes())
+        examine(path.read_bytes())
 
     @pytest.mark.req("V2-288", "V2-010")
     @settings(max_examples=100, deadline=None)
@@ -180,7 +176,7 @@ class TestJournal:
         at = data.draw(st.integers(0, len(source)))
         noise = data.draw(st.binary(max_size=30))
         cut = data.draw(st.integers(0, 30))
-        _open_and_use(source[:at] + noise + source[at + cut :])
+        examine(source[:at] + noise + source[at + cut :])
 
     @pytest.mark.req("V2-288")
     @settings(max_examples=100, deadline=None)
@@ -200,29 +196,4 @@ class TestJournal:
                 {"k": kind} | (value if isinstance(value, dict) else {"number": value})
             ).encode()
             lines.append(b"%08x %s\n" % (zlib.crc32(text), text))
-        _open_and_use(b"".join(lines))
-
-
-def _open_and_use(content: bytes) -> None:
-    with a_home() as home:
-        path = home / "journal"
-        path.write_bytes(content)
-        journal = Journal(path, ManualAgentClock())
-        try:
-            journal.open()
-        except JournalError as error:
-            if "by a newer agent" not in str(error):
-                raise
-            return
-        try:
-            for command in journal.commands.values():
-                if command.segment is not None:
-                    SegmentRun.restore(command.segment, [fact for _, _, fact in command.facts]).recover()
-            journal.receive(a_segment("d-new"), is_announced=True)
-            assert "d-new/i-1/1/0" in journal.commands
-        except AgentError as error:
-            raise AssertionError(f"{error} after {content!r}") from error
-        finally:
-            journal.close()
-        line = path.read_bytes().splitlines()[-1]
-        assert to_line(from_line(line)).rstrip() == line
+        examine(b"".join(lines))
