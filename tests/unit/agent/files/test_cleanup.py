@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal, write_journal
+from ferryman_agent.system import fs
 
 
 @pytest.fixture
@@ -112,3 +113,23 @@ def test_none_yet(path: Path) -> None:
 def test_random_bytes_are_no_problem(path: Path) -> None:
     journal = read_journal(write(path, bytes(range(256)) * 4 + b"\n"))
     assert all(one.startswith("/") for one in journal.paths)
+
+
+@pytest.mark.req("AG-163", "AG-X28")
+def test_each_entry_is_on_the_disk_before_anything_is_done_to_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: list[bytes] = []
+    real = fs.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        on_disk.append(path.read_bytes())
+
+    monkeypatch.setattr(fs, "fsync", fsync)
+    writer = JournalWriter(path)
+    writer.add(["/srv/a", "/srv/b"])
+    assert on_disk[-1:] == [b"/srv/a\n/srv/b\n"]
+    writer.add(["/srv/c"])
+    assert on_disk[-1] == path.read_bytes()
+    writer.close()

@@ -25,6 +25,7 @@ from ferryman_agent.runtime.live_lines import LiveLines
 from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
 from ferryman_agent.runtime.watch import EventWatch
 from ferryman_agent.runtime.work import Worker, WorkSettings
+from ferryman_agent.system import fs
 from tests.support.agent_clock import ManualAgentClock
 from tests.support.segments import a_deployment, a_segment
 
@@ -416,9 +417,17 @@ class TestMarker:
 
     @pytest.mark.req("AG-129", "AG-132", "V2-014", "V2-015", "V2-020", "V2-021")
     async def test_it_is_there_before_the_work_with_the_command_alone_and_goes_with_it(
-        self, bench: Bench
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen: list[tuple[bytes, int, list[str]]] = []
+        flushed: list[list[str]] = []
+        real = fs.fsync
+
+        def fsync(descriptor: int) -> None:
+            real(descriptor)
+            flushed.append(os.listdir(bench.layout.ongoing) if bench.layout.ongoing.exists() else [])
+
+        monkeypatch.setattr(fs, "fsync", fsync)
 
         async def look(run: HookRun, around: dict[str, Any]) -> Diagnostics:
             folder = bench.layout.ongoing
@@ -431,6 +440,8 @@ class TestMarker:
         segment = a_segment()
         await bench.perform("BeforeInstall", segment)
         assert seen == [(segment.command_id.encode(), 0o600, ["d-1"])]
+        # Under another name it is on the disk before it is there.
+        assert [names for names in flushed if len(names) == 1 and names != ["d-1"]]
         await bench.worker.finish(segment)
         assert os.listdir(bench.layout.ongoing) == []
 
