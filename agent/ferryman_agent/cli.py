@@ -22,7 +22,7 @@ from ferryman_agent.local.command import main as local_deployment
 from ferryman_agent.system import fs
 
 if TYPE_CHECKING:
-    from ferryman_agent.service import Service
+    from ferryman_agent.native_service import Service
 
 NOT_RUNNING = 3
 INTERRUPTED = 130
@@ -94,7 +94,16 @@ def _parser() -> argparse.ArgumentParser:
     forget = command("forget-revision", _forget_revision)
     forget.add_argument("--group", required=True, metavar="GROUP", help="deployment group, by id or name")
     collect = command("gc", _gc)
-    collect.add_argument("--group", metavar="GROUP", help="remove the data of this one, by id or name")
+    collect.add_argument(
+        "--remove",
+        "--group",
+        dest="group",
+        metavar="GROUP",
+        help="remove the data of this one, by id or name",
+    )
+    collect.add_argument(
+        "--uninstall", action="store_true", help="with --remove: what the group has installed as well"
+    )
     _json_option(collect)
     logs = command("logs", _logs)
     logs.add_argument("--deployment", metavar="ID", help="of this deployment (default: of the newest)")
@@ -268,14 +277,16 @@ def _forget_revision(options: argparse.Namespace) -> int:
 
 def _gc(options: argparse.Namespace) -> int:
     """List the deployment groups that have data on this machine, or remove that of one which it has left. The files
-    that the group installed stay.
+    that the group installed stay, unless --uninstall is given. Refused while the group is in use.
     """
     from ferryman_agent import forgetting
     from ferryman_agent.config import load
 
     config = load(options.config, os.environ).config
+    if options.uninstall and not options.group:
+        _fail("gc --uninstall needs --remove GROUP, to know whose files", 2)
     if options.group:
-        print(_plain(forgetting.remove_group(config, options.group)))
+        print(_plain(forgetting.remove_group(config, options.group, uninstalls=options.uninstall)))
     else:
         found = forgetting.groups_here(config)
         print(forgetting.as_json(found) if options.as_json else _plain(forgetting.as_text(found)))
@@ -302,7 +313,7 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _service(options: argparse.Namespace) -> Service:
-    from ferryman_agent.service import Service
+    from ferryman_agent.native_service import Service
 
     return Service(options.config, os.environ)
 

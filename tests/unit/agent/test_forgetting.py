@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from ferryman_agent.cli import main
 from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config, load
 from ferryman_agent.core.messages import DeploymentId, GroupId
+from ferryman_agent.files.cleanup import Journal, read_journal, write_journal
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.runtime.group_turns import GroupTurns
 from ferryman_agent.runtime.scripts import choose
@@ -113,6 +116,84 @@ def test_data_that_somebody_needs_is_not_removed(layout: Layout, capsys: pytest.
     assert run("gc", "--group", "g-1") == 1
     assert "was interrupted" in capsys.readouterr().err
     assert layout.last_successful("g-1") is not None
+
+
+def installed(layout: Layout, group: str, *paths: Path) -> None:
+    """Says that the group has installed them."""
+    write_journal(layout.cleanup_journal(group), Journal(tuple(map(str, paths))))
+
+
+@pytest.mark.req("AG-180", "AG-327", "AG-334")
+def test_what_the_group_has_installed_goes_with_it_when_that_is_asked_for(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, shared = tmp_path / "srv" / "mine", tmp_path / "srv" / "shared"
+    for folder in (mine, shared):
+        folder.mkdir(parents=True)
+        (folder / "page").write_text("page")
+    (shared / "foreign").write_text("by hand")
+    (shared / "both").write_text("of both")
+    theirs = (shared / "both",)
+    installed(layout, "g-1", mine, mine / "page", shared, shared / "page", *theirs, mine / "gone")
+    installed(layout, "g-2", *theirs)
+    assert run("gc", "--json") == 0
+    listed = {one["group_id"]: one for one in json.loads(capsys.readouterr().out)["groups"]}
+    assert {name: one["installed_paths"] for name, one in listed.items()} == {"g-1": 6, "g-2": 1}
+    assert run("gc", "--remove", "g-1", "--uninstall") == 0
+    said = capsys.readouterr().out
+    assert "3 files and directories that it had installed are gone" in said
+    assert f"2 stay, since others use them: {shared}/both, {shared}" in said
+    assert not mine.exists()
+    assert {path.name for path in shared.iterdir()} == {"foreign", "both"}
+    assert everything(tmp_path, "g-1") == ["g-1-lock"]
+    assert not layout.group("g-1").exists()
+
+
+@pytest.mark.req("AG-180", "AG-336")
+def test_a_group_whose_files_cannot_be_removed_stays(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page").write_text("page")
+    (tmp_path / "other").write_text("other")
+    installed(layout, "g-1", tmp_path / "page", tmp_path / "other")
+    real = os.unlink
+
+    def busy(path: Any, **given: Any) -> None:
+        if path == "page":
+            raise OSError(16, "Device or resource busy")
+        real(path, **given)
+
+    monkeypatch.setattr(os, "unlink", busy)
+    assert run("gc", "--remove", "g-1", "--uninstall") == 1
+    said = capsys.readouterr().err
+    assert f"its data stays: cannot remove {tmp_path}/page: Device or resource busy" in said
+    assert read_journal(layout.cleanup_journal("g-1")).paths == (str(tmp_path / "page"),)
+    assert layout.last_successful("g-1") is not None
+    monkeypatch.undo()
+    monkeypatch.setenv("FERRYMAN_AGENT_HOME", str(tmp_path))
+    layout.cleanup_journal("g-1").chmod(0o666)
+    assert run("gc", "--remove", "g-1", "--uninstall") == 1
+    assert "could have been written by others" in capsys.readouterr().err
+    layout.cleanup_journal("g-1").chmod(0o600)
+    assert run("gc", "--remove", "g-1", "--uninstall") == 0
+    assert not (tmp_path / "page").exists()
+
+
+@pytest.mark.req("AG-180")
+def test_a_command_in_progress_keeps_the_data_while_no_agent_runs(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout.ongoing_mark("d-good").touch()
+    assert run("gc", "--remove", "g-1", "--uninstall") == 1
+    assert "deployment d-good of deployment group g-1 is in progress" in capsys.readouterr().err
+    assert layout.group("g-1").exists()
+
+
+@pytest.mark.req("AG-180")
+def test_nothing_is_uninstalled_without_a_name(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("gc", "--uninstall") == 2
+    assert "needs --remove GROUP" in capsys.readouterr().err
+    assert layout.group("g-1").exists()
 
 
 def test_what_is_logged_on_the_way_does_not_spoil_the_json(
