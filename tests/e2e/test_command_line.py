@@ -34,9 +34,9 @@ def deploy(fleet: Fleet, bundle: str, *options: str) -> subprocess.CompletedProc
     return fleet.cli("deploy", "--application", "app", "--group", "all", "--source", bundle, *options)
 
 
-def newest(fleet: Fleet) -> dict[str, object]:
+def newest(fleet: Fleet, group: str = "all") -> dict[str, object]:
     """Returns the newest deployment, nothing before the first."""
-    listed = fleet.cli("deployment", "list", "--application", "app", "--group", "all", "--json")
+    listed = fleet.cli("deployment", "list", "--application", "app", "--group", group, "--json")
     found: list[dict[str, object]] = json.loads(listed.stdout)
     return found[0] if found else {}
 
@@ -140,6 +140,48 @@ def test_retry_deploys_the_same_again_with_the_same_options(trio: Fleet, tmp_pat
         assert second[name] == first[name]
     assert second["creator"] == "user"
     assert trio.cli("deployment", "retry", "d-GHOST0000").returncode == 5
+
+
+@pytest.mark.req("AG-325", "AG-326", "AG-X30", "AG-T43")
+def test_deploy_can_adopt_the_files_of_another_group(trio: Fleet, tmp_path: Path) -> None:
+    """The files of a group that is gone; with a deployment that fails, and its rollback, on the way."""
+    tag = f"me={trio.agents[0].name}"
+    site = trio.agents[0].install_root / "srv/adopted"
+
+    def deploy_to(group: str, *options: str, **files: str) -> str:
+        """Returns what was printed, blanks as one, and the exit code before it."""
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        write_bundle(folder, {"ApplicationStart": "[ ! -e $BROKEN ]"}, files)
+        for name in ("appspec.yml", "hooks/ApplicationStart"):
+            text = (folder / name).read_text()
+            broken = str(site / "broken")
+            (folder / name).write_text(text.replace("/srv/app", "/srv/adopted").replace("$BROKEN", broken))
+        done = trio.cli("deploy", "-a", "app", "-g", group, "--source", str(folder), *options)
+        return f"{done.returncode} {' '.join((done.stdout + done.stderr).split())}"
+
+    for name in ("first", "second"):
+        trio.create_group(name, tag=tag)
+    assert deploy_to("first", page="first").startswith("0 ")
+    assert deploy_to("second", own="1").startswith("0 ")
+    assert trio.cli("group", "delete", "first", "-a", "app", "--yes").returncode == 0
+    said = deploy_to("second", page="second")
+    assert said.startswith("1 ")
+    assert "(first)" in said
+    assert "or deploy with --adopt to take over what other deployment groups installed" in said
+    assert (site / "page").read_text() == "first"
+    said = deploy_to("second", "--adopt", "--rollback-on", "failure", page="second", broken="yes")
+    assert said.startswith("1 ")
+    trio.wait_until(lambda: (site / "page").read_text() == "first", "the rollback to give it back")
+    trio.wait_until(lambda: newest(trio, "second")["status"] == "Succeeded", "the rollback")
+    assert sorted(path.name for path in site.iterdir()) == ["own", "page"]
+    said = deploy_to("second", "--adopt", page="second")
+    assert said.startswith("0 "), said
+    assert (site / "page").read_text() == "second"
+    shown = trio.cli("deployment", "show", str(newest(trio, "second")["deploymentId"]))
+    assert "files that other deployment groups installed" in shown.stdout
+    # It is the second group's own from now on.
+    assert deploy_to("second", page="third").startswith("0 ")
+    assert (site / "page").read_text() == "third"
 
 
 @pytest.mark.req("CP-349", "CP-329")
