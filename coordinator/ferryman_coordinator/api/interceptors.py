@@ -11,8 +11,8 @@ import contextlib
 import functools
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import grpc
 import grpc.aio
@@ -184,9 +184,12 @@ def _log_refusal(method: str, context: Context, answer: Answer) -> None:
 
 async def _only(requests: AsyncIterator[bytes], parse: Parse) -> Any:
     """The one message of a call. Raises Invalid."""
+    # Closed, it lets go of the call. Left as it is, each holds the other, and gRPC's memory of every call stays until
+    # the collector comes by, which knows nothing of its size and comes rarely.
+    receiver = cast(AsyncGenerator[bytes, None], aiter(requests))
     try:
-        async with asyncio.timeout(_REQUEST_S):
-            source = await anext(requests, None)
+        async with contextlib.aclosing(receiver), asyncio.timeout(_REQUEST_S):
+            source = await anext(receiver, None)
     except TimeoutError as error:
         raise Invalid("RequestIncomplete", f"the request did not arrive within {_REQUEST_S:g} s") from error
     if source is None:
