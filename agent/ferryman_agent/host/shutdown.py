@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 _ASK_SECONDS = 2.0
+_SYSTEMD_RUNS = Path("/run/systemd/system")
 
 
-async def is_host_going_down() -> bool:
-    """Asks the service manager; False where there is none, or it does not answer at once."""
-    program = _service_manager()
+async def is_host_going_down(running: Path = _SYSTEMD_RUNS) -> bool:
+    """Asks the service manager, which runs where `running` is; False where there is none, or no answer at once."""
+    program = shutil.which("systemctl") if running.is_dir() else None
     if program is None:
         return False
     try:
@@ -32,7 +33,3 @@ async def is_host_going_down() -> bool:
         await child.wait()
         return False
     return output.strip() == b"stopping"
-
-
-def _service_manager() -> str | None:
-    return shutil.which("systemctl") if Path("/run/systemd/system").is_dir() else None

@@ -573,6 +573,7 @@ async def test_live_output_never_delays_a_report_and_what_is_dropped_is_counted(
     assert max(lines.ByteSize() for lines in coordinator.lines) < 64 * 1024
 
 
+@pytest.mark.req("AG-143")
 async def test_goodbye_follows_the_last_report(coordinator: FakeCoordinator, bench: Bench) -> None:
     session = await coordinator.connected()
     await bench.connected()
