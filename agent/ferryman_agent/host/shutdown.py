@@ -12,7 +12,7 @@ _SYSTEMD_RUNS = Path("/run/systemd/system")
 
 async def is_host_going_down(running: Path = _SYSTEMD_RUNS) -> bool:
     """Asks the service manager, which runs where `running` is; False where there is none, or no answer at once."""
-    program = shutil.which("systemctl") if running.is_dir() else None
+    program = await asyncio.to_thread(_service_manager, running)
     if program is None:
         return False
     try:
@@ -33,3 +33,7 @@ async def is_host_going_down(running: Path = _SYSTEMD_RUNS) -> bool:
         await child.wait()
         return False
     return output.strip() == b"stopping"
+
+
+def _service_manager(running: Path) -> str | None:
+    return shutil.which("systemctl") if running.is_dir() else None
