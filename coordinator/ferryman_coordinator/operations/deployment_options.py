@@ -108,7 +108,8 @@ class OptionChecks:
         if isinstance(revision, BundleLocation):
             return revision, tuple(await self._inspector.inspect(revision))
         pinned, warnings = await self._sources.pin(revision)
-        return pinned, (*unpinned_warnings(revision), *warnings)
+        # What a store says is stored, shown and sent on like what a caller says.
+        return check_location(pinned), (*unpinned_warnings(revision), *warnings)
 
 
 def _file_exists_behavior(text: FileExistsBehavior | str) -> FileExistsBehavior:

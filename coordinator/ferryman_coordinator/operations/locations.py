@@ -27,6 +27,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _KEY_BYTES = 1024
 _PIN_LENGTH = 1024
+_NAME_LENGTH = 2400
+"""Of all that identifies a revision, escaped: PostgreSQL's index takes 2,704 bytes, the application's id among them."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/[A-Za-z0-9_.-]{1,100}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -106,6 +108,11 @@ def _s3(location: S3Location) -> S3Location:
             raise invalid_location(
                 f"{names.shown(pin)} is no {what} of an object: copy it as the store shows it"
             )
+    if len(location.key) > _NAME_LENGTH:
+        raise invalid_location(
+            f"bucket, key, version and ETag of {names.shown(location.text)} are too long together: {len(location.key)}"
+            f" characters, each that is not plain ASCII counted up to twelvefold, with {_NAME_LENGTH} allowed"
+        )
     return location
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
 )
 from ferryman_coordinator.errors import Invalid, NotFound
+from ferryman_coordinator.operations.deployment_options import OptionChecks
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -23,7 +25,7 @@ from ferryman_coordinator.store.cursors import PageRequest
 from ferryman_coordinator.store.queries.revisions import RevisionFilter, RevisionSource, TargetFilter
 from ferryman_coordinator.store.records import succeeded_values
 from tests.support.coordinator_records import bundle
-from tests.support.desk import Desk
+from tests.support.desk import Desk, PretendInspector
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GITHUB = GitHubLocation(repository="acme/web", commit_id=COMMIT)
@@ -193,3 +195,37 @@ async def test_a_page_of_one_list_is_none_of_another(web: Desk) -> None:
         "web", PageRequest(size=5, token=page.next_token), wanted=RevisionFilter(bucket="builds")
     )
     assert [one.label for one in rest.items] == ["s3://builds/1.zip", "s3://builds/2.zip"]
+
+
+class _Told:
+    """A store that says of every object what it was told to say."""
+
+    def __init__(self, location: S3Location) -> None:
+        self._location = location
+
+    async def pin(self, location: RevisionLocation) -> tuple[RevisionLocation, tuple[str, ...]]:
+        return self._location, ()
+
+
+@pytest.mark.req("CP-197", "CP-201")
+async def test_names_that_no_index_could_hold_are_refused(web: Desk) -> None:
+    """PostgreSQL says so as late as in the middle of a deployment, and in words for its administrators."""
+    longest = s3(key=secrets.token_urlsafe(1024)[:1024], bucket="b" * 200, version="v" * 500, e_tag="e" * 500)
+    await web.revisions.register("web", longest)
+    assert (await web.revisions.at("web", longest)).location == longest
+    for location in (replace(longest, version="v" * 1024), s3(key="\N{SNOWMAN}" * 340)):
+        with pytest.raises(Invalid, match="too long together") as caught:
+            await web.revisions.register("web", location)
+        assert caught.value.reason == "InvalidRevisionException"
+
+
+@pytest.mark.req("CP-199")
+@pytest.mark.parametrize("said", [{"e_tag": "x" * 60_000}, {"version": "\x1b[2J"}, {"e_tag": 'a" or "b'}])
+async def test_a_store_pins_an_object_to_nothing_that_cannot_be_its_version(
+    desk: Desk, said: dict[str, str]
+) -> None:
+    checks = OptionChecks(
+        desk.applications, desk.groups, desk.configurations, PretendInspector(), _Told(s3(**said))
+    )
+    with pytest.raises(Invalid, match="of an object"):
+        await checks.pin(s3())
