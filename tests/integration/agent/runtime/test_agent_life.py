@@ -331,3 +331,34 @@ async def test_a_failed_deployment_leaves_the_host_as_it_is_and_status_says_how_
     code, printed = await agent.run("status")
     assert code == 0
     assert "d-1 Failed after AfterInstall, " in printed
+
+
+@pytest.mark.req("AG-470")
+async def test_a_stopped_deployment_leaves_the_host_as_it_is(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    waits = Gate(agent.home / "gate")
+    archive = agent.place({"AfterInstall": waits.script, "ApplicationStart": "touch started"})
+    (archive / "page").write_text("new")
+    site = agent.home / "site"
+    spec = (archive / "appspec.yml").read_text()
+    (archive / "appspec.yml").write_text(f"{spec}files: [{{source: page, destination: {site}}}]\n")
+    await agent.start()
+    session = await coordinator.connected()
+    command = run_segment(events=("Install", "AfterInstall", "ApplicationStart"))
+    session.send(run_segment=command)
+    await waits.arrived()
+    session.send(cancel=pb.Cancel(command_id=command.command_id, reason="stop"))
+    # A round trip behind the cancellation: it has been taken in.
+    session.send(run_segment=command)
+    await coordinator.until(lambda: len(coordinator.acks) == 2)
+    await waits.open()
+    assert await coordinator.finished(command.command_id) == "SKIPPED"
+    await agent.until(lambda: agent.status()["results"])
+    code, printed = await agent.run("status", "--json")
+    assert code == 0
+    (result,) = json.loads(printed)["results"]
+    assert (result["status"], result["lifecycle_event"]) == ("Skipped", "AfterInstall")
+    assert (site / "page").read_text() == "new"
+    assert [path.name for path in site.iterdir()] == ["page"]
+    assert not list(agent.home.rglob("started"))
