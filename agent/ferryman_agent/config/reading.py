@@ -18,6 +18,7 @@ from ferryman_agent.config.values import ByteSize, Duration, Pattern, ProxyAddre
 from ferryman_agent.config.walk import leaves, span
 
 SIZE_LIMIT = 1 << 20
+_LONGEST_SHOWN = 80
 _DEPTH_LIMIT = 50
 _ALIAS_LIMIT = 20
 _DIRECTORIES = ("root_dir", "log_dir", "pid_dir", "state_dir")
@@ -58,7 +59,7 @@ class Reading:
         lines: dict[Key, str] = {}
         for key, line in _places(node, (), depth=0):
             if key in lines:
-                self.mistakes.append(f"{name}:{line}: {'.'.join(key)}: is there twice, first at {lines[key]}")
+                self.mistakes.append(f"{name}:{line}: {_shown(key)}: is there twice, first at {lines[key]}")
             lines[key] = f"{name}:{line}"
         self.take_mapping(content, (), lines)
 
@@ -104,7 +105,7 @@ class Reading:
                 self._take_retired(plain, raw, origin)
             else:
                 near = _nearest(key, self.fields)
-                self.warnings.append(f"{origin}: {'.'.join(key)}: is unknown and ignored{near}")
+                self.warnings.append(f"{origin}: {_shown(key)}: is unknown and ignored{near}")
 
     def check(self) -> None:
         """What no single value shows. Paths are absolute: an agent has no directory that they could be meant from."""
@@ -176,6 +177,13 @@ def _given(error: Exception, raw: object) -> str:
     return f", not {raw!r}"[:80] if is_number_wanted and isinstance(raw, int | float | str) else ""
 
 
+def _shown(key: Key) -> str:
+    """A key that stands in a file, as messages have it: nothing in it can colour a terminal, or make up a line."""
+    text = ".".join(key)
+    text = text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+    return text if text.isprintable() else repr(text)
+
+
 def _plain_key(name: object) -> str:
     """`:root_dir:` and `root_dir:` are the same key (AG-059)."""
     return str(name).removeprefix(":")
@@ -211,7 +219,7 @@ def _nearest(key: Key, known: Mapping[Key, object]) -> str:
     candidates = here if len(key) > 1 else here | MEANINGS.keys()
     close = difflib.get_close_matches(key[-1], candidates, n=1)
     if close:
-        return f", did you mean {'.'.join((*key[:-1], close[0]))}?"
+        return f", did you mean {_shown((*key[:-1], close[0]))}?"
     elsewhere = [each for each in known if each[-1] == key[-1]]
     return f", did you mean {'.'.join(elsewhere[0])}?" if elsewhere else ""
 
