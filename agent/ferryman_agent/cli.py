@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(given)
     # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    _keep_stdout_clean()
+    if options.command is not _run:
+        _keep_stdout_clean()
     try:
         raise SystemExit(options.command(options))
     except AgentError as error:
@@ -186,7 +187,9 @@ def _enroll(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Run the agent in the foreground until it is stopped."""
+    # Before anything that imports structlog, which imports asyncio.
     lean.leave_out()
+    _keep_stdout_clean()
     from ferryman_agent import app
     from ferryman_agent.config import Loaded, load
 
