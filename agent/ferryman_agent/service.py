@@ -87,9 +87,7 @@ class Service:
         overview, supervisor = self.overview(), self._supervisor()
         if not overview.is_running and supervisor is None:
             return "no ferryman-agent is running"
-        running = overview.running_commands
-        if not (wait or force) and running != []:
-            raise Refused(_in_the_middle(running))
+        self._demand_quiet(overview, wait=wait, force=force)
         # Two different signals: two of one kind may arrive as one. The second one ends what runs.
         for number in (signal.SIGTERM, signal.SIGQUIT) if force else (signal.SIGTERM,):
             _send(supervisor.pid if supervisor else overview.pid, number)
@@ -126,6 +124,11 @@ class Service:
         if not _wait_until(lambda: self.overview().facts.get("configured_at") != before, RELOAD_SECONDS):
             raise Refused(f"the agent (PID {overview.pid}) does not say that it has reloaded: see its log")
         return "reloaded"
+
+    def _demand_quiet(self, overview: Overview, *, wait: bool, force: bool) -> None:
+        running = overview.running_commands
+        if not (wait or force) and running != []:
+            raise Refused(_in_the_middle(running))
 
     def _load(self) -> Loaded:
         return load(self.config_path, self.environment)

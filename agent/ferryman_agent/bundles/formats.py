@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ferryman_agent.core.messages import BundleType
 from ferryman_agent.errors import BundleError
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 
 HEAD_BYTES = 512
 
@@ -56,8 +56,11 @@ def check_declared(found: Format, declared: BundleType) -> str | None:
     """Compares with the type that the revision was registered with.
 
     Returns a warning where tar family members are mixed up, which unpack alike. Raises BundleError when one is a zip
-    and the other is not (V2-100).
+    and the other is not (V2-100), and on Windows for all but a zip (AG-534).
     """
+    if own.ONLY_ZIP and found is not Format.ZIP:
+        message = f"cannot unpack the bundle: it is a {found}, and agents on Windows take zip archives only"
+        raise BundleError("BUNDLE_TYPE", message)
     if (found is Format.ZIP) != (declared is BundleType.ZIP):
         right = "zip" if found is Format.ZIP else "tar" if found is Format.TAR else "tgz"
         message = f"cannot unpack the bundle: the revision says {declared}, but it is a {found}; register it as {right}"

@@ -6,11 +6,12 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 READY_DESCRIPTOR = "FERRYMAN_READY_FD"
 """Descriptor of a pipe to the supervisor. Scripts see no variable of this prefix, and no descriptor of ours."""
 SYSTEMD, SUPERVISOR = "systemd", "supervisor"
+_listeners: list[Callable[[str], None]] = []
 
 
 def name(environment: Mapping[str, str] = os.environ) -> str:
@@ -25,12 +26,19 @@ def notify(state: str) -> None:
 
     One that does not listen is no reason to stop.
     """
+    for listener in _listeners:
+        listener(state)
     if address := os.environ.get("NOTIFY_SOCKET"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
     if (descriptor := os.environ.get(READY_DESCRIPTOR, "")).isdecimal():
         with contextlib.suppress(OSError):
             os.write(int(descriptor), f"{state.splitlines()[0]}\n".encode())
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Has a part of this very process hear all that `notify` tells: Windows starts services, and waits in there."""
+    _listeners.append(listener)
 
 
 def notify_reloading() -> None:

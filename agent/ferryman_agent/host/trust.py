@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 
 
 def remarks(directories: Iterable[tuple[str, Path]]) -> Iterator[str]:
@@ -25,11 +25,13 @@ def remarks(directories: Iterable[tuple[str, Path]]) -> Iterator[str]:
 def _open_to_others(component: Path) -> str | None:
     try:
         # Who can turn a link elsewhere is its owner, and whoever may write where it leads.
-        found, owner_of_link = component.stat(), component.lstat().st_uid
+        found, itself = fs.stat(component), fs.lstat(component)
     except OSError:
         return None
+    if stat.S_ISLNK(itself.st_mode) and not own.TRUSTS_LINKS:
+        return "is a link or junction"
     mode = found.st_mode
-    foreign = {found.st_uid, owner_of_link} - {0, fs.geteuid()}
+    foreign = {found.st_uid, itself.st_uid} - {0, fs.geteuid()}
     if foreign:
         return f"belongs to user {min(foreign)}"
     # The group of root, or of the agent's user alone, is nobody else.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 HOST_OS = "linux"
 """As AppSpec files have it."""
 ONLY_ZIP = False
+TRUSTS_LINKS = True
+"""A link on the way to a directory of ours is as good as its owner."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CONFIG_FILES = (
     Path("/etc/ferryman-agent/conf/ferrymanagent.yml"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ntpath
 import os
 import platform
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 HOST_OS = "windows"
 ONLY_ZIP = True
 """As with the original (AG-534)."""
+TRUSTS_LINKS = False
+"""Who made a junction is not told, and its target is whose it may be (AG-532)."""
 _PLACES = windows_places.places(os.environ)
 CONFIG_FILES = tuple(Path(each) for each in _PLACES.config_files)
 IDENTITY_NAME = windows_places.IDENTITY_NAME
@@ -35,6 +39,7 @@ _HEARD = {
     Signals.SIGINT: signal.SIGINT,
     Signals.SIGTERM: getattr(signal, "SIGBREAK", signal.SIGTERM),
 }
+_handlers: dict[int, Callable[[], object]] = {}
 _NO_BOXES = 0x0001 | 0x0002 | 0x8000  # critical errors, faults, files that cannot be opened
 _BACKGROUND = 0x00010000
 
@@ -124,15 +129,26 @@ def step_back() -> None:
 def add_signal_handler(
     loop: asyncio.AbstractEventLoop, number: int, call: Callable[..., object], *arguments: object
 ) -> None:
-    """Has `call` called on the loop whenever Ctrl-C (SIGINT) or Ctrl-Break (SIGTERM) comes; of others nothing comes."""
-    if number in _HEARD:
-        signal.signal(_HEARD[Signals(number)], lambda *_: loop.call_soon_threadsafe(lambda: call(*arguments)))
+    """Has `call` called on the loop whenever the signal is delivered: by `deliver`, Ctrl-C or Ctrl-Break (SIGTERM)."""
+    _handlers[number] = lambda: loop.call_soon_threadsafe(lambda: call(*arguments))
+    # Python tells a process's main thread only; a service's agent is in another one.
+    if number in _HEARD and threading.current_thread() is threading.main_thread():
+        signal.signal(_HEARD[Signals(number)], lambda *_: deliver(number))
 
 
 def remove_signal_handler(loop: asyncio.AbstractEventLoop, number: int) -> None:
     """Undoes `add_signal_handler`."""
-    if number in _HEARD:
+    _handlers.pop(number, None)
+    if number in _HEARD and threading.current_thread() is threading.main_thread():
         signal.signal(_HEARD[Signals(number)], signal.SIG_DFL)
+
+
+def deliver(number: int) -> None:
+    """Lets this process hear a signal, from any thread: Windows has none to send to a service."""
+    if handler := _handlers.get(number):
+        # A loop that is closed has nobody left to tell.
+        with contextlib.suppress(RuntimeError):
+            handler()
 
 
 def script_variables(account: tuple[str, str, str]) -> dict[str, str]:

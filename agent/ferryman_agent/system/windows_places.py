@@ -41,10 +41,3 @@ def places(environment: Mapping[str, str]) -> Places:
             "state_dir": ntpath.join(ours, "state"),
         },
     )
-
-
-def is_protected(executable: str, environment: Mapping[str, str]) -> bool:
-    """Says whether a program lies below `%ProgramData%` (V2-311); both paths are canonical, cases do not count."""
-    folded = {name.upper(): value for name, value in environment.items()}
-    data = ntpath.normcase(folded.get("PROGRAMDATA") or "C:\\ProgramData").rstrip("\\")
-    return ntpath.normcase(executable).startswith(f"{data}\\")
