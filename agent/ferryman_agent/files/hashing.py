@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -14,12 +15,18 @@ def blocks(descriptor: int) -> Iterator[bytes]:
         yield block
 
 
-def sha256_of(descriptor: int) -> str:
-    """Returns the hexadecimal SHA-256 of an open file from its present position on. Raises OSError."""
+def sha256_of(descriptor: int, most: int | None = None) -> str:
+    """Returns the hexadecimal SHA-256 of an open file from its present position on.
+
+    Raises OSError: EFBIG for one with more than `most` bytes, after so many.
+    """
     # Not with the module: OpenSSL is 4 MiB, and an agent that waits needs none of it.
     import hashlib
 
-    digest = hashlib.sha256()
+    digest, read = hashlib.sha256(), 0
     for block in blocks(descriptor):
+        read += len(block)
+        if most is not None and read > most:
+            raise OSError(errno.EFBIG, f"it has more than {most} bytes")
         digest.update(block)
     return digest.hexdigest()

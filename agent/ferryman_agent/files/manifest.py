@@ -28,6 +28,10 @@ from ferryman_agent.system import fs
 
 log = structlog.get_logger(__name__)
 
+MOST_BYTES = 8 << 30
+"""Of contents that are read for a record. Whoever owns an installed file may make a sparse one of it, which costs
+nothing and has no end; who waits for the group's turn waits for us."""
+
 _LOOPS = (errno.ELOOP, errno.EMLINK)
 _decoder = msgspec.json.Decoder(list[Installed])
 _names = msgspec.json.Decoder(list[str])
@@ -141,11 +145,11 @@ def _settle(layout: Layout, group_id: GroupId) -> bool:
     except RecordUnusable as problem:
         log.warning("manifest.not_settled", group=group_id, reason=str(problem))
         return False
-    settled = Digests()
+    settled, room = Digests(), MOST_BYTES
     with Folders.below("/") as host:
         for row in rows:
             with contextlib.suppress(ValueError, OSError):
-                take_found(settled, host, path_of(row), f"/{place_of(row)}", row)
+                room -= _settle_one(settled, host, row, room)
     before = {path_of(row): _facts(row) for row in rows}
     after = {name: _facts(row) for name, row in settled.rows.items() if isinstance(row, Installed)}
     if before == after:
@@ -154,21 +158,39 @@ def _settle(layout: Layout, group_id: GroupId) -> bool:
     return True
 
 
+def _settle_one(settled: Digests, host: Folders, row: Installed, room: int) -> int:
+    """Returns how many bytes were read. Raises OSError, ValueError."""
+    try:
+        return take_found(settled, host, path_of(row), f"/{place_of(row)}", row, room)
+    except OSError as problem:
+        if problem.errno != errno.EFBIG:
+            raise
+        settled.rows[path_of(row)] = row
+        return 0
+
+
 def take_found(
-    digests: Digests, host: Folders, path: str, place: str, known: Installed | None = None
-) -> None:
+    digests: Digests,
+    host: Folders,
+    path: str,
+    place: str,
+    known: Installed | None = None,
+    room: int = MOST_BYTES,
+) -> int:
     """Takes what is at a place now, if anything, into a record; `known` saves reading what did not change.
 
-    Raises OSError.
+    Returns how many bytes were read. Raises OSError: EFBIG for more than `room`.
     """
     seen = look(host, place.lstrip("/"))
     if seen is None:
-        return
+        return 0
     status, found = seen
     sha256 = known.sha256 if known is not None and known.mark == found.mark else ""
+    read = 0
     if found.kind is EntryKind.FILE and not sha256:
-        sha256 = sha256_at(host, place.lstrip("/"))
+        sha256, read = sha256_at(host, place.lstrip("/"), room), status.st_size
     take_installed(digests, path, place, status, sha256, found.target)
+    return read
 
 
 def _facts(row: Installed) -> tuple[object, ...]:

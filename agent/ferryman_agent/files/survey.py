@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -67,12 +68,14 @@ class Archive:
         self._computed[path] = digest
 
 
-def sha256_at(folders: Folders, path: str) -> str:
-    """Returns the SHA-256 of a file below a root. Raises OSError."""
+def sha256_at(folders: Folders, path: str, most: int | None = None) -> str:
+    """Returns the SHA-256 of a file below a root. Raises OSError: EFBIG for one with more than `most` bytes."""
     parent, name = folders.parent(path)
     descriptor = fs.open(name, FILE_FLAGS, dir_fd=parent)
     try:
-        return sha256_of(descriptor)
+        if most is not None and fs.fstat(descriptor).st_size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most} bytes")
+        return sha256_of(descriptor, most)
     finally:
         os.close(descriptor)
 

@@ -15,6 +15,7 @@ import pytest
 
 from ferryman_agent.core.drift import FileDrift, InstalledGroup
 from ferryman_agent.core.messages import GroupId, Instant
+from ferryman_agent.files import hashing
 from ferryman_agent.files.check import Abandoned, Checked, Knowledge, check_group
 from ferryman_agent.files.digests import Digests, Installed, mark_of
 from ferryman_agent.files.manifest import distrust, load_manifest, settle
@@ -216,6 +217,29 @@ async def test_modes_and_owners_of_the_appspec_file_are_no_drift(host: Host) -> 
     await put(host, appspec)
     assert (host.srv / "app/a").stat().st_mode & 0o777 == 0o600
     assert look(host).state.files_drifted == 0
+
+
+@pytest.mark.req("AG-548")
+async def test_what_is_too_much_to_read_holds_nobody_up_and_shows_as_changed(host: Host) -> None:
+    """Whoever owns an installed file can make it as large as numbers go, in no time and no space."""
+    await put(host)
+    app = host.srv / "app"
+    os.truncate(app / "a", 1 << 40)
+    (app / "b").write_text("filled in by AfterInstall")
+    assert settle(host.layout, GroupId(GROUP), "d-1")
+    assert drifts(host, look(host).state) == {"a": FileDrift.CONTENT}
+
+
+@pytest.mark.req("AG-548")
+def test_a_file_that_grows_while_it_is_read_is_not_read_for_ever(tmp_path: Path) -> None:
+    growing = tmp_path / "growing"
+    growing.write_bytes(b"x" * 3000)
+    descriptor = os.open(growing, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="more than 2000 bytes"):
+            hashing.sha256_of(descriptor, 2000)
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.req("AG-548")
