@@ -28,6 +28,8 @@ UMASK = 0o027
 ENDING_SECONDS = 60.0
 """For an agent that ends, beyond the time that its lifecycle events may take."""
 OUTPUT_BYTES = 1024 * 1024
+NOT_STARTED = 71
+"""Exit code where the system has no process for the agent (EX_OSERR)."""
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
@@ -66,19 +68,30 @@ class Supervisor:
     def _one_life(self) -> int:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            os.set_inheritable(writing, True)
-            child = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(writing,),
-                env=os.environ | {READY_DESCRIPTOR: str(writing)},
-            )
-            os.close(writing)
+            child = self._started(writing)
+            if child is None:
+                return NOT_STARTED
             while (code := child.poll()) is None:
                 self._wait(child, reading)
             return code
         finally:
             os.close(reading)
+
+    def _started(self, writing: int) -> subprocess.Popen[bytes] | None:
+        try:
+            os.set_inheritable(writing, True)
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(writing,),
+                env=os.environ | {READY_DESCRIPTOR: str(writing)},
+            )
+        except OSError as error:
+            # Short of memory or of processes, as it may be right after the death of an agent: that passes.
+            _say(f"cannot start the agent: {error.strerror}")
+            return None
+        finally:
+            os.close(writing)
 
     def _wait(self, child: subprocess.Popen[bytes], reading: int) -> None:
         patience = None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())

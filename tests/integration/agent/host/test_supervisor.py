@@ -31,13 +31,15 @@ class Watched:
         self.pid_path = folder / "agent.supervisor.pid"
         self._told = ""
 
-    def start(self, program: str, *, pauses: str = "0.05", drain: float = 60.0) -> None:
+    def start(
+        self, program: str, *, pauses: str = "0.05", drain: float = 60.0, interpreter: str = sys.executable
+    ) -> None:
         script = self.folder / "agent.py"
         script.write_text(f"import os\nos.chdir({str(self.folder)!r})\n{program}")
         self._listening, telling = os.pipe()
         module = "tests.support.quick_supervisor"
         command = [sys.executable, "-m", module, pauses, "--pid-file", str(self.pid_path)]
-        command += ["--drain", str(drain), "--tell", str(telling), "--", sys.executable, str(script)]
+        command += ["--drain", str(drain), "--tell", str(telling), "--", interpreter, str(script)]
         self.process = subprocess.Popen(
             command, pass_fds=(telling,), stderr=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -160,3 +162,24 @@ def test_a_pause_ends_at_once_when_it_is_told_to_end(watched: Watched) -> None:
     watched.send(signal.SIGTERM)
     assert watched.ended()[0] == 0
     assert len(watched.story()) == 1
+
+
+@pytest.mark.req("AG-024", "V2-296")
+def test_an_agent_that_cannot_be_started_just_now_is_tried_again(watched: Watched) -> None:
+    """Memory or process numbers have run out, or its package is being replaced."""
+    interpreter = watched.folder / "interpreter"
+    interpreter.symlink_to(sys.executable)
+    watched.start(
+        READY + NOTE + "len(open('story').readlines()) > 1 or (os.unlink('interpreter'), sys.exit(1))",
+        interpreter=str(interpreter),
+    )
+    assert watched.heard()
+    watched.until(lambda: not interpreter.is_symlink())
+    assert watched.process is not None
+    assert watched.process.stderr is not None
+    while "cannot start the agent: No such file or directory" not in watched.process.stderr.readline():
+        assert watched.process.poll() is None
+    interpreter.symlink_to(sys.executable)
+    code, _ = watched.ended()
+    assert code == 0
+    assert len(watched.story()) == 2
