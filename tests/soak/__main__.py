@@ -115,10 +115,15 @@ def _sample(fleet: Fleet) -> Sample:
 
 
 def figures(samples: list[Sample]) -> Iterator[Figure]:
-    """Every series, and what it may do. A MiB of memory is some 10 KiB a deployment over the half run compared."""
+    """Every series, and what it may do.
+
+    Python takes memory by the MiB and may need one more by chance; 1.5 are some 10 KiB for each of 150 deployments.
+    """
     agent, coordinator = [one.agent for one in samples], [one.coordinator for one in samples]
-    yield Figure(name="agent RSS, MiB", samples=[one.rss_mib for one in agent], may_grow=1, limit=45)
-    yield Figure(name="agent private, MiB", samples=[one.private_mib for one in agent], may_grow=1, limit=20)
+    yield Figure(name="agent RSS, MiB", samples=[one.rss_mib for one in agent], may_grow=1.5, limit=45)
+    yield Figure(
+        name="agent private, MiB", samples=[one.private_mib for one in agent], may_grow=1.5, limit=20
+    )
     yield Figure(name="agent descriptors", samples=[one.descriptors for one in agent])
     yield Figure(name="agent threads", samples=[one.threads for one in agent])
     yield Figure(name="agent children", samples=[one.children for one in agent], limit=0)

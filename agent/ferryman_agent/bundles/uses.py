@@ -25,6 +25,9 @@ class Uses:
         """Ends what `take` began; does not wait."""
         with self._counting:
             self._names[name] -= 1
+            if not self._names[name]:
+                # Every deployment has a name of its own: they would pile up for as long as the agent lives.
+                del self._names[name]
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
@@ -40,5 +43,5 @@ class Uses:
         """Yields the folders in use; nobody takes another one into use during the body."""
         with self._pruning:
             with self._counting:
-                names = frozenset(name for name, count in self._names.items() if count > 0)
+                names = frozenset(self._names)
             yield names
