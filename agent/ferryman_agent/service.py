@@ -206,8 +206,10 @@ def is_unit_installed(folders: tuple[str, ...] = _UNIT_FOLDERS, running: Path = 
 
 def _open_output(path: Path) -> int:
     """Opens what the agent says before its log is there; a link in its place is not followed (V2-275)."""
+    # Without waiting for a reader, should there be a pipe.
+    flags = fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC | fs.O_APPEND | fs.O_NOFOLLOW | fs.O_NONBLOCK
     try:
-        return fs.open(path, fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC | fs.O_APPEND | fs.O_NOFOLLOW, 0o640)
+        return fs.open(path, flags, 0o640)
     except OSError as error:
         raise Refused(f"cannot write {path}: {error.strerror}; is something else in its place?") from error
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from ferryman_agent import __version__
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
+from ferryman_agent.files.plain import open_plain
 from ferryman_agent.system import fs
 
 AGENT_METADATA = (("ferryman-agent-version", __version__),)
@@ -52,7 +53,7 @@ class Identity:
 def load(path: Path) -> Identity:
     """Returns the identity. Raises IdentityError: not enrolled, readable for others (AG-082), broken."""
     try:
-        descriptor = fs.open(path, fs.O_RDONLY | fs.O_CLOEXEC)
+        descriptor = open_plain(path)
     except FileNotFoundError:
         raise IdentityError(
             f"this agent is not enrolled: there is no {path}; run `ferryman-agent enroll`"

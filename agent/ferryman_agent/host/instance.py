@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ferryman_agent.errors import AgentError, ConfigError
+from ferryman_agent.files.plain import open_plain
 from ferryman_agent.hooks.native_processes import processes
 from ferryman_agent.system import fcntl, fs
 
@@ -110,7 +111,7 @@ def find(pid_path: Path) -> Holder | None:
     they name: processes of others do not count. Raises OSError when the files are there and cannot be read.
     """
     try:
-        with _lock_path(pid_path).open("rb") as file:
+        with open(open_plain(_lock_path(pid_path)), "rb") as file:
             owner = os.fstat(file.fileno()).st_uid
             words = file.read(_LOCK_BYTES).decode("ascii", errors="replace").split()
     except FileNotFoundError:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from ferryman_agent.files.plain import open_plain
+
 
 class _Link(msgspec.Struct):
     state: str
@@ -51,6 +53,7 @@ class _Told(msgspec.Struct):
     warnings: list[str] = []
 
 
+_MOST_BYTES = 16 << 20
 _LATEST_MS = 253_402_000_000_000
 """The last day of the year 9999: later ones cannot be shown."""
 
@@ -58,7 +61,8 @@ _LATEST_MS = 253_402_000_000_000
 def read(path: Path, pid: int) -> dict[str, Any]:
     """Returns all that the agent with this PID wrote; nothing where there is no file of its, or it is not whole."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open(open_plain(path), "rb") as file:
+            content = json.loads(file.read(_MOST_BYTES))
         told = msgspec.convert(content, _Told)
     except (OSError, ValueError, RecursionError, OverflowError):
         return {}

@@ -11,9 +11,9 @@ import pytest
 
 from ferryman_agent import wiring
 from ferryman_agent.config import parse
-from ferryman_agent.errors import ConfigError
+from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.hooks import processes
-from ferryman_agent.host import instance, privileges
+from ferryman_agent.host import identity, instance, privileges, told
 
 NOBODY = 65534
 ANOTHER = privileges.Account("somebody", NOBODY, NOBODY)
@@ -111,3 +111,19 @@ def test_start_makes_directories_for_the_user_and_writes_nothing_into_them(tmp_p
     assert not target.exists()
     for name in ("state", "deployment-root", "pid"):
         assert (tmp_path / name).stat().st_uid == NOBODY
+
+
+@pytest.mark.req("AG-063", "V2-288")
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """`stop` and `status` look into these files first."""
+    pid_path, status_path = tmp_path / "agent.pid", tmp_path / "status.json"
+    for path in (tmp_path / "agent.pid.lock", status_path):
+        os.mkfifo(path)
+    with pytest.raises(OSError, match="it is no file"):
+        instance.find(pid_path)
+    assert told.read(status_path, 1) == {}
+    config = parse(b"", "f", {"FERRYMAN_AGENT_HOME": str(tmp_path)}).config
+    config.identity_path.parent.mkdir()
+    os.mkfifo(config.identity_path)
+    with pytest.raises(IdentityError):
+        identity.load(config.identity_path)
