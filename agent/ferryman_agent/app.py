@@ -44,6 +44,7 @@ from ferryman_agent.runtime.loop import CommandLoop
 from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
+from ferryman_agent.runtime.whole_logs import LogPiece, read_piece
 from ferryman_agent.runtime.work import Worker
 from ferryman_agent.system import own, signal
 from ferryman_agent.wiring import (
@@ -249,6 +250,17 @@ class Agent:
     def check_installed(self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool) -> None:
         """See Orders."""
         self._drift.ask(check_id, group_ids, with_digests=with_digests)
+
+    async def read_script_log(self, group_id: str, deployment_id: str, offset: int) -> LogPiece:
+        """See Orders."""
+        return await asyncio.to_thread(
+            read_piece,
+            self._layout,
+            group_id,
+            deployment_id,
+            offset,
+            masks=work_settings(self._config).hooks.masks,
+        )
 
     # Inside
 

@@ -51,6 +51,7 @@ from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.revisions import Revisions
+from ferryman_coordinator.operations.script_logs import ScriptLogs
 from ferryman_coordinator.operations.tokens import AccessTokens, JoinTokens
 from ferryman_coordinator.store.history import History
 from ferryman_coordinator.store.queries import revisions as revision_queries
@@ -165,6 +166,7 @@ class App:
             account,
             self.drift,
         )
+        logs = ScriptLogs(self.links, deployments)
         connections = Connections(self._github_tokens, self.s3, clock)
         inventory = InventoryOperations(
             applications=applications,
@@ -180,13 +182,14 @@ class App:
             links=self.links,
             events=self.engine,
             installed=self.drift,
+            logs=logs,
             failures=failures,
             clock=clock,
             settings=self._agents_settings,
         )
         services = [
             agents.register,
-            DeploymentServicer(deployments).register,
+            DeploymentServicer(deployments, logs).register,
             InventoryServicer(inventory, self.links).register,
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,

@@ -285,3 +285,22 @@ def test_waiting_can_end_before_the_deployment_does(trio: Fleet, tmp_path: Path)
     assert done.returncode == 7
     deployment_id = str(newest(trio)["deploymentId"])
     assert trio.cli("deployment", "watch", deployment_id).returncode == 0
+
+
+@pytest.mark.req("AG-459", "AG-X07")
+def test_all_that_hooks_printed_is_read_from_the_instance(trio: Fleet, tmp_path: Path) -> None:
+    # Several pieces. The last of these tests: live lines of later deployments would have to wait behind so many.
+    much = "x" * 300
+    bundle = source(
+        tmp_path, AfterInstall=f"i=0; while [ $i -lt 2000 ]; do echo {much} line $i; i=$((i+1)); done"
+    )
+    assert deploy(trio, bundle, "--config", "CodeDeployDefault.AllAtOnce").returncode == 0
+    deployment_id, name = str(newest(trio)["deploymentId"]), trio.agents[1].name
+    said = trio.cli("deployment", "logs", deployment_id, "--whole", "--target", name)
+    assert said.returncode == 0, said.stderr
+    printed = re.findall(r"\[stdout\]x+ line (\d+)$", said.stdout, re.MULTILINE)
+    assert printed == [str(number) for number in range(2_000)]
+    wrong = trio.cli("deployment", "logs", deployment_id, "--whole")
+    assert (wrong.returncode, "--target" in wrong.stderr) == (2, True)
+    elsewhere = trio.cli("deployment", "logs", deployment_id, "--whole", "--target", "nobody")
+    assert elsewhere.returncode == 5

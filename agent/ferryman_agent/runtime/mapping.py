@@ -42,6 +42,7 @@ from ferryman_agent.host.facts import Facts
 from ferryman_agent.runtime.commands import Answer, Disposition
 from ferryman_agent.runtime.live_lines import Lines
 from ferryman_agent.runtime.outbox import Report
+from ferryman_agent.runtime.whole_logs import LogPiece
 
 _BUNDLE_TYPES = {
     types.BUNDLE_TYPE_ZIP: BundleType.ZIP,
@@ -203,6 +204,18 @@ def installed_state(check_id: str, states: Sequence[InstalledGroup]) -> pb.Conne
     room = _NAMES_BYTES // max(1, len(states))
     groups = [_installed_group(state, room) for state in states]
     return pb.ConnectRequest(installed_state=pb.InstalledState(check_id=check_id, groups=groups))
+
+
+def script_log_piece(read_id: str, piece: LogPiece) -> pb.ConnectRequest:
+    """Returns the answer to ReadScriptLog."""
+    message = pb.ScriptLogPiece(
+        read_id=read_id,
+        content=piece.content,
+        next_offset=piece.next_offset,
+        is_last=piece.is_last,
+        error=_bounded(piece.error),
+    )
+    return pb.ConnectRequest(script_log_piece=message)
 
 
 def _installed_group(state: InstalledGroup, room: int) -> pb.InstalledGroup:

@@ -26,6 +26,7 @@ from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.live_lines import LiveLines
+from ferryman_agent.runtime.whole_logs import LogPiece
 
 WELCOME_SECONDS = 30.0
 WRITE_SECONDS = 60.0
@@ -47,6 +48,7 @@ class Orders(Protocol):
     def prefetch(self, deployment: DeploymentDescription) -> None: ...
     def forget(self, deployment_id: DeploymentId) -> None: ...
     def check_installed(self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool) -> None: ...
+    async def read_script_log(self, group_id: str, deployment_id: str, offset: int) -> LogPiece: ...
 
 
 class StreamOver(Exception):
@@ -186,6 +188,12 @@ class Stream:
                 check = message.check_installed
                 group_ids = [GroupId(group_id) for group_id in check.deployment_group_ids]
                 self._orders.check_installed(check.check_id, group_ids, with_digests=check.with_digests)
+            case "read_script_log":
+                read = message.read_script_log
+                piece = await self._orders.read_script_log(
+                    read.deployment_group_id, read.deployment_id, read.offset
+                )
+                self._answers.append(mapping.script_log_piece(read.read_id, piece))
             case "report_ack":
                 self._journal.acknowledge(message.report_ack.number)
                 self._acknowledged()

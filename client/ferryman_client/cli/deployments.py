@@ -179,9 +179,16 @@ def logs(
     deployment_id: IdArgument,
     target: Annotated[str, typer.Option("--target", help="Only this instance.")] = "",
     follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what hooks print now.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="All that hooks printed on the --target, from its own disk.")
+    ] = False,
 ) -> None:
     """Print why events failed and the ends of their logs; with -f, what hooks print from now on."""
-    if follow_:
+    if whole and (follow_ or not target):
+        fail("--whole needs --target, and goes without -f", EXIT_USAGE)
+    if whole:
+        ask(lambda client: _print_whole(client, deployment_id, target))
+    elif follow_:
         ask(lambda client: _follow_logs(client, deployment_id, target))
     else:
         ask(lambda client: _print_tails(client, deployment_id, target))
@@ -213,6 +220,17 @@ async def _follow_logs(client: Client, deployment_id: str, target: str) -> None:
             )
         text = (line.text, "red" if line.is_stderr else "")
         render.out.print(Text.assemble((f"{iso_time(line.at)} {name}", "dim"), " ", text))
+
+
+async def _print_whole(client: Client, deployment_id: str, target: str) -> None:
+    request = deployments_pb2.ReadScriptLogRequest(deployment_id=deployment_id, instance=target)
+    rest = b""
+    async for piece in client.stream(client.deployments.ReadScriptLog, request):
+        *lines, rest = (rest + piece.content).split(b"\n")
+        for line in lines:
+            render.say(line.decode(errors="replace"))
+    if rest:
+        render.say(rest.decode(errors="replace"))
 
 
 async def _print_tails(client: Client, deployment_id: str, target: str) -> None:

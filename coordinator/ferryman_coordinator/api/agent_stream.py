@@ -27,6 +27,7 @@ from ferryman_coordinator.links.link import Link
 from ferryman_coordinator.links.orders import AckOrder
 from ferryman_coordinator.links.pace import Pace
 from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.operations.script_logs import LogPiece
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +73,12 @@ class InstalledKeeper(Protocol):
         ...
 
 
+class LogKeeper(Protocol):
+    """Who is told what agents send of their scripts' logs."""
+
+    def take(self, instance_id: InstanceId, read_id: str, piece: LogPiece) -> None: ...
+
+
 class AgentStream:
     """Made for one stream; `run` returns when the agent has said goodbye or gone."""
 
@@ -82,6 +89,7 @@ class AgentStream:
         links: Links,
         events: AgentEvents,
         installed: InstalledKeeper,
+        logs: LogKeeper,
         orders: OrderMapper,
         clock: Clock,
     ) -> None:
@@ -90,6 +98,7 @@ class AgentStream:
         self._links = links
         self._events = events
         self._installed = installed
+        self._logs = logs
         self._orders = orders
         self._clock = clock
         self._pace = Pace(burst=_BURST, per_second=_PER_SECOND)
@@ -171,6 +180,9 @@ class AgentStream:
                 state = message.installed_state
                 found = drift.states_from(state, self._clock.now())
                 self._found.append((drift.check_id_from(state), found))
+            case "script_log_piece":
+                piece = message.script_log_piece
+                self._logs.take(instance_id, piece.read_id, mapping.log_piece_from(piece))
             case "heartbeat":
                 # Being heard is all that there is to it.
                 pass

@@ -12,7 +12,7 @@ import structlog
 from ferryman import channel
 from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
-from ferryman_coordinator.api.agent_stream import AgentEvents, AgentStream, InstalledKeeper
+from ferryman_coordinator.api.agent_stream import AgentEvents, AgentStream, InstalledKeeper, LogKeeper
 from ferryman_coordinator.api.auth import Context, current_agent
 from ferryman_coordinator.api.mapping.agents import OrderMapper, command_id_from
 from ferryman_coordinator.api.mapping.values import facts_from, tags_from
@@ -60,6 +60,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         links: Links,
         events: AgentEvents,
         installed: InstalledKeeper,
+        logs: LogKeeper,
         failures: FailureLimiter,
         clock: Clock,
         settings: Callable[[], AgentsSettings],
@@ -69,6 +70,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         self._links = links
         self._events = events
         self._installed = installed
+        self._logs = logs
         self._failures = failures
         self._clock = clock
         self._settings = settings
@@ -134,7 +136,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             log.debug("agent.connected", instance=agent.instance_id, version=hello.agent_version)
             await context.write(self._welcome(agent.instance_id, hello))
             stream = AgentStream(
-                agent, link, self._links, self._events, self._installed, self._orders, self._clock
+                agent, link, self._links, self._events, self._installed, self._logs, self._orders, self._clock
             )
             await stream.run(request_iterator, context)
         finally:

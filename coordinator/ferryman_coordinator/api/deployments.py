@@ -16,11 +16,13 @@ from ferryman_coordinator.api.mapping.values import location_from, location_to, 
 from ferryman_coordinator.core.model import DeploymentId, FileExistsBehavior, Instant
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions
 from ferryman_coordinator.operations.deployments import Deployments
+from ferryman_coordinator.operations.script_logs import ScriptLogs
 
 
 class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
-    def __init__(self, deployments: Deployments) -> None:
+    def __init__(self, deployments: Deployments, logs: ScriptLogs) -> None:
         self._deployments = deployments
+        self._logs = logs
 
     def register(self, server: grpc.aio.Server) -> str:
         deployments_pb2_grpc.add_DeploymentServiceServicer_to_server(self, server)
@@ -124,6 +126,13 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
         async with aclosing(self._deployments.follow_logs(request.deployment_id, request.instance)) as lines:
             async for line, instance_name in lines:
                 yield mapping.log_line_to(line, instance_name)
+
+    async def ReadScriptLog(
+        self, request: pb.ReadScriptLogRequest, context: Context
+    ) -> AsyncIterator[pb.ReadScriptLogResponse]:
+        async with aclosing(self._logs.read(request.deployment_id, request.instance)) as pieces:
+            async for content in pieces:
+                yield pb.ReadScriptLogResponse(content=content)
 
 
 def _options_from(options: pb.DeploymentOptions) -> DeploymentOptions:

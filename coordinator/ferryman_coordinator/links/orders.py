@@ -112,4 +112,23 @@ class CheckOrder:
     with_digests: bool = False
 
 
-Order = SegmentOrder | CancelOrder | PrefetchOrder | ForgetOrder | AckOrder | DrainOrder | CheckOrder
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLogOrder:
+    """Send a piece of what the scripts of a deployment printed (AG-459)."""
+
+    read_id: str
+    group_id: GroupId
+    deployment_id: DeploymentId
+    offset: int
+
+
+Order = (
+    SegmentOrder
+    | CancelOrder
+    | PrefetchOrder
+    | ForgetOrder
+    | AckOrder
+    | DrainOrder
+    | CheckOrder
+    | ReadLogOrder
+)

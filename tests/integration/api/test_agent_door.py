@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import time
@@ -402,3 +403,66 @@ async def read_to_the_end(
 ) -> None:
     while isinstance(await call.read(), deployments_pb2.WatchDeploymentResponse):
         pass
+
+
+async def read_whole(
+    coordinator: RunningCoordinator, channel: grpc.aio.Channel, deployment_id: str, name: str
+) -> bytes:
+    request = deployments_pb2.ReadScriptLogRequest(deployment_id=deployment_id, instance=name)
+    read = deployments_stub(channel).ReadScriptLog(request, metadata=coordinator.admin)
+    return b"".join([piece.content async for piece in read])
+
+
+@pytest.mark.req("AG-459")
+async def test_a_whole_log_comes_from_the_instance_piece_by_piece(coordinator: RunningCoordinator) -> None:
+    log = b"".join(b"line %d\n" % number for number in range(300))
+    enrolled = await coordinator.enrol("web-1", role="web")
+    other = await coordinator.enrol("api-1", role="api")
+    async with (
+        coordinator.channel() as channel,
+        connected(enrolled) as agent,
+        connected(other) as stranger,
+    ):
+        await agent.hello()
+        await stranger.hello()
+        deployment_id = await order(coordinator, channel, await prepare(coordinator, channel))
+        await agent.hear("run_segment")
+
+        reading = asyncio.create_task(read_whole(coordinator, channel, deployment_id, "web-1"))
+        offset = 0
+        while offset < len(log):
+            read = (await agent.hear("read_script_log")).read_script_log
+            assert (read.deployment_id, read.offset) == (deployment_id, offset)
+            # What others say of it, and what nobody asked for, is not heard.
+            forged = pb.ScriptLogPiece(read_id=read.read_id, content=b"forged", is_last=True)
+            await stranger.say(script_log_piece=forged)
+            await agent.say(script_log_piece=pb.ScriptLogPiece(read_id="l-0", content=b"x", is_last=True))
+            piece = log[offset : offset + 1000]
+            offset += len(piece)
+            await agent.say(
+                script_log_piece=pb.ScriptLogPiece(
+                    read_id=read.read_id, content=piece, next_offset=offset, is_last=offset == len(log)
+                )
+            )
+        assert await reading == log
+
+        reading = asyncio.create_task(read_whole(coordinator, channel, deployment_id, "web-1"))
+        read = (await agent.hear("read_script_log")).read_script_log
+        await agent.say(script_log_piece=pb.ScriptLogPiece(read_id=read.read_id, error="it has no log"))
+        code, fault = await refusal(reading)
+        assert (code, fault.reason) == (grpc.StatusCode.NOT_FOUND, "ScriptLogDoesNotExistException")
+        assert "web-1: it has no log" in fault.message
+
+        # An instance that is no target of the deployment is not asked.
+        code, fault = await refusal(read_whole(coordinator, channel, deployment_id, "api-1"))
+        assert fault.reason == "DeploymentTargetDoesNotExistException"
+        nobody = deployments_stub(channel).ReadScriptLog(
+            deployments_pb2.ReadScriptLogRequest(deployment_id=deployment_id, instance="web-1")
+        )
+        code, _ = await refusal(nobody.read())
+        assert code is grpc.StatusCode.UNAUTHENTICATED
+
+        await agent.say(goodbye=pb.Goodbye())
+        await agent.ended()
+        code, fault = await refusal(read_whole(coordinator, channel, deployment_id, "web-1"))
+        assert fault.reason == "InstanceNotConnectedException"

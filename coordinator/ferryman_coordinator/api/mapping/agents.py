@@ -28,8 +28,10 @@ from ferryman_coordinator.links.orders import (
     ForgetOrder,
     Order,
     PrefetchOrder,
+    ReadLogOrder,
     SegmentOrder,
 )
+from ferryman_coordinator.operations.script_logs import LogPiece
 
 AgentEvent = CommandAcked | CommandStarted | EventStarted | EventFinished | SegmentFinished
 
@@ -173,6 +175,14 @@ class OrderMapper:
                     with_digests=order.with_digests,
                 )
                 return agents_pb2.ConnectResponse(check_installed=check)
+            case ReadLogOrder():
+                read = agents_pb2.ReadScriptLog(
+                    read_id=order.read_id,
+                    deployment_group_id=order.group_id,
+                    deployment_id=order.deployment_id,
+                    offset=order.offset,
+                )
+                return agents_pb2.ConnectResponse(read_script_log=read)
 
     def _description(self, description: DeploymentDescription) -> agents_pb2.DeploymentDescription:
         known = self._mapped.get(id(description))
@@ -199,4 +209,14 @@ def _description_to(description: DeploymentDescription) -> agents_pb2.Deployment
         download_headers=description.download.headers,
         last_successful_deployment_id=description.last_successful_deployment_id,
         most_recent_deployment_id=description.most_recent_deployment_id,
+    )
+
+
+def log_piece_from(piece: agents_pb2.ScriptLogPiece) -> LogPiece:
+    """What an agent sent of a script log."""
+    return LogPiece(
+        content=piece.content,
+        next_offset=piece.next_offset,
+        is_last=piece.is_last,
+        error=piece.error[:_LINE],
     )

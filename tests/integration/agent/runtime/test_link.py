@@ -33,6 +33,7 @@ from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.link import Link, LinkState
 from ferryman_agent.runtime.live_lines import LiveLines
+from ferryman_agent.runtime.whole_logs import LogPiece
 from tests.support.agent_clock import ManualAgentClock
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.fake_coordinator import FakeCoordinator, run_segment
@@ -66,6 +67,9 @@ class Heard:
 
     def check_installed(self, check_id: str, group_ids: Sequence[GroupId], *, with_digests: bool) -> None:
         self.checks.append((check_id, list(group_ids), with_digests))
+
+    async def read_script_log(self, group_id: str, deployment_id: str, offset: int) -> LogPiece:
+        return LogPiece(content=f"{group_id} {deployment_id} {offset}".encode(), next_offset=offset + 9)
 
 
 class Bench:

@@ -20,6 +20,7 @@ from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.errors import Invalid, StoreUnavailable, StreamEnded, Unauthenticated
 from ferryman_coordinator.links.orders import ForgetOrder
 from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.operations.script_logs import LogPiece
 from tests.support.clock import START, ManualClock
 
 WEB = InstanceId("mi-web")
@@ -80,6 +81,17 @@ class Installed:
         self.taken.append((check_id, states))
 
 
+class Logs:
+    """Keeps the pieces of script logs."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, LogPiece]] = []
+
+    def take(self, instance_id: InstanceId, read_id: str, piece: LogPiece) -> None:
+        assert instance_id == WEB
+        self.taken.append((read_id, piece))
+
+
 async def settle() -> None:
     """Lets everything run that can."""
     for _ in range(50):
@@ -98,8 +110,16 @@ class Wire:
         self._incoming: asyncio.Queue[pb.ConnectRequest | None] = asyncio.Queue()
         agent = AgentIdentity(instance_id=WEB, expires_at=Instant(expires_at))
         self.installed = Installed()
+        self.logs = Logs()
         stream = AgentStream(
-            agent, self.link, self.links, self.events, self.installed, OrderMapper(), self.clock
+            agent,
+            self.link,
+            self.links,
+            self.events,
+            self.installed,
+            self.logs,
+            OrderMapper(),
+            self.clock,
         )
         self.running = asyncio.create_task(stream.run(self._requests(), cast("Context", self)))
 

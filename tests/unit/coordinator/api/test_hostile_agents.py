@@ -19,7 +19,16 @@ from ferryman_coordinator.errors import Invalid, StreamEnded
 from ferryman_coordinator.links.orders import ForgetOrder
 from ferryman_coordinator.links.registry import Links
 from tests.support.clock import START, ManualClock
-from tests.unit.coordinator.api.test_agent_stream import COMMAND, WEB, Events, Installed, Seen, Wire, settle
+from tests.unit.coordinator.api.test_agent_stream import (
+    COMMAND,
+    WEB,
+    Events,
+    Installed,
+    Logs,
+    Seen,
+    Wire,
+    settle,
+)
 
 LONG = "x" * 1_000_000
 
@@ -116,7 +125,7 @@ async def test_an_agent_that_takes_no_orders_is_let_go(monkeypatch: pytest.Monke
         yield pb.ConnectRequest()
 
     agent = AgentIdentity(instance_id=InstanceId(WEB), expires_at=Instant(START + 3_600_000))
-    stream = AgentStream(agent, link, links, Events(), Installed(), OrderMapper(), clock)
+    stream = AgentStream(agent, link, links, Events(), Installed(), Logs(), OrderMapper(), clock)
     link.offer(ForgetOrder(deployment_id=DeploymentId("d-AAAAAAAAA")))
     with pytest.raises(StreamEnded, match="took nothing"):
         await asyncio.wait_for(stream.run(nothing(), cast("Context", Stuck())), 20)
