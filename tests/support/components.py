@@ -47,10 +47,26 @@ def _module(name: str) -> Path | None:
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
+def _wine() -> Path | None:
+    """Debian keeps the loader out of PATH where only the 64-bit package is installed."""
+    loader = Path("/usr/lib/wine/wine64")
+    return loader if loader.exists() else _program("wine64") or _program("wine")
+
+
+def _windows_python() -> Path | None:
+    named = os.environ.get("FERRYMAN_WINDOWS_PYTHON", "")
+    return Path(named) if named and Path(named).is_file() else None
+
+
 COMPONENTS = {
     "postgresql": Component(find=_postgresql, install="apt install postgresql"),
     "git": Component(find=lambda: _program("git"), install="apt install git"),
     "moto": Component(find=lambda: _module("moto"), install="make setup (pip: 'moto[s3]' flask flask-cors)"),
+    "wine": Component(find=_wine, install="apt install wine64"),
+    "windows-python": Component(
+        find=_windows_python,
+        install="FERRYMAN_WINDOWS_PYTHON=…/python.exe, of an embeddable Python with the agent's libraries",
+    ),
     "setpriv": Component(find=lambda: _program("setpriv"), install="apt install util-linux"),
 }
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 import socket
 import ssl
 
 from ferryman_agent.config.values import ProxyAddress
 from ferryman_agent.core.checkup import Hurdle, ReachFacts
 from ferryman_agent.host.identity import Identity
+from ferryman_agent.system import own
 
 SECONDS = 10.0
 """For each step (V2-346)."""
@@ -69,12 +69,9 @@ def _context(identity: Identity) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     context.load_verify_locations(cadata=identity.ca_certificates)
-    # The standard library reads keys from files only: this one is in memory, so that a full disk is no hurdle.
-    descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{identity.certificate_chain}\n{identity.private_key}")
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    # The standard library reads keys from files only.
+    with own.readable(f"{identity.certificate_chain}\n{identity.private_key}".encode("ascii")) as path:
+        context.load_cert_chain(path)
     return context
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,16 @@ def c_library() -> Any:
     import ctypes  # few commands of the agent need it
 
     return ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def readable(content: bytes) -> Iterator[str]:
+    """Yields the path of a file of this content, which is in memory: a full disk is no hurdle, and nothing is left."""
+    descriptor = os.memfd_create("secret", os.MFD_CLOEXEC)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
 
 
 def forbid_core_dumps() -> str:

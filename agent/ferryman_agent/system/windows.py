@@ -9,8 +9,9 @@ import os
 import platform
 import shutil
 import signal
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,18 @@ def protect(folder: Path, mode: int) -> None:
 def c_library() -> Any:
     """Raises OSError: what the agent asks of a C library, that of Windows does not have."""
     raise OSError("Windows has another C library")
+
+
+@contextlib.contextmanager
+def readable(content: bytes) -> Iterator[str]:
+    """Yields the path of a file of this content, in a folder that is closed to others and removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="ferryman-"))
+    try:
+        protect(folder, 0o700)
+        (folder / "secret").write_bytes(content)
+        yield str(folder / "secret")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def forbid_core_dumps() -> str:

@@ -34,6 +34,9 @@ ST_RDONLY, ST_NOEXEC = 1, 8
 R_OK, W_OK, X_OK, F_OK = os.R_OK, os.W_OK, os.X_OK, os.F_OK
 SEEK_SET = os.SEEK_SET
 
+_opened: dict[int, str] = {}
+"""By what path a descriptor was opened; that of a number that was given again is replaced."""
+
 stat_result = os.stat_result
 close, read, write, lseek, dup, strerror = os.close, os.read, os.write, os.lseek, os.dup, os.strerror
 ftruncate, pipe, fdopen, umask = os.ftruncate, os.pipe, os.fdopen, os.umask
@@ -61,7 +64,9 @@ def open(path: Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     if dir_fd is None and names.is_machine(text):
         return os.open("NUL", os.O_RDONLY)
     if dir_fd is not None and text in (".", ""):
-        return os.dup(dir_fd)
+        again = os.dup(dir_fd)
+        _opened[again] = _opened.get(dir_fd, "")
+        return again
     place = _place(text, dir_fd)
     is_strict = bool(flags & O_NOFOLLOW) or dir_fd is not None
     found = _look(place) if is_strict or flags & O_DIRECTORY else None
@@ -71,7 +76,9 @@ def open(path: Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
         raise NotADirectoryError(errno.ENOTDIR, "it is no folder", text)
     is_folder = bool(flags & O_DIRECTORY) or os.path.isdir(place)
     handle = _handle(place, flags, is_folder=is_folder, is_strict=is_strict)
-    return _descriptor(handle, flags, is_strict=is_strict, shown=text)
+    descriptor = _descriptor(handle, flags, is_strict=is_strict, shown=text)
+    _opened[descriptor] = place
+    return descriptor
 
 
 def stat(path: Path | int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
@@ -337,9 +344,12 @@ def _path_of(descriptor: int) -> str:
     buffer = ctypes.create_unicode_buffer(32768)
     function = _kernel().GetFinalPathNameByHandleW
     function.argtypes = (ctypes.c_void_p, ctypes.c_wchar_p, ctypes.c_uint32, ctypes.c_uint32)
-    if not function(calls.handle_of(descriptor), buffer, len(buffer), 0):
-        raise _error(f"descriptor {descriptor}")
-    return buffer.value
+    if function(calls.handle_of(descriptor), buffer, len(buffer), 0):
+        return buffer.value
+    # Wine knows no long names here. A folder that is open keeps the name that it was opened by.
+    if known := _opened.get(descriptor):
+        return known
+    raise _error(f"descriptor {descriptor}")
 
 
 def _is_machine(descriptor: int) -> bool:
