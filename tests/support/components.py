@@ -65,7 +65,7 @@ COMPONENTS = {
     "wine": Component(find=_wine, install="apt install wine64"),
     "windows-python": Component(
         find=_windows_python,
-        install="FERRYMAN_WINDOWS_PYTHON=…/python.exe, of an embeddable Python with the agent's libraries",
+        install="FERRYMAN_WINDOWS_PYTHON=…/python.exe, an embeddable Python with the libraries of the agent",
     ),
     "setpriv": Component(find=lambda: _program("setpriv"), install="apt install util-linux"),
 }

@@ -31,7 +31,7 @@ def test_object_is_needed(value: str) -> None:
     assert codes(HEAD + f"permissions:\n  {value}\n") == [("PERM_OBJECT_MISSING", "error")]
 
 
-@pytest.mark.req("AG-V20", "V2-160", "AG-367")
+@pytest.mark.req("AG-V20", "V2-160", "AG-367", "AG-538")
 def test_windows_has_no_permissions() -> None:
     source = "version: 0.0\nos: windows\npermissions:\n  - object: /a\n"
     assert codes(source) == [("PERM_WINDOWS", "error")]

@@ -269,7 +269,7 @@ def test_runas_is_a_name() -> None:
     ]
 
 
-@pytest.mark.req("AG-V52")
+@pytest.mark.req("AG-V52", "AG-537")
 @pytest.mark.parametrize("key", ["runas: x", "sudo: true"])
 def test_windows_has_no_runas(key: str) -> None:
     source = WINDOWS + f"hooks:\n  AfterInstall:\n    - location: a\n      {key}\n"
