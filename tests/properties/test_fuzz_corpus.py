@@ -32,7 +32,7 @@ def test_no_file_of_a_corpus_breaks_its_reader(target: Target, path: Path) -> No
 
 @pytest.mark.req("V2-391")
 @pytest.mark.parametrize("target", MIXED, ids=lambda target: target.name)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_no_mixture_of_a_corpus_breaks_its_reader(target: Target, data: st.DataObject) -> None:
     target.examine(data.draw(mutants([path.read_bytes() for path in target.inputs()])))

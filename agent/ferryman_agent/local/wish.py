@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    _what_and_where(parser.add_argument)
+    _how(parser.add_argument)
+    parser.add_argument("-v", "--version", action="version", version=f"{program} {__version__}")
+    return parser
+
+
+def _what_and_where(add: Callable[..., object]) -> None:
     add(
         "-l",
         "--bundle-location",
@@ -106,6 +112,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="NAME",
         help="APPLICATION_NAME for scripts (default: the location)",
     )
+
+
+def _how(add: Callable[..., object]) -> None:
     add(
         "-e",
         "--events",
@@ -147,5 +156,3 @@ def _parser(program: str) -> argparse.ArgumentParser:
         action="store_true",
         help="the result as JSON on standard output, nothing else",
     )
-    add("-v", "--version", action="version", version=f"{program} {__version__}")
-    return parser

@@ -99,13 +99,11 @@ def test_properties_of_parsers_names_and_paths_are_tried_with_a_hundred_examples
     }
 
 
-SLOW = {"test_install_sequences.py", "test_drift_properties.py"}
+SLOW = {"test_install_sequences.py", "test_drift_properties.py", "test_adoption_sequences.py"}
 """Whole installs into real folders: each example is many."""
 
 
 WITH_PACKAGES = {
-    # Long paths on Windows.
-    "AG-H10",
     # Installers, updates and the unit.
     "AG-H22",
     "AG-H25",
