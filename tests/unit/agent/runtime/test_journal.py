@@ -89,6 +89,19 @@ def test_a_restart_finds_commands_facts_marks_and_reports_again(opened: Opened) 
     assert found.damage == []
 
 
+@pytest.mark.req("AG-470")
+def test_the_result_of_a_group_names_the_last_event_that_was_not_skipped(opened: Opened) -> None:
+    segment = a_segment()
+    journal = opened()
+    journal.receive(segment, is_announced=True)
+    skipped = EventFinished(lifecycle_event="DownloadBundle", status=EventStatus.SKIPPED)
+    journal.note(segment.command_id, [STARTED, FINISHED, skipped])
+    journal.note(segment.command_id, [SegmentFinished(status=EventStatus.SKIPPED)])
+    for each in (journal, opened()):
+        (result,) = each.results.values()
+        assert (result.status, result.lifecycle_event) == (EventStatus.SKIPPED, "ApplicationStop")
+
+
 def test_numbers_go_on_over_restarts_and_acknowledgements(opened: Opened) -> None:
     segment = a_segment()
     journal = opened()
