@@ -26,7 +26,7 @@ from ferryman_agent.core.checkup import (
 from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.host import external_identity, identity, instance, privileges, reach, told, trust
 from ferryman_agent.host.identity import Identity
-from ferryman_agent.system import fs, pwd
+from ferryman_agent.system import fs, own, pwd
 
 _WIDEST = {"root_dir": 0o755, "log_dir": 0o755, "pid_dir": 0o755, "state_dir": 0o700}
 
@@ -133,7 +133,7 @@ def _directories(config: Config) -> Iterator[DirectoryFacts]:
         path = Path(getattr(config, setting))
         remark = next(iter(trust.remarks([(setting, path)])), "")
         try:
-            found = path.stat()
+            found = fs.stat(path)
         except FileNotFoundError:
             above = next(folder for folder in path.parents if folder.exists())
             can_be_made = above.is_dir() and fs.access(above, fs.W_OK | fs.X_OK)
@@ -164,7 +164,7 @@ def _disks(config: Config) -> Iterator[DiskFacts]:
     for name, bytes_wanted in wanted.items():
         path = next(folder for folder in (Path(name), *Path(name).parents) if folder.exists())
         try:
-            device, found = path.stat().st_dev, fs.statvfs(path)
+            device, found = fs.stat(path).st_dev, fs.statvfs(path)
         except OSError:
             continue
         if device not in seen:
@@ -180,6 +180,8 @@ def _disks(config: Config) -> Iterator[DiskFacts]:
 
 
 def _tools() -> Iterator[ToolFacts]:
+    if not own.HAS_POSIX_TOOLS:
+        return
     has_selinux = Path("/sys/fs/selinux/enforce").exists()
     yield ToolFacts(
         name="semanage",

@@ -15,7 +15,7 @@ from ferryman_agent.config import Config
 from ferryman_agent.errors import AgentError, EventError
 from ferryman_agent.files import deployment_record
 from ferryman_agent.files.layout import RESERVED_NAMES, DeploymentDir, Layout
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 
 _HEADS = ("deployment", "group", "revision", "result", "ended", "size", "kept")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -128,7 +128,7 @@ def _size(folder: Path) -> int:
                 found = fs.lstat(os.path.join(above, name))
                 if (found.st_dev, found.st_ino) not in seen:
                     seen.add((found.st_dev, found.st_ino))
-                    total += found.st_blocks * 512
+                    total += own.disk_bytes(found)
     return total
 
 

@@ -183,6 +183,6 @@ def demand_directories(config: Config) -> None:
 
 def _converge(path: Path, name: str, mode: int) -> None:
     """Gives a directory of the other choice's mode the mode of this one; any other is the operator's (V2-281)."""
-    found = path.stat()
+    found = fs.stat(path)
     if stat.S_IMODE(found.st_mode) in _CHOICES.get(name, ()) and found.st_uid == fs.geteuid():
         path.chmod(mode)

@@ -14,7 +14,7 @@ import structlog
 from ferryman_agent.core.messages import DeploymentId, GroupId
 from ferryman_agent.errors import EventError
 from ferryman_agent.files.atomic import make_directory, remove_leftovers, write_atomic
-from ferryman_agent.system import fs
+from ferryman_agent.system import fs, own
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +140,7 @@ class Layout:
         self._make_common_folders()
         make_directory(self.state, PRIVATE_MODE)
         for folder in (self.state, self.instructions, self.ongoing):
-            _tighten(folder, PRIVATE_MODE)
+            own.restrict(folder, PRIVATE_MODE)
             remove_leftovers(folder)
 
     def group(self, group_id: GroupId | str) -> Path:
@@ -320,10 +320,3 @@ def _read_pointer(pointer: Path, group: str) -> Path | None:
         log.warning("layout.pointer_ignored", path=str(pointer), bytes=len(content))
         return None
     return path
-
-
-def _tighten(folder: Path, mode: int) -> None:
-    """Takes away what `mode` does not grant; a stricter choice of the operator stays (V2-281)."""
-    current = folder.stat().st_mode & 0o7777
-    if current & ~mode:
-        folder.chmod(current & mode)

@@ -17,6 +17,7 @@ import structlog
 
 from ferryman_agent.hooks.cgroup import ControlGroup
 from ferryman_agent.hooks.cgroup_maker import GroupMaker
+from ferryman_agent.system import own as system
 
 LEAF = "agent"
 _WANTED = ("cpu", "io", "memory", "pids")
@@ -36,6 +37,8 @@ def find(
     owner: str = "", *, proc: Path = Path("/proc/self"), is_systemd: bool | None = None
 ) -> GroupMaker | NoGroups:
     """The place for groups on this machine, with what controllers it can have handed on; `owner` as in `GroupMaker`."""
+    if not system.HAS_POSIX_TOOLS:
+        return NoGroups("this system has no control groups")
     if is_systemd is None:
         is_systemd = Path("/run/systemd/system").is_dir()
     own = own_folder(proc)

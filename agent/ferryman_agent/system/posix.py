@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 HOST_OS = "linux"
 """As AppSpec files have it."""
 ONLY_ZIP = False
+HAS_POSIX_TOOLS = True
+"""Scripts are started with the help of util-linux and control groups."""
 TRUSTS_LINKS = True
 """A link on the way to a directory of ours is as good as its owner."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -89,6 +91,13 @@ def refer(place: Path, to: Path) -> None:
 def protect(folder: Path, mode: int) -> None:
     """Gives a folder of the agent its mode. Raises OSError."""
     folder.chmod(mode)
+
+
+def restrict(folder: Path, mode: int) -> None:
+    """Takes away what `mode` does not grant; a stricter choice of the operator stays (V2-281). Raises OSError."""
+    current = folder.stat().st_mode & 0o7777
+    if current & ~mode:
+        folder.chmod(current & mode)
 
 
 def c_library() -> Any:
@@ -172,6 +181,11 @@ def release() -> tuple[str, str]:
     except OSError:
         return "", ""
     return found.get("ID", ""), found.get("VERSION_ID", "")
+
+
+def disk_bytes(found: os.stat_result) -> int:
+    """What a file takes on the disk."""
+    return found.st_blocks * 512
 
 
 def memory_bytes() -> int:

@@ -6,9 +6,10 @@ import contextlib
 import ctypes
 import ntpath
 import os
-import platform
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 HOST_OS = "windows"
 ONLY_ZIP = True
 """As with the original (AG-534)."""
+HAS_POSIX_TOOLS = False
 TRUSTS_LINKS = False
 """Who made a junction is not told, and its target is whose it may be (AG-532)."""
 _PLACES = windows_places.places(os.environ)
@@ -101,9 +103,17 @@ def refer(place: Path, to: Path) -> None:
 
 
 def protect(folder: Path, mode: int) -> None:
-    """Closes a folder whose mode closes it to others to all but SYSTEM and Administrators (V2-285). Raises OSError."""
-    if not mode & 0o007:
-        windows_acl.protect(windows_names.native(str(folder)))
+    """Closes a folder of the agent to all but SYSTEM and Administrators, whatever its mode is elsewhere (V2-285).
+
+    Users may make folders below `%ProgramData%`, and what they make is theirs: a script in there would run as
+    LocalSystem. Raises OSError.
+    """
+    windows_acl.protect(windows_names.native(str(folder)))
+
+
+def restrict(folder: Path, mode: int) -> None:
+    """Closes a private folder that is there already. Raises OSError."""
+    protect(folder, mode)
 
 
 def c_library() -> Any:
@@ -171,18 +181,29 @@ def script_variables(account: tuple[str, str, str]) -> dict[str, str]:
 
 def kernel() -> tuple[str, str, str, str]:
     """Name of this host, of its system, the kernel's version, the processor's kind."""
-    return platform.node(), "windows", platform.version(), platform.machine()
+    # Not by `platform`, which asks WMI: that may take seconds, and is not there everywhere.
+    return socket.gethostname(), "windows", _version(), os.environ.get("PROCESSOR_ARCHITECTURE", "").lower()
 
 
 def release() -> tuple[str, str]:
-    """What the system calls itself, and its version, such as `2022Server`."""
-    return "windows", platform.release()
+    """What the system calls itself, and its version, such as `10.0.20348`."""
+    return "windows", _version()
 
 
 def memory_bytes() -> int:
     """The memory of this host, 0 where it does not say."""
     found = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
     return int(found.total_physical) if _kernel().GlobalMemoryStatusEx(ctypes.byref(found)) else 0
+
+
+def disk_bytes(found: os.stat_result) -> int:
+    """What a file takes on the disk, as far as its status tells."""
+    return found.st_size
+
+
+def _version() -> str:
+    found: Any = vars(sys)["getwindowsversion"]()
+    return f"{found.major}.{found.minor}.{found.build}"
 
 
 def _kernel() -> Any:

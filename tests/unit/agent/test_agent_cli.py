@@ -74,6 +74,13 @@ def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[st
     assert "usage: ferryman-agent" in told
 
 
+@pytest.mark.req("AG-541")
+def test_nothing_updates_the_agent_but_its_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, told = outcome(capsys, "update")
+    assert code == 2
+    assert "invalid choice: 'update'" in told
+
+
 def test_help_is_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("enroll", "run", "status", "stop", "config", "doctor", "history", "logs"):
         code, printed, _ = outcome(capsys, name, "--help")

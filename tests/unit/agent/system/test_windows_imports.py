@@ -45,9 +45,8 @@ import ferryman_agent.app, ferryman_agent.cli, ferryman_agent.local.run, ferryma
 from ferryman_agent import system
 assert system.fs.__name__ == "ferryman_agent.system.windows_fs", system.fs
 only_posix = {
-    "ferryman_agent.files.selinux", "ferryman_agent.hooks.cgroup_find", "ferryman_agent.hooks.ending",
-    "ferryman_agent.hooks.follow", "ferryman_agent.hooks.posix", "ferryman_agent.host.supervisor",
-    "ferryman_agent.system.posix",
+    "ferryman_agent.hooks.ending", "ferryman_agent.hooks.follow", "ferryman_agent.hooks.posix",
+    "ferryman_agent.host.supervisor", "ferryman_agent.system.posix",
 }
 for module in pkgutil.walk_packages(ferryman_agent.__path__, "ferryman_agent."):
     if module.name not in only_posix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,15 @@ def test_state_is_for_the_system_and_administrators_and_inherits_nothing() -> No
 
 
 @pytest.mark.req("V2-285")
-@pytest.mark.parametrize("mode, is_closed", [(0o700, True), (0o750, True), (0o711, False), (0o755, False)])
-def test_folders_that_are_closed_elsewhere_are_closed(
-    mode: int, is_closed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("close", [windows.protect, windows.restrict])
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o711, 0o755])
+def test_every_folder_of_the_agent_is_closed(
+    mode: int, close: Callable[[Path, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []
     monkeypatch.setattr(windows_acl, "protect", closed.append)
-    windows.protect(Path("C:\\ProgramData\\Ferryman\\state"), mode)
-    assert closed == (["\\\\?\\C:\\ProgramData\\Ferryman\\state"] if is_closed else [])
+    close(Path("C:\\ProgramData\\Ferryman\\state"), mode)
+    assert closed == ["\\\\?\\C:\\ProgramData\\Ferryman\\state"]
 
 
 @pytest.mark.req("AG-532", "AG-533")
