@@ -126,7 +126,10 @@ class RevisionSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentDescription:
-    """What the agent is told of a deployment (AG section 5.8). `unknown_option` is one that this version does not know."""
+    """What the agent is told of a deployment (AG section 5.8).
+
+    `unknown_option` is one that this version does not know.
+    """
 
     deployment_id: DeploymentId
     deployment_group_id: GroupId

@@ -58,7 +58,7 @@ class DeploymentDir:
 
     @property
     def bundle_identity(self) -> Path:
-        """What names the bundle's content for good: the version of an object, a commit; for the next one to reuse it."""
+        """What names the bundle's content for good, for the next one to reuse it: an object's version, a commit."""
         return self.path / ".bundle-identity"
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ def fail() -> None:
     raise OSError(5, "Input/output error")
 
 
-def prepare(host: Host, ident: str, files: dict[str, bytes | str]) -> None:
+def prepare(host: Host, ident: str, files: Mapping[str, bytes | str]) -> None:
     text = f"version: 0.0\nos: linux\nfiles:\n  - source: app\n    destination: {host.srv}/app\n"
     content = {f"app/{name}": value for name, value in files.items()}
     put_archive(host.layout, ident, {"app/": b"", **content, "appspec.yml": text.encode()})

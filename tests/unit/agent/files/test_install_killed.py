@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ NEW: dict[str, bytes | str] = {
 
 
 def prepare(
-    host: Host, ident: str, files: dict[str, bytes | str], permissions: str = "", group: str = GROUP
+    host: Host, ident: str, files: Mapping[str, bytes | str], permissions: str = "", group: str = GROUP
 ) -> None:
     text = f"version: 0.0\nos: linux\nfiles:\n  - source: app\n    destination: {host.srv}/app\n{permissions}"
     content = {f"app/{name}": value for name, value in files.items()}
@@ -245,6 +245,7 @@ def test_a_recovery_that_is_killed_itself_is_gone_on_with(host: Host) -> None:
     run(host, "d-new")
     after = state(host)
     run(host, "d-old")
+    is_over = False
     for number in range(20, 200, 29):
         for step in range(1, 100):
             is_over = not killed_at(number, lambda: run(host, "d-new"))

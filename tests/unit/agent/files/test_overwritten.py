@@ -13,7 +13,6 @@ import pytest
 
 from ferryman_agent.core.messages import DeploymentId, FileExistsBehavior, Instant
 from ferryman_agent.errors import InstallError
-from ferryman_agent.files import duplicate as duplicate_module
 from ferryman_agent.files.install import install
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.originals import read_originals
@@ -68,7 +67,7 @@ def linking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         def refuse(*_: object, **__: object) -> None:
             raise OSError(18, "Invalid cross-device link")
 
-        monkeypatch.setattr(duplicate_module.os, "link", refuse)
+        monkeypatch.setattr(os, "link", refuse)
 
 
 @pytest.mark.usefixtures("linking")

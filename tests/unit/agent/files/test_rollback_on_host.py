@@ -15,7 +15,8 @@ import pytest
 from ferryman_agent.bundles.download import download_bundle
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.core.messages import BundleType
-from ferryman_agent.files import apply, prune
+from ferryman_agent.files import staging
+from ferryman_agent.files import tree as file_tree
 from ferryman_agent.files.records import read_destinations
 from tests.support.bundles import APPSPEC, GROUP, description, items, make_tar, tree
 
@@ -102,8 +103,8 @@ class Waiting:
 
 @pytest.mark.req("AG-293")
 async def test_copying_keeps_nobody_waiting(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = Waiting(apply.stage)
-    monkeypatch.setattr(apply, "stage", waiting)
+    waiting = Waiting(staging.stage)
+    monkeypatch.setattr("ferryman_agent.files.apply.stage", waiting)
     await host.install({"a": b"1"})
     assert waiting.calls == 2
     assert (host.srv / "app/a").read_bytes() == b"1"
@@ -117,8 +118,8 @@ async def test_deleting_old_revisions_keeps_nobody_waiting(
         host.layout.create_deployment(GROUP, ident).archive.mkdir()
     bundle = tmp_path / "bundle"
     bundle.write_bytes(make_tar(items({"appspec.yml": APPSPEC})))
-    waiting = Waiting(prune.remove_tree)
-    monkeypatch.setattr(prune, "remove_tree", waiting)
+    waiting = Waiting(file_tree.remove_tree)
+    monkeypatch.setattr("ferryman_agent.files.prune.remove_tree", waiting)
     report = await download_bundle(
         description("d-4", url=bundle.as_uri(), bundle_type=BundleType.TAR),
         layout=host.layout,

@@ -78,7 +78,7 @@ class Selinux:
     def rules(self) -> dict[str, str]:
         path = self.path / "rules"
         lines = path.read_text().splitlines() if path.exists() else []
-        return dict(tuple(line.split("\t")) for line in lines)
+        return {spec: label for spec, _, label in (line.partition("\t") for line in lines)}
 
     @rules.setter
     def rules(self, rules: dict[str, str]) -> None:

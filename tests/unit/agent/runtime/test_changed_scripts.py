@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_other_files_are_not_read(layout: Layout, previous: DeploymentDir) -> No
 def test_what_is_no_file_any_more_is_changed(layout: Layout, previous: DeploymentDir, kind: str) -> None:
     path = previous.archive / "bin/stop.sh"
     path.unlink()
-    make = {
+    make: dict[str, Callable[[], object]] = {
         "link": lambda: path.symlink_to("/etc/passwd"),
         "folder": path.mkdir,
         "pipe": lambda: os.mkfifo(path),
