@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from ferryman_agent import __version__
-from ferryman_agent.clock import Clock, SystemClock
+from ferryman_agent.clock import Clock
 from ferryman_agent.config import Config, Loaded
 from ferryman_agent.config.reload import reloadable_difference
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
@@ -23,14 +21,11 @@ from ferryman_agent.files.check import check_group
 from ferryman_agent.files.manifest import distrust, settle
 from ferryman_agent.hooks.native import end_leftovers
 from ferryman_agent.hooks.runner import run_hooks
-from ferryman_agent.host import facts, identity, memory, service_manager, trust, version
-from ferryman_agent.host.hardening import harden
-from ferryman_agent.host.instance import InstanceLock
+from ferryman_agent.host import facts, identity, memory, service_manager, version
 from ferryman_agent.host.renewal import Renewal
 from ferryman_agent.host.service_manager import notify
 from ferryman_agent.host.shutdown import is_host_going_down
 from ferryman_agent.log import set_coordinator_wire, set_verbose
-from ferryman_agent.log import set_up as log_set_up
 from ferryman_agent.runtime.chronicle import Chronicle
 from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.downloads import Downloads
@@ -46,20 +41,14 @@ from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
 from ferryman_agent.runtime.whole_logs import LogPiece, read_piece
 from ferryman_agent.runtime.work import Worker
-from ferryman_agent.system import own, signal
 from ferryman_agent.wiring import (
-    become_user,
     coordinator_proxy,
-    demand_directories,
     drift_settings,
     layout,
-    log_settings,
     script_groups,
     work_settings,
 )
 
-THREADS = 40
-"""Installs of sixteen groups may each hold one for minutes, and hooks need some for moments."""
 FORCED_SECONDS = 30.0
 
 log = structlog.stdlib.get_logger(__name__)
@@ -361,61 +350,3 @@ class Agent:
         yield from self._warnings
         if remark := version.remark(self._installed_version):
             yield remark
-
-
-def run(
-    config: Config, warnings: tuple[str, ...] = (), load_again: Callable[[], Loaded] | None = None
-) -> None:
-    """Is the agent, until somebody stops it. Raises AgentError: what keeps it from starting, or from going on."""
-    clock = SystemClock()
-    service_manager.keep_from_children()
-    become_user(config)
-    identity.load(config.identity_path)
-    demand_directories(config)
-    directories = (
-        ("root_dir", config.root),
-        ("state_dir", Path(config.state_dir)),
-        ("pid_dir", Path(config.pid_dir)),
-    )
-    warnings = (*warnings, *trust.remarks(directories))
-    handler = log_set_up(log_settings(config), clock)
-    harden(core_dumps=config.core_dumps)
-    for warning in warnings:
-        log.warning("config.warning", warning=warning)
-    try:
-        with InstanceLock(config.pid_path):
-            asyncio.run(_main(config, clock, warnings, load_again))
-    except ExceptionGroup as group:
-        fatal = _expected(group)
-        if fatal is None:
-            raise
-        log.critical("agent.failed", error=str(fatal))
-        raise fatal from None
-    finally:
-        handler.close()
-
-
-def _expected(error: Exception) -> AgentError | None:
-    """The error of ours that ended the agent; None when there was any other as well."""
-    if isinstance(error, ExceptionGroup):
-        found = [_expected(each) for each in error.exceptions]
-        return None if None in found else found[0]
-    return error if isinstance(error, AgentError) else None
-
-
-async def _main(
-    config: Config, clock: Clock, warnings: tuple[str, ...], load_again: Callable[[], Loaded] | None
-) -> None:
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
-    agent = Agent(
-        config,
-        clock=clock,
-        random_number=random.SystemRandom().random,
-        warnings=warnings,
-        load_again=load_again,
-    )
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        own.add_signal_handler(loop, number, agent.stop)
-    own.add_signal_handler(loop, signal.SIGHUP, agent.reload)
-    await agent.run()

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ferryman_agent import cli, lean
+from ferryman_agent import lean
+from ferryman_agent.cli import main as cli
 
 _CALLS = ("replace", "rename", "unlink", "mkdir", "rmdir", "link", "symlink")
 _ASIDE = ("status.json", ".pid", ".log", ".ferryman-probe")

@@ -8,7 +8,6 @@ from ferryman_agent.core import respawn
 from ferryman_agent.host import supervisor
 
 if __name__ == "__main__":
-    first, second, third, fourth, fifth = (float(word) for word in sys.argv[1].split(","))
-    respawn.PAUSES = (first, second, third, fourth, fifth)
+    respawn.PAUSES = tuple(float(word) for word in sys.argv[1].split(","))
     supervisor.ENDING_SECONDS = 0.2
     sys.exit(supervisor.main(sys.argv[2:]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)
+PAUSES: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0, 60.0)
 STABLE_SECONDS = 60.0
 
 

@@ -90,5 +90,5 @@ def refusal(executable: str, environment: Mapping[str, str]) -> str:
 
 def command_line(executable: str, config: str | None) -> str:
     """Returns what the service manager runs; a path with blanks and no quotes would run another program."""
-    arguments = [f'"{executable}"', "-P", "-m", "ferryman_agent.windows_service"]
+    arguments = [f'"{executable}"', "-P", "-m", "ferryman_agent.cli.windows_service"]
     return " ".join([*arguments, "--config", f'"{config}"'] if config else arguments)

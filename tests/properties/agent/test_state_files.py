@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferryman_agent.cli.overview import gather
 from ferryman_agent.config import load
 from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.host import identity, instance, version
 from ferryman_agent.host.instance import InstanceLock
-from ferryman_agent.overview import gather
 from tests.fuzz.journal import examine
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "journal"

@@ -51,7 +51,7 @@ def test_what_is_quoted_is_what_is_said(text: str) -> None:
 
 
 def test_commands_and_settings_that_are_named_exist() -> None:
-    from ferryman_agent import cli
+    from ferryman_agent.cli import main as cli
     from ferryman_agent.config.walk import leaves
 
     settings = {".".join(key) for key, _ in leaves()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_agent import service
+from ferryman_agent.cli import service
 from ferryman_agent.hooks import processes
 from ferryman_agent.host import instance
 from tests.support.agent_home import AgentHome, Gate, is_alive

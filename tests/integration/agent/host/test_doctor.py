@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ferryman_agent import doctor
+from ferryman_agent.cli import doctor
 from ferryman_agent.config.values import ProxyAddress
 from ferryman_agent.core.checkup import Hurdle
 from ferryman_agent.host import identity

@@ -80,7 +80,7 @@ def run(prefix: Path) -> Iterator[Run]:
 
 
 def cli(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run("run_module('ferryman_agent.cli', run_name='__main__')", *arguments)
+    return run("run_module('ferryman_agent.cli.main', run_name='__main__')", *arguments)
 
 
 def bundle(folder: Path, before: str, *, timeout: int = 60) -> Path:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from ferryman_agent.cli.windows_service import Host, main
 from ferryman_agent.errors import ConfigError
 from ferryman_agent.host import service_life, service_manager, winservice
 from ferryman_agent.host.service_life import Report, ServiceLife, State
 from ferryman_agent.host.winservice import ServiceError
 from ferryman_agent.system import windows, windows_signal
-from ferryman_agent.windows_service import Host, main
 
 
 class FakeError(Exception):
@@ -205,7 +205,7 @@ def test_the_service_is_registered_as_the_original_was(
     assert (name, shown) == ("codedeployagent", "CodeDeploy Host Agent Service")
     assert (kind, start, account) == (0x10, 2, None)  # a process of its own, automatic, LocalSystem
     assert command == (
-        '"C:\\ProgramData\\Ferryman\\python.exe" -P -m ferryman_agent.windows_service --config "C:\\a b\\conf.yml"'
+        '"C:\\ProgramData\\Ferryman\\python.exe" -P -m ferryman_agent.cli.windows_service --config "C:\\a b\\conf.yml"'
     )
     assert (3, True) in manager.configured  # delayed
     assert manager.open_handles == 0
@@ -273,7 +273,7 @@ def test_outside_the_service_manager_it_runs_in_the_console(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "servicemanager", hosting)
     monkeypatch.setitem(sys.modules, "win32serviceutil", util)
     ran: list[object] = []
-    monkeypatch.setattr("ferryman_agent.app.run", lambda config, *_, **__: ran.append(config))
+    monkeypatch.setattr("ferryman_agent.process.run", lambda config, *_, **__: ran.append(config))
     assert main([]) == 0
     assert len(ran) == 1
 

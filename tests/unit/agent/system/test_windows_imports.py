@@ -41,7 +41,7 @@ for name in ("SIGKILL", "SIGHUP", "SIGQUIT", "SIGCHLD"):
     delattr(signal, name)
 sys.platform = "win32"
 import importlib, pkgutil
-import ferryman_agent.app, ferryman_agent.cli, ferryman_agent.local.run, ferryman_agent.bundles.child
+import ferryman_agent.process, ferryman_agent.cli.main, ferryman_agent.local.run, ferryman_agent.bundles.child
 from ferryman_agent import system
 assert system.fs.__name__ == "ferryman_agent.system.windows_fs", system.fs
 only_posix = {
@@ -52,7 +52,7 @@ for module in pkgutil.walk_packages(ferryman_agent.__path__, "ferryman_agent."):
     if module.name not in only_posix:
         importlib.import_module(module.name)
 from ferryman_agent.hooks import native
-from ferryman_agent.native_service import Service
+from ferryman_agent.cli.native_service import Service
 print(native.start.__module__, native.end.__module__, native.Follower.__module__, Service.__name__)
 """
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_agent import cli, showing
+from ferryman_agent.cli import main as cli
+from ferryman_agent.cli import showing
 from ferryman_agent.config import load, parse
 from ferryman_agent.config.walk import leaves
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_agent import app, wiring
+from ferryman_agent import process, wiring
 from ferryman_agent.config import parse
 from ferryman_agent.errors import ConfigError, IdentityError, JournalError
 from ferryman_agent.hooks.contract import HookSettings
@@ -18,15 +18,15 @@ from tests.support.identities import an_identity
 def test_an_error_of_ours_is_found_in_any_nesting() -> None:
     ours = JournalError("the disk is gone")
     nested = ExceptionGroup("tasks", [ExceptionGroup("loop", [ours])])
-    assert app._expected(nested) is ours
-    assert app._expected(ExceptionGroup("tasks", [ours, RuntimeError("a mistake")])) is None
-    assert app._expected(RuntimeError("a mistake")) is None
+    assert process._expected(nested) is ours
+    assert process._expected(ExceptionGroup("tasks", [ours, RuntimeError("a mistake")])) is None
+    assert process._expected(RuntimeError("a mistake")) is None
 
 
 def test_without_an_identity_nothing_is_made(tmp_path: Path) -> None:
     config = parse(b"", "f", {"FERRYMAN_AGENT_HOME": str(tmp_path / "home")}).config
     with pytest.raises(IdentityError):
-        app.run(config)
+        process.run(config)
     assert not (tmp_path / "home").exists()
 
 
@@ -37,7 +37,7 @@ def test_directories_that_cannot_be_made_are_all_named(tmp_path: Path) -> None:
     config = parse(text.encode(), "f", {"FERRYMAN_AGENT_HOME": str(tmp_path)}).config
     identity.save(an_identity(), config.identity_path)
     with pytest.raises(ConfigError) as caught:
-        app.run(config)
+        process.run(config)
     assert "log_dir" in str(caught.value)
     assert "pid_dir" in str(caught.value)
     assert "state_dir" not in str(caught.value)

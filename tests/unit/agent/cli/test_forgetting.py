@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ferryman_agent import wiring
-from ferryman_agent.cli import main
+from ferryman_agent.cli.main import main
 from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config, load
 from ferryman_agent.core.messages import DeploymentId, GroupId

@@ -3,8 +3,8 @@
 import sys
 
 if sys.platform == "win32":
-    from ferryman_agent.windows_service import WindowsService as Service
+    from ferryman_agent.cli.windows_service import WindowsService as Service
 else:
-    from ferryman_agent.service import Service
+    from ferryman_agent.cli.service import Service
 
 __all__ = ["Service"]

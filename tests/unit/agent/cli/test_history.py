@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ferryman_agent import history, wiring
+from ferryman_agent import wiring
+from ferryman_agent.cli import history
 from ferryman_agent.config import Config, parse
 from ferryman_agent.core.messages import BundleType, Diagnostics, Instant, RevisionSource, ScriptErrorCode
 from ferryman_agent.errors import AgentError

@@ -1,4 +1,4 @@
-"""The agent as a Windows service: `python -P -m ferryman_agent.windows_service`, and its service commands.
+"""The agent as a Windows service: `python -P -m ferryman_agent.cli.windows_service`, and its service commands.
 
 Started by the service manager it reports to it; started by anybody else it runs in the console (V2-314).
 """
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ferryman_agent.cli.service import NOT_RUNNING, READY_SECONDS, STOP_SECONDS, Refused, Service
 from ferryman_agent.errors import AgentError
 from ferryman_agent.host import service_manager, winservice
 from ferryman_agent.host.service_life import SERVICE_NAME, Report, ServiceLife
-from ferryman_agent.service import NOT_RUNNING, READY_SECONDS, STOP_SECONDS, Refused, Service
 from ferryman_agent.system import windows
 from ferryman_agent.system.windows_signal import SIGHUP, SIGQUIT, SIGTERM
 
@@ -181,14 +181,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _be_hosted(config: Path | None) -> None:
     def run() -> None:
-        from ferryman_agent import app
+        from ferryman_agent import process
         from ferryman_agent.config import Loaded, load
 
         def read() -> Loaded:
             return load(config, os.environ)
 
         loaded = read()
-        app.run(loaded.config, loaded.warnings, load_again=read)
+        process.run(loaded.config, loaded.warnings, load_again=read)
 
     manager: Any = importlib.import_module("servicemanager")
     manager.Initialize()

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_agent import __version__, cli, enrolling
+from ferryman_agent import __version__
+from ferryman_agent.cli import enrolling
+from ferryman_agent.cli import main as cli
+from ferryman_agent.cli.overview import gather
 from ferryman_agent.config import load
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import identity
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.host.instance import InstanceLock
-from ferryman_agent.overview import gather
 
 WEEK_MS = 7 * 24 * 3_600_000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman_agent import script_logs
+from ferryman_agent.cli import script_logs
 from ferryman_agent.config import Config, parse
 from ferryman_agent.errors import AgentError
 

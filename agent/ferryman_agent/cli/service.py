@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ferryman_agent.cli.overview import Overview, gather
 from ferryman_agent.config import Loaded, load
 from ferryman_agent.config.places import HOME_VARIABLE
 from ferryman_agent.errors import AgentError
 from ferryman_agent.host import identity, instance
 from ferryman_agent.host.service_manager import SYSTEMD
-from ferryman_agent.overview import Overview, gather
 from ferryman_agent.system import fs, signal
 from ferryman_agent.wiring import prepare_directories
 
@@ -167,7 +167,7 @@ class Service:
                 str(loaded.config.supervisor_pid_path),
             ),
             *("--drain", str(loaded.config.commands.drain_timeout.seconds), "--tell", str(telling), "--"),
-            *(*program, "ferryman_agent.cli", "run", *config),
+            *(*program, "ferryman_agent.cli.main", "run", *config),
         )
         descriptor = _open_output(output)
         try:

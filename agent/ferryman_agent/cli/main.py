@@ -22,7 +22,7 @@ from ferryman_agent.local.command import main as local_deployment
 from ferryman_agent.system import fs
 
 if TYPE_CHECKING:
-    from ferryman_agent.native_service import Service
+    from ferryman_agent.cli.native_service import Service
 
 NOT_RUNNING = 3
 INTERRUPTED = 130
@@ -168,7 +168,7 @@ def _enroll_options(parser: argparse.ArgumentParser) -> None:
 
 def _enroll(options: argparse.Namespace) -> int:
     """Make this machine an instance of a coordinator."""
-    from ferryman_agent import enrolling
+    from ferryman_agent.cli import enrolling
 
     wishes = enrolling.Wishes(
         token=sys.stdin.readline() if options.token == FROM_STDIN else options.token,
@@ -190,14 +190,14 @@ def _run(options: argparse.Namespace) -> int:
     # Before anything that imports structlog, which imports asyncio.
     lean.leave_out()
     _keep_stdout_clean()
-    from ferryman_agent import app
+    from ferryman_agent import process
     from ferryman_agent.config import Loaded, load
 
     def read() -> Loaded:
         return load(options.config, os.environ, profile=options.profile)
 
     loaded = read()
-    app.run(loaded.config, loaded.warnings, load_again=read)
+    process.run(loaded.config, loaded.warnings, load_again=read)
     return 0
 
 
@@ -234,7 +234,7 @@ def _reload(options: argparse.Namespace) -> int:
 
 def _config(options: argparse.Namespace) -> int:
     """Check the configuration, and show what counts. Exit code 1: the agent would not start with it."""
-    from ferryman_agent import showing
+    from ferryman_agent.cli import showing
     from ferryman_agent.config import load
 
     loaded = load(options.config, os.environ, profile=options.profile)
@@ -250,7 +250,7 @@ def _config(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     """Look for what keeps this machine from deployments, and say what to do. Exit code 1: something does."""
-    from ferryman_agent import doctor
+    from ferryman_agent.cli import doctor
 
     found = doctor.examine(options.config, os.environ)
     print(doctor.as_json(found) if options.as_json else _plain(doctor.as_text(found)))
@@ -259,7 +259,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _history(options: argparse.Namespace) -> int:
     """List the deployments whose files are on this machine."""
-    from ferryman_agent import history
+    from ferryman_agent.cli import history
     from ferryman_agent.config import load
 
     found = history.kept_deployments(load(options.config, os.environ).config)
@@ -271,7 +271,7 @@ def _forget_revision(options: argparse.Namespace) -> int:
     """Forget which revision of a deployment group was the last successful one. Its scripts are not run any more: a way
     past an ApplicationStop that is broken.
     """
-    from ferryman_agent import forgetting
+    from ferryman_agent.cli import forgetting
     from ferryman_agent.config import load
 
     print(_plain(forgetting.forget_revision(load(options.config, os.environ).config, options.group)))
@@ -282,7 +282,7 @@ def _gc(options: argparse.Namespace) -> int:
     """List the deployment groups that have data on this machine, or remove that of one which it has left. The files
     that the group installed stay, unless --uninstall is given. Refused while the group is in use.
     """
-    from ferryman_agent import forgetting
+    from ferryman_agent.cli import forgetting
     from ferryman_agent.config import load
 
     config = load(options.config, os.environ).config
@@ -298,7 +298,7 @@ def _gc(options: argparse.Namespace) -> int:
 
 def _logs(options: argparse.Namespace) -> int:
     """Print what the scripts of a deployment printed."""
-    from ferryman_agent import script_logs
+    from ferryman_agent.cli import script_logs
     from ferryman_agent.config import load
 
     def wait() -> bool:
@@ -316,7 +316,7 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _service(options: argparse.Namespace) -> Service:
-    from ferryman_agent.native_service import Service
+    from ferryman_agent.cli.native_service import Service
 
     return Service(options.config, os.environ)
 

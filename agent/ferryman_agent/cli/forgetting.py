@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from ferryman_agent import wiring
+from ferryman_agent.cli.history import kept_deployments
 from ferryman_agent.clock import SystemClock
 from ferryman_agent.config import Config
 from ferryman_agent.core.messages import DeploymentId, GroupId
@@ -21,7 +22,6 @@ from ferryman_agent.files.install_turns import install_turn
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.tree import remove_tree
 from ferryman_agent.files.uninstall import uninstall
-from ferryman_agent.history import kept_deployments
 from ferryman_agent.runtime.group_turns import GroupTurns
 from ferryman_agent.system import fs
 
