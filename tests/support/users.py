@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pwd
+import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +22,7 @@ def temporary_user() -> Iterator[pwd.struct_passwd]:
     require_root()
     if shutil.which("useradd") is None:
         pytest.skip("needs useradd to make a user: apt install passwd")
-    name = f"fm-hook-{os.getpid()}"
+    name = f"fm-{secrets.token_hex(6)}"
     shell = shutil.which("nologin") or "/usr/sbin/nologin"
     command = [
         "useradd",
@@ -38,3 +40,12 @@ def temporary_user() -> Iterator[pwd.struct_passwd]:
         yield pwd.getpwnam(name)
     finally:
         subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+def let_others_in(path: Path) -> None:
+    """pytest's own folders are for its user alone; this lets others look into `path` and pass through those to it."""
+    path.chmod(path.stat().st_mode | 0o055)
+    for folder in path.parents:
+        if folder == Path(tempfile.gettempdir()):
+            return
+        folder.chmod(folder.stat().st_mode | 0o011)

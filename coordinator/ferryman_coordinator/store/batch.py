@@ -143,6 +143,7 @@ class Batch:
 def arrange(batches: Iterable[Batch]) -> Iterator[Step]:
     """The steps that store `batches`, in an order that stores the same as one after another would.
 
+    But for a row whose parent comes later in the same group: it is stored as well, for the parent is there in the end.
     Where merging would break a constraint that the plain order keeps, the caller replays the batches one by one.
     """
     stretch = _Stretch()

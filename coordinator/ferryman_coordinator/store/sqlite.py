@@ -102,10 +102,7 @@ class SqliteDatabase:
     @classmethod
     async def open(cls, path: Path) -> SqliteDatabase:
         """Lock the directory, migrate the file, make it if it is not there; raises SetupError."""
-        if not path.parent.is_dir():
-            raise SetupError(
-                f"the data directory {path.parent} does not exist: make it, or choose another one"
-            )
+        _demand_directory(path.parent)
         lock = DirectoryLock(path.with_name(path.name + ".lock"))
         lock.take()
         database = cls(path, lock)
@@ -202,6 +199,17 @@ def begin_for_real(engine: sa.Engine, pragmas: Sequence[str]) -> None:
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN")
+
+
+def _demand_directory(path: Path) -> None:
+    try:
+        is_there = path.is_dir()
+    except OSError as error:
+        raise SetupError(
+            f"cannot use the data directory {path}: {error.strerror}; start the coordinator as the user who owns it"
+        ) from error
+    if not is_there:
+        raise SetupError(f"the data directory {path} does not exist: make it, or choose another one")
 
 
 def _code(error: Exception) -> int | None:

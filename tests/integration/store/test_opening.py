@@ -23,6 +23,7 @@ from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import PageRequest
 from ferryman_coordinator.store.store import Store
 from tests.support.components import require_root
+from tests.support.users import let_others_in
 
 
 def url_of(path: Path) -> str:
@@ -34,12 +35,6 @@ def application(name: str) -> Batch:
     row = {"application_id": name, "name": name, "compute_platform": "Server", "created_at": 1}
     batch.insert(tables.applications, row)
     return batch
-
-
-def let_others_in(path: Path) -> None:
-    """pytest's own folders are for its user alone; this lets others pass through them to `path`."""
-    for folder in (path, *path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
 
 
 @contextmanager
@@ -166,6 +161,19 @@ async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> No
         pytest.raises(SetupError, match=rf"cannot write in the data directory {tmp_path}: Permission"),
     ):
         await Store.open(url_of(tmp_path / "ferryman.db"))
+
+
+async def test_a_directory_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    require_root()
+    directory = tmp_path / "closed" / "data"
+    directory.mkdir(parents=True)
+    let_others_in(directory)
+    directory.parent.chmod(0o700)
+    with (
+        as_nobody(),
+        pytest.raises(SetupError, match=rf"cannot use the data directory {directory}: Permission"),
+    ):
+        await Store.open(url_of(directory / "ferryman.db"))
 
 
 async def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ferryman_agent.core.messages import FileExistsBehavior
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.interrupted import recover_all
 from tests.support.small_disk import small_disk
-from tests.support.users import temporary_user
+from tests.support.users import let_others_in, temporary_user
 from tests.unit.agent.files.conftest import Host
 from tests.unit.agent.files.test_install_failures import run
 from tests.unit.agent.files.test_install_killed import NEW, OLD, prepare, state
@@ -103,8 +103,7 @@ def test_a_user_who_swaps_folders_for_links_meanwhile_reaches_nothing_outside(
 ) -> None:
     outside = tmp_path / "outside"
     with temporary_user() as user:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(folder.stat().st_mode | 0o011)
+        let_others_in(tmp_path)
         outside.mkdir()
         (outside / "deep").mkdir()
         for name in ("f", "g", "deep/f", "deep/g", "x"):
