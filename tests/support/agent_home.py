@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,14 @@ class Gate:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Open both ways and without waiting: a script that never comes must not keep a thread of the tests for ever.
+        self._here, self._back = (self._made(each) for each in (path, path.with_suffix(".back")))
+
+    def _made(self, path: Path) -> int:
         os.mkfifo(path)
-        os.mkfifo(path.with_suffix(".back"))
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
 
     @property
     def script(self) -> str:
@@ -148,14 +155,17 @@ class Gate:
 
     async def arrived(self) -> int:
         """Returns the PID of the script that stands at the gate."""
-        text = await asyncio.wait_for(asyncio.to_thread(self.path.read_text), PATIENCE_SECONDS)
-        return int(text)
+        loop, has_come = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._here, has_come.set)
+        try:
+            await asyncio.wait_for(has_come.wait(), PATIENCE_SECONDS)
+        finally:
+            loop.remove_reader(self._here)
+        return int(os.read(self._here, 100))
 
     async def open(self) -> None:
         """Lets the script go on."""
-        await asyncio.wait_for(
-            asyncio.to_thread(self.path.with_suffix(".back").write_text, "go\n"), PATIENCE_SECONDS
-        )
+        os.write(self._back, b"go\n")
 
 
 def is_alive(pid: int) -> bool:

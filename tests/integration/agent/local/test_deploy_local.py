@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -290,8 +291,8 @@ def test_output_is_shown_as_it_comes_and_all_of_it(tool: LocalTool, tmp_path: Pa
         lines.append(line.strip())
         if lines[-1] == "[stdout]before":
             break
-    (tmp_path / "gate").read_text()
-    (tmp_path / "gate.back").write_text("go\n")
+    asyncio.run(gate.arrived())
+    asyncio.run(gate.open())
     rest, _ = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 0
     assert "[stdout]after" in rest
