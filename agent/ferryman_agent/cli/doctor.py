@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import stat
@@ -197,10 +198,17 @@ def _tools() -> Iterator[ToolFacts]:
     )
     yield ToolFacts(
         name="cgroup v2",
-        is_there=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
+        is_there=_is_in_a_control_group(),
         is_wanted=True,
         purpose="limits of scripts and what they use cannot be had",
     )
+
+
+def _is_in_a_control_group() -> bool:
+    """Whether there is version 2, beside version 1 or alone; it may be mounted anywhere."""
+    with contextlib.suppress(OSError):
+        return "\n0::" in "\n" + Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    return False
 
 
 def _user_name() -> str:
