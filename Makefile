@@ -7,6 +7,9 @@ PYTEST := .venv/bin/pytest
 BUF := .venv/bin/buf
 PACKAGES := protos client agent coordinator
 RESULTS := .conformance/results.json
+# Tests of one file stay together: they share what is slow to start.
+JOBS := auto
+PARALLEL = -n $(JOBS) --dist loadfile
 SOAK ?= 300
 FUZZ_SECONDS ?= 60
 
@@ -63,13 +66,13 @@ types: protos ## mypy --strict over the four packages and the tests
 
 .PHONY: check
 check: lint types ## What every change passes: lint, types, unit, property and simulation tests
-	$(PYTEST) -q $(wildcard tests/unit tests/properties tests/simulation) $(ARGS)
+	$(PYTEST) -q $(PARALLEL) $(wildcard tests/unit tests/properties tests/simulation) $(ARGS)
 
 # ---- tests ----
 
 .PHONY: test
-test: protos ## All tests: unit, properties, simulation, integration, e2e
-	$(PYTEST) -q --req-results=$(RESULTS) $(ARGS)
+test: protos ## All tests: unit, properties, simulation, integration, e2e (JOBS=1 for one after another)
+	$(PYTEST) -q $(PARALLEL) --req-results=$(RESULTS) $(ARGS)
 
 .PHONY: test-integration
 test-integration: protos ## Tests with real databases, real gRPC, real processes
@@ -98,7 +101,7 @@ bench: protos ## Measure against the budgets (ARGS="core.* --json FILE --quick -
 .PHONY: conformance
 conformance: protos ## Which requirements of docs/spec have a passing test (runs the tests; USE=FILE reads an earlier run)
 	@# Failing tests are part of the report; a run that could not take place is not.
-	@$(if $(USE),,$(PYTEST) -q --req-results=$(RESULTS) || [ $$? -eq 1 ])
+	@$(if $(USE),,$(PYTEST) -q $(PARALLEL) --req-results=$(RESULTS) || [ $$? -eq 1 ])
 	@$(PY) -m tests.support.conformance $(or $(USE),$(RESULTS)) $(ARGS)
 
 .PHONY: docs

@@ -58,7 +58,7 @@ def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int | 
 
 def test_the_version_comes_without_anything_heavy() -> None:
     program = (
-        "import sys\nfrom ferryman_agent.cli import main\n"
+        "import sys\nfrom ferryman_agent.cli.main import main\n"
         "try: main(['--version'])\nexcept SystemExit: pass\n"
         "heavy = ('grpc', 'msgspec', 'yaml', 'structlog', 'asyncio', 'cryptography', 'aiohttp')\n"
         "print([name for name in heavy if name in sys.modules])\n"

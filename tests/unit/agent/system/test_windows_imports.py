@@ -13,7 +13,7 @@ AGENT = Path(ferryman_agent.__file__).parent
 CHOOSERS = {
     "hooks/native.py",
     "hooks/native_processes.py",
-    "native_service.py",
+    "cli/native_service.py",
     "system/__init__.py",
     "system/posix.py",  # Linux among the POSIX systems
 }
