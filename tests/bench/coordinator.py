@@ -49,8 +49,8 @@ async def _fan_out(coordinator: CoordinatorProcess, directory: Path, count: int)
         connected = time.monotonic() - connecting
         revision = await _prepare(client, _trivial_bundle(directory), tag="swarm")
         ordered = time.monotonic()
-        deployment_id = await _deploy(client, revision)
-        await _wait(client, deployment_id)
+        deployment_id = await deploy(client, revision)
+        await until_succeeded(client, deployment_id)
         done = time.monotonic() - ordered
     arrivals = [max(agent.arrivals.values()) - ordered for agent in swarm.agents]
     reports = sum(agent.reports for agent in swarm.agents)
@@ -102,7 +102,7 @@ async def _latency(fleet: Fleet, directory: Path, runs: int) -> list[float]:
         location = (await client.push("app", _trivial_bundle(directory))).location
         for number in range(_WARM_UP + runs):
             ordered = time.monotonic()
-            await _wait(client, await _deploy(client, location, group="all"))
+            await until_succeeded(client, await deploy(client, location, group="all"))
             if number >= _WARM_UP:
                 times.append((time.monotonic() - ordered) * 1000)
     return times
@@ -140,7 +140,8 @@ async def _prepare(client: Client, bundle: Bundle, *, tag: str) -> types_pb2.Rev
     return (await client.push("app", bundle)).location
 
 
-async def _deploy(client: Client, revision: types_pb2.RevisionLocation, *, group: str = "all") -> str:
+async def deploy(client: Client, revision: types_pb2.RevisionLocation, *, group: str = "all") -> str:
+    """Creates a deployment to all instances of a group at once; returns its id."""
     options = deployments_pb2.DeploymentOptions(
         application_name="app",
         deployment_group_name=group,
@@ -151,7 +152,8 @@ async def _deploy(client: Client, revision: types_pb2.RevisionLocation, *, group
     return (await client.call(client.deployments.CreateDeployment, request)).deployment_id
 
 
-async def _wait(client: Client, deployment_id: str) -> None:
+async def until_succeeded(client: Client, deployment_id: str) -> None:
+    """Waits for a deployment's success. Raises RuntimeError for any other end."""
     async for change in client.watch(deployment_id):
         deployment = change.snapshot.deployment if change.HasField("snapshot") else change.deployment
         if deployment.status in FINAL_STATUSES:

@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ferryman.v1 import deployments_pb2, types_pb2
+from ferryman.v1 import types_pb2
 from ferryman_client.bundle import Bundle, build_bundle
-from ferryman_client.client import FINAL_STATUSES, Client
+from ferryman_client.client import Client
+from tests.bench.coordinator import deploy, until_succeeded
 from tests.bench.harness import Figure, Options, row
 from tests.support.fleet import HOOK_EVENTS, Fleet, write_bundle
 from tests.support.process_figures import cpu_seconds, figures_of
@@ -38,26 +39,6 @@ def _bundle(folder: Path, name: str, scripts: dict[str, str], destination: str) 
 
 def _files(name: str) -> dict[str, str]:
     return {f"f-{number}": f"{name} {number} ".ljust(FILE_BYTES, "x") for number in range(FILES)}
-
-
-async def _order(client: Client, revision: types_pb2.RevisionLocation, group: str) -> str:
-    options = deployments_pb2.DeploymentOptions(
-        application_name="app",
-        deployment_group_name=group,
-        revision=revision,
-        deployment_config_name="CodeDeployDefault.AllAtOnce",
-    )
-    request = deployments_pb2.CreateDeploymentRequest(options=options)
-    return (await client.call(client.deployments.CreateDeployment, request)).deployment_id
-
-
-async def _succeeded(client: Client, deployment_id: str) -> None:
-    async for change in client.watch(deployment_id):
-        deployment = change.snapshot.deployment if change.HasField("snapshot") else change.deployment
-        if deployment.status in FINAL_STATUSES:
-            if deployment.status != types_pb2.DEPLOYMENT_STATUS_SUCCEEDED:
-                raise RuntimeError(f"{deployment_id} did not succeed: {deployment.error.message}")
-            return
 
 
 def _cpu_of_agents(fleet: Fleet) -> float:
@@ -139,7 +120,7 @@ async def _deployed_to_all(
             revision = (await client.push("app", bundle)).location
             before, coordinator_before = _cpu_of_agents(fleet), cpu_seconds(pid)
             started = time.perf_counter()
-            await _succeeded(client, await _order(client, revision, "all"))
+            await until_succeeded(client, await deploy(client, revision, group="all"))
             times.append(time.perf_counter() - started)
             cpu.append(_cpu_of_agents(fleet) - before)
             coordinator.append(cpu_seconds(pid) - coordinator_before)
@@ -183,8 +164,8 @@ async def _groups(fleet: Fleet, folder: Path, rounds: int) -> tuple[list[float],
     scripts = {HOOK_EVENTS[1]: f"sleep {SLEEP_SECONDS}"}
     async with Client(fleet.coordinator.profile) as client:
 
-        async def deploy(number: int, revision: types_pb2.RevisionLocation) -> None:
-            await _succeeded(client, await _order(client, revision, f"g-{number}"))
+        async def one_group(number: int, revision: types_pb2.RevisionLocation) -> None:
+            await until_succeeded(client, await deploy(client, revision, group=f"g-{number}"))
 
         for step in range(rounds):
             revisions = [
@@ -195,11 +176,11 @@ async def _groups(fleet: Fleet, folder: Path, rounds: int) -> tuple[list[float],
             ]
             one = (await client.push("app", _bundle(folder, f"{step}-one", scripts, "/srv/0"))).location
             started = time.perf_counter()
-            await deploy(0, one)
+            await one_group(0, one)
             alone.append(time.perf_counter() - started)
             started = time.perf_counter()
             async with asyncio.TaskGroup() as tasks:
                 for number, revision in enumerate(revisions):
-                    tasks.create_task(deploy(number, revision))
+                    tasks.create_task(one_group(number, revision))
             together.append(time.perf_counter() - started)
     return alone, together

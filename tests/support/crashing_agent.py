@@ -83,6 +83,7 @@ def _stepping(call: Callable[..., Any], steps: Steps) -> Callable[..., Any]:
 
 if __name__ == "__main__":
     lean.leave_out()
+    lean.load_asyncio_alone()
     wanted = os.environ.get("FERRYMAN_TEST_STEPS")
     plant(Steps(int(sys.argv[1]), Path(wanted) if wanted else None))
     cli.main(sys.argv[2:])

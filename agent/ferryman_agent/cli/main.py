@@ -189,6 +189,7 @@ def _run(options: argparse.Namespace) -> int:
     """Run the agent in the foreground until it is stopped."""
     # Before anything that imports structlog, which imports asyncio.
     lean.leave_out()
+    lean.load_asyncio_alone()
     _keep_stdout_clean()
     from ferryman_agent import process
     from ferryman_agent.config import Loaded, load

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from ferryman_agent import lean
 from ferryman_agent.errors import AgentError
 from ferryman_agent.local.wish import Wish, read_arguments
 
 ALIASES = ("codedeploy-local", "ferryman-local")
 FAILED, WRONG_ARGUMENTS = 1, 2
-_NEVER_USED = ("rich", "greenlet")
 
 
 def is_alias(program: str) -> bool:
@@ -25,11 +25,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str | None = None) 
     """Entry point. Ends with SystemExit: 0 succeeded, 1 failed or could not start, 2 wrong arguments."""
     name = program or PurePath(sys.argv[0]).stem
     wish = read_arguments(sys.argv[1:] if arguments is None else arguments, program=name)
-    _leave_out(*_NEVER_USED)
+    lean.leave_out()
     # Nothing that is loaded here becomes garbage; looking for it takes a tenth of the start.
     gc.disable()
     if "://" not in (wish.location or ""):
-        _load_asyncio_alone()
+        lean.load_asyncio_alone()
     try:
         raise SystemExit(_deploy(wish, name))
     except AgentError as error:
@@ -55,24 +55,6 @@ def _deploy(wish: Wish, name: str) -> int:
     from ferryman_agent.local.start import start
 
     return start(wish, draft, location, found)
-
-
-def _leave_out(*names: str) -> None:
-    """Makes imports of what others load where they find it, and nobody here uses, fail: a third of the start-up."""
-    for name in names:
-        # None is how Python spells "not to be found" here, which the type of `sys.modules` does not know.
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
-
-
-def _load_asyncio_alone() -> None:
-    """Loads asyncio without `ssl`, which it takes along for connections that this process does not make."""
-    if "ssl" in sys.modules:
-        return
-    _leave_out("ssl")
-    import asyncio  # noqa: F401  # only loaded
-
-    # Others may need it, and say so.
-    del sys.modules["ssl"]
 
 
 def _current_directory() -> str:

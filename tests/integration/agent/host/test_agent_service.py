@@ -19,12 +19,6 @@ from tests.support.fake_coordinator import FakeCoordinator, run_segment
 
 
 @pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
 async def agent(coordinator: FakeCoordinator, tmp_path: Path) -> AsyncIterator[AgentHome]:
     """Enrolled and not started."""
     home = AgentHome(tmp_path / "agent")

@@ -24,12 +24,6 @@ from tests.support.identities import an_identity
 
 
 @pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[AgentHome]:
     made = AgentHome(tmp_path)
     yield made

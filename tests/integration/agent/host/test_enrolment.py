@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +23,6 @@ from tests.support.fake_coordinator import FakeCoordinator
 from tests.support.small_ca import SmallCa
 
 NOW = Instant(1_700_000_000_000)
-
-
-@pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
 
 
 def an_order(coordinator: FakeCoordinator, **changes: object) -> EnrolOrder:

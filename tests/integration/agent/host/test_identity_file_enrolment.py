@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ from tests.support.fake_coordinator import FakeCoordinator
 from tests.support.small_ca import SmallCa
 
 ARN = "arn:aws:iam::123456789012:user/CodeDeploy/web-9"
-
-
-@pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
 
 
 @pytest.fixture

@@ -14,12 +14,6 @@ from tests.support.local_tool import LocalTool, application
 
 
 @pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
 async def home(tmp_path: Path, coordinator: FakeCoordinator) -> AsyncIterator[AgentHome]:
     made = AgentHome(tmp_path / "home")
     await made.enroll(coordinator)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -17,24 +15,6 @@ from tests.support.agent_home import AgentHome, Gate, is_alive
 from tests.support.fake_coordinator import FakeCoordinator, run_segment
 
 COMMAND = "d-1/i-1/1/0"
-
-
-@pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
-async def agent(coordinator: FakeCoordinator, tmp_path: Path) -> AsyncIterator[AgentHome]:
-    """Enrolled and not started."""
-    home = AgentHome(tmp_path / "agent")
-    code, printed = await home.enroll(coordinator)
-    assert code == 0, printed
-    try:
-        yield home
-    finally:
-        await home.close()
 
 
 @pytest.mark.req("V2-001", "V2-002", "V2-008", "AG-133", "AG-137", "AG-408", "AG-E07")

@@ -23,12 +23,6 @@ LISTENING = "0A"
 
 
 @pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
 async def agent(coordinator: FakeCoordinator, tmp_path: Path) -> AsyncIterator[AgentHome]:
     """Enrolled and not started."""
     home = AgentHome(tmp_path / "agent")

@@ -7,7 +7,6 @@ import hashlib
 import os
 import signal
 import zipfile
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,24 +23,6 @@ STARTED = pb.COMMAND_DISPOSITION_STARTED
 QUEUED = pb.COMMAND_DISPOSITION_QUEUED
 KNOWN = pb.COMMAND_DISPOSITION_KNOWN
 REFUSED = pb.COMMAND_DISPOSITION_REFUSED
-
-
-@pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
-async def agent(coordinator: FakeCoordinator, tmp_path: Path) -> AsyncIterator[AgentHome]:
-    """Enrolled and not started."""
-    home = AgentHome(tmp_path / "agent")
-    code, printed = await home.enroll(coordinator)
-    assert code == 0, printed
-    try:
-        yield home
-    finally:
-        await home.close()
 
 
 def gate(agent: AgentHome, name: str = "gate") -> Gate:

@@ -12,12 +12,6 @@ from tests.support.fake_coordinator import FakeCoordinator
 
 
 @pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
 async def home(tmp_path: Path, coordinator: FakeCoordinator) -> AsyncIterator[AgentHome]:
     made = AgentHome(tmp_path / "agent")
     code, printed = await made.enroll(coordinator)

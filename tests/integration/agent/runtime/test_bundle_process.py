@@ -10,7 +10,6 @@ import signal
 import time
 import zipfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -23,24 +22,6 @@ from tests.support.misbehaving_server import Server, stalls, status
 
 COMMIT = "3f786850e387550fdab836ed7e6dc881de23001b"
 EVENTS = ("DownloadBundle", "BeforeInstall")
-
-
-@pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
-async def agent(coordinator: FakeCoordinator, tmp_path: Path) -> AsyncIterator[AgentHome]:
-    """Enrolled and not started."""
-    home = AgentHome(tmp_path / "agent")
-    code, printed = await home.enroll(coordinator)
-    assert code == 0, printed
-    try:
-        yield home
-    finally:
-        await home.close()
 
 
 @pytest.fixture

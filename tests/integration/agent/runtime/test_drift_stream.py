@@ -20,12 +20,6 @@ GROUP = "g-1"
 
 
 @pytest.fixture
-async def coordinator() -> AsyncIterator[FakeCoordinator]:
-    async with FakeCoordinator() as running:
-        yield running
-
-
-@pytest.fixture
 async def agent(coordinator: FakeCoordinator, tmp_path: Path) -> AsyncIterator[AgentHome]:
     """Enrolled, with two files installed, and not started."""
     home = AgentHome(tmp_path / "agent")
