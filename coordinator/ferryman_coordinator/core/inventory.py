@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NewType
 
 from ferryman_coordinator.core.drift import InstalledState
+from ferryman_coordinator.core.group_options import DEFAULT_OPTIONS, GroupOptions
 from ferryman_coordinator.core.model import (
     ApplicationId,
     AutoRollback,
@@ -58,6 +59,15 @@ class InstanceKind(StrEnum):
     CLOUD = "Cloud"
 
 
+class LifecycleState(StrEnum):
+    """Where an instance of an autoscaling group is between its launch and its end (CP section 21)."""
+
+    LAUNCHING = "Launching"
+    IN_SERVICE = "InService"
+    TERMINATING = "Terminating"
+    TERMINATED = "Terminated"
+
+
 class TrafficRoutingType(StrEnum):
     """API:TrafficRoutingType."""
 
@@ -72,6 +82,10 @@ class Application:
     name: str
     compute_platform: ComputePlatform
     created_at: Instant
+    # Labels of the resource itself, not of instances (CP-146).
+    resource_tags: tuple[Tag, ...] = ()
+    # Name of the stored token that the application's GitHub revisions are fetched with (CP-147, CP-156); empty: none.
+    github_account_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +110,9 @@ class DeploymentGroup:
     selection: Selection
     auto_rollback: AutoRollback
     created_at: Instant
+    options: GroupOptions = DEFAULT_OPTIONS
+    # Labels of the resource itself, not of instances (CP-172).
+    resource_tags: tuple[Tag, ...] = ()
     target_revision: RevisionLocation | None = None
     last_attempted: LastDeployment | None = None
     last_successful: LastDeployment | None = None
@@ -186,6 +203,12 @@ class Instance:
     last_seen_at: Instant | None = None
     facts: Facts = field(default_factory=Facts)
     certificate_expires_at: Instant | None = None
+    # What an instance that was registered by name may identify itself with (CP-068); at most one of them.
+    iam_user_arn: str = ""
+    iam_session_arn: str = ""
+    # Of a machine that a provider launched: the group it was launched in, and how far that has come.
+    auto_scaling_group: str = ""
+    lifecycle_state: LifecycleState = LifecycleState.IN_SERVICE
 
     @property
     def is_registered(self) -> bool:

@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import NewType
 from urllib.parse import quote
 
+from ferryman_coordinator.core.group_options import DEFAULT_OPTIONS, GroupOptions
 from ferryman_coordinator.core.hot import hot_dataclass
+from ferryman_coordinator.core.tags import NO_SELECTION, Selection
 
 Instant = NewType("Instant", int)
 """Wall-clock milliseconds since the Unix epoch, by the coordinator's clock."""
@@ -114,10 +116,13 @@ class RollbackEvent(StrEnum):
 
 
 class Creator(StrEnum):
-    """Who made a deployment (CP-244); only those that this version makes."""
+    """Who made a deployment (CP-244)."""
 
     USER = "user"
     ROLLBACK = "codeDeployRollback"
+    AUTO_SCALING = "autoscaling"
+    AUTO_SCALING_TERMINATION = "autoscalingTermination"
+    AUTO_UPDATE = "CodeDeployAutoUpdate"
 
 
 class BundleType(StrEnum):
@@ -361,6 +366,9 @@ class RolloutSpec:
     warnings: tuple[str, ...] = ()
     # Take over what other deployment groups have installed at the same paths (AG-326).
     adopt: bool = False
+    # The group's selection and options, with what the deployment overrides of them.
+    selection: Selection = NO_SELECTION
+    options: GroupOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

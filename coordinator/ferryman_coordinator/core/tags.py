@@ -81,6 +81,9 @@ class Selection:
         return not self.tag_filters and not self.tag_set
 
 
+NO_SELECTION = Selection()
+
+
 class SelectionProblem(ValueError):
     """A selection that cannot be accepted; `reason` is CodeDeploy's exception name."""
 

@@ -82,6 +82,8 @@ def snapshot(
         timers=settings.timers,
         max_targets=settings.max_targets,
         warnings=order.warnings,
+        selection=order.group.selection,
+        options=order.group.options,
     )
 
 

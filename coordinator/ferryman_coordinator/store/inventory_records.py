@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ferryman_coordinator.core.group_options import GroupOptions
 from ferryman_coordinator.core.inventory import (
     Application,
     ComputePlatform,
@@ -17,6 +18,7 @@ from ferryman_coordinator.core.inventory import (
     InstanceKind,
     JoinToken,
     LastDeployment,
+    LifecycleState,
     RegisteredRevision,
     TokenId,
     TrafficRouting,
@@ -46,6 +48,8 @@ def application_row(application: Application) -> Values:
         "name": application.name,
         "compute_platform": application.compute_platform.value,
         "created_at": application.created_at,
+        "resource_tags": to_json(application.resource_tags),
+        "github_account_name": application.github_account_name,
     }
 
 
@@ -55,6 +59,8 @@ def application_from(row: Any) -> Application:
         name=row.name,
         compute_platform=ComputePlatform(row.compute_platform),
         created_at=row.created_at,
+        resource_tags=_tags.decode(row.resource_tags),
+        github_account_name=row.github_account_name,
     )
 
 
@@ -68,6 +74,8 @@ def group_row(group: DeploymentGroup) -> Values:
         "selection": to_json(group.selection),
         "auto_rollback": to_json(group.auto_rollback),
         "created_at": group.created_at,
+        "options": to_json(group.options),
+        "resource_tags": to_json(group.resource_tags),
     }
 
 
@@ -82,6 +90,8 @@ def group_from(row: Any) -> DeploymentGroup:
         selection=_selection.decode(row.selection),
         auto_rollback=_auto_rollback.decode(row.auto_rollback),
         created_at=row.created_at,
+        options=_options.decode(row.options),
+        resource_tags=_tags.decode(row.resource_tags),
         target_revision=None if row.target_revision is None else location_from(row.target_revision),
         last_attempted=_last_deployment(row.last_attempted_id, row.attempted_status, row.attempted_record),
         last_successful=_last_deployment(
@@ -179,6 +189,10 @@ def instance_row(instance: Instance, join_token_id: TokenId | None = None) -> Va
         "last_seen_at": instance.last_seen_at,
         "facts": to_json(instance.facts),
         "join_token_id": join_token_id,
+        "iam_user_arn": instance.iam_user_arn,
+        "iam_session_arn": instance.iam_session_arn,
+        "auto_scaling_group": instance.auto_scaling_group,
+        "lifecycle_state": instance.lifecycle_state.value,
     }
 
 
@@ -195,6 +209,10 @@ def instance_from(row: Any) -> Instance:
         last_seen_at=row.last_seen_at,
         facts=_facts.decode(row.facts),
         certificate_expires_at=row.certificate_expires_at,
+        iam_user_arn=row.iam_user_arn,
+        iam_session_arn=row.iam_session_arn,
+        auto_scaling_group=row.auto_scaling_group,
+        lifecycle_state=LifecycleState(row.lifecycle_state),
     )
 
 
@@ -248,6 +266,7 @@ def _optional_json(value: object | None) -> str | None:
 
 
 _auto_rollback = msgspec.json.Decoder(AutoRollback)
+_options = msgspec.json.Decoder(GroupOptions)
 _selection = msgspec.json.Decoder(Selection)
 _minimum = msgspec.json.Decoder(MinimumHealthyHosts)
 _zonal = msgspec.json.Decoder(ZonalConfig)

@@ -31,6 +31,12 @@ REQUEST_KEY = "uq_deployments_group_id_request_key"
 REGISTERED_NAME = "uq_instances_registered_name"
 """A registered instance has this name (CP-070)."""
 
+IAM_USER = "uq_instances_iam_user_arn"
+"""A registered instance uses this user (CP-071)."""
+
+IAM_SESSION = "uq_instances_iam_session_arn"
+"""A registered instance uses this session (CP-072)."""
+
 APPLICATION_NAME = "uq_applications_name"
 GROUP_NAME = "uq_deployment_groups_application_id_name"
 CONFIG_NAME = "uq_deployment_configs_name"
@@ -60,6 +66,11 @@ def _json(name: str, *, nullable: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=nullable)
 
 
+def _later(name: str, default: str) -> sa.Column[str]:
+    """A text that rows written before it was there have as `default`."""
+    return sa.Column(name, sa.Text, nullable=False, server_default=default)
+
+
 def _fixed(column: sa.Column[Any]) -> sa.Column[Any]:
     column.info[FIXED] = True
     return column
@@ -67,6 +78,12 @@ def _fixed(column: sa.Column[Any]) -> sa.Column[Any]:
 
 def _cascade(target: str) -> sa.ForeignKey:
     return sa.ForeignKey(target, ondelete="CASCADE")
+
+
+def _one_registered(index: str, column: str) -> sa.Index:
+    """At most one registered instance has the same text there, where it has any."""
+    where = sa.text(f"deregistered_at IS NULL AND {column} <> ''")
+    return sa.Index(index, column, unique=True, sqlite_where=where, postgresql_where=where)
 
 
 settings = sa.Table(
@@ -83,6 +100,8 @@ applications = sa.Table(
     _name("name", unique=True),
     _name("compute_platform"),
     _time("created_at"),
+    _later("resource_tags", "[]"),
+    _later("github_account_name", ""),
 )
 
 deployment_configs = sa.Table(
@@ -113,6 +132,9 @@ deployment_groups = sa.Table(
     _id("last_successful_id"),
     _json("target_revision", nullable=True),
     sa.Column("target_revision_key", sa.Text),
+    # GroupOptions, whole.
+    _later("options", "{}"),
+    _later("resource_tags", "[]"),
     sa.UniqueConstraint("application_id", "name"),
 )
 
@@ -146,6 +168,13 @@ instances = sa.Table(
     _time("last_seen_at", nullable=True),
     _json("facts"),
     _id("join_token_id"),
+    _later("iam_user_arn", ""),
+    _later("iam_session_arn", ""),
+    _later("auto_scaling_group", ""),
+    _later("lifecycle_state", "InService"),
+    sa.Index("ix_instances_auto_scaling_group", "auto_scaling_group"),
+    _one_registered(IAM_USER, "iam_user_arn"),
+    _one_registered(IAM_SESSION, "iam_session_arn"),
     sa.Index(
         REGISTERED_NAME,
         "name",
