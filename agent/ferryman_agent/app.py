@@ -90,6 +90,7 @@ class Agent:
             settings=work_settings(config),
             download=downloads.download,
             install=installs.install,
+            demand_rights=installs.demand_rights,
             run_hooks=partial(run_hooks, groups=self._groups),
             turns=turns,
             settle=partial(settle, self._layout),

@@ -8,6 +8,7 @@ from ferryman.appspec import EntryKind, Findings, Permission, SelinuxContext, se
 from ferryman_agent.core.acl import complete_acl
 from ferryman_agent.core.contexts import UNCONFINED, label_of
 from ferryman_agent.core.install_facts import Attributes, Situation
+from ferryman_agent.core.rights import OWNER
 
 _SET_ID = 0o6000
 
@@ -95,7 +96,7 @@ class AccessPlan:
         if uid != user.uid or (gid is not None and gid not in user.gids):
             entry = f"entry {permission.number} of 'permissions'"
             message = f"{entry} gives files away, which only root may: run the agent as root"
-            self._findings.error("PERM_OWNER_NOT_PERMITTED", permission.place, message)
+            self._findings.error(OWNER, permission.place, message)
 
     def _check_context(self, permission: Permission, context: SelinuxContext) -> None:
         entry = f"entry {permission.number} of 'permissions'"

@@ -81,6 +81,7 @@ class Situation:
     allow_set_id: accept modes with set-user-id and set-group-id bits in `permissions` (V2-216).
     others: files that other groups have installed, and whose they are, as far as they may be taken over (AG-326).
     originals: what comes back where the deployment has no file of its own, or must RETAIN what was there (CP-347).
+    closed: directories among `host`, links to them followed, that `user` cannot write in; none are looked for for root.
     """
 
     appspec: AppSpec
@@ -103,6 +104,7 @@ class Situation:
     allow_set_id: bool = False
     others: Mapping[str, str] = field(default_factory=dict)
     originals: Mapping[str, Original] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
 
 
 class Action(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ferryman.appspec import AppSpec, EntryKind, Finding, Findings, Target, ancestors, expand
+from ferryman.appspec import AppSpec, EntryKind, Finding, Findings, Place, Target, ancestors, expand
 from ferryman_agent.core.access_plan import AccessPlan
 from ferryman_agent.core.acl import NO_ACL
 from ferryman_agent.core.install_facts import (
@@ -24,6 +24,7 @@ from ferryman_agent.core.install_facts import (
     Situation,
 )
 from ferryman_agent.core.messages import FileExistsBehavior
+from ferryman_agent.core.rights import judge_places, judge_scripts
 
 ANCESTOR_MODE = 0o755
 
@@ -111,6 +112,11 @@ class _Planner:
         for target in given.targets:
             self._place(target)
         access = self._access()
+        made = self._in_order(given.targets)
+        self._restore_unwanted(made)
+        obsolete = self._obsolete(made)
+        if not given.user.is_root:
+            self._judge_rights(obsolete)
         if self._findings.has_errors or self._conflicts:
             errors = tuple(finding for finding in self._findings.ordered() if finding.is_error)
             return PlanRefused(findings=errors, conflicts=tuple(self._conflicts))
@@ -119,14 +125,12 @@ class _Planner:
             for one in self._directories.values()
         )
         files = tuple(self._finished(one, access) for one in self._leaves.values())
-        made = self._in_order(given.targets)
-        self._restore_unwanted(made)
         return InstallPlan(
             aside=tuple(self._aside),
             directories=directories,
             files=files,
             restored=tuple(self._restored.values()),
-            obsolete=self._obsolete(made),
+            obsolete=obsolete,
             retained=tuple(self._retained),
             adopted=self._adopted(),
             returned=self._returned(),
@@ -274,6 +278,23 @@ class _Planner:
 
     # The rest of the plan
 
+    def _judge_rights(self, obsolete: Iterable[tuple[str, str]]) -> None:
+        """Finds all that only root could do (AG-015)."""
+        given = self._given
+        judge_scripts(given.appspec, given.user, given.users, self._findings)
+        mappings = {target.path: target.mapping for target in given.targets}
+        made = [path for path, one in self._directories.items() if not one.exists]
+        made += [path for path, one in self._leaves.items() if one.action is not Action.KEEP]
+        changing = [*made, *self._restored, *(path for path, _ in obsolete)]
+        files = given.appspec.files
+        judge_places(
+            ((path, files[mappings[path]].place if path in mappings else Place()) for path in changing),
+            user=given.user,
+            closed=given.closed,
+            host=given.host,
+            findings=self._findings,
+        )
+
     def _finished(self, leaf: PlannedFile, access: AccessPlan) -> PlannedFile:
         """Adds what `permissions` says, and decides whether a file with the right content needs anything."""
         wanted = access.apply(leaf.path, leaf.attributes)
@@ -282,8 +303,10 @@ class _Planner:
         action = leaf.action
         if action is Action.KEEP and not _is_right(self._given.host[leaf.path], leaf, wanted):
             # A file with other names would change under those as well; a new link is as cheap as a corrected one.
-            is_single = leaf.kind is EntryKind.FILE and self._given.host[leaf.path].names == 1
-            action = Action.CORRECT if is_single else Action.REPLACE
+            fact, user = self._given.host[leaf.path], self._given.user
+            is_single = leaf.kind is EntryKind.FILE and fact.names == 1
+            may_correct = is_single and (user.is_root or fact.uid == user.uid)
+            action = Action.CORRECT if may_correct else Action.REPLACE
         if action is leaf.action and wanted is leaf.attributes:
             return leaf
         return leaf._replace(action=action, attributes=wanted)

@@ -14,10 +14,15 @@ def agent_user() -> User:
     return User(fs.geteuid(), frozenset({fs.getegid(), *fs.getgroups()}))
 
 
-def users_of(appspec: AppSpec) -> dict[str, int]:
-    """Returns the numbers of the users that `permissions` name, without those that do not exist."""
+def users_of(appspec: AppSpec, *, with_scripts: bool = False) -> dict[str, int]:
+    """Returns the numbers of the users that `permissions` name, without those that do not exist.
+
+    `with_scripts`: those that scripts shall run as, too.
+    """
     names = [permission.owner for permission in appspec.permissions]
     names += [ace.name for one in appspec.permissions for ace in one.acls if ace.tag == "user"]
+    if with_scripts:
+        names += [(script.runas or "").strip() for each in appspec.hooks.values() for script in each]
     return _numbers(names, lambda name: pwd.getpwnam(name).pw_uid)
 
 

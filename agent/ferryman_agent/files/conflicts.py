@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ferryman_agent.core.install_facts import Conflict, PlanRefused
-from ferryman_agent.core.messages import GroupId
+from ferryman_agent.core.messages import GroupId, ScriptErrorCode
+from ferryman_agent.core.rights import OF_SCRIPTS
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.adoption import files_of_others, group_label
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.records import read_destinations
 
 SHOWN_CONFLICTS = 50
-SHOWN_MISTAKES = 20
+SHOWN_MISTAKES = 50
 
 _INSTALLED_BY = "installed by deployment group"
 
@@ -31,7 +32,11 @@ def describe_refusal(
     if refused.conflicts:
         code = code or "FILES_CONFLICT"
         parts.append(_conflicts(refused.conflicts, _owners(layout, group_id)))
-    return InstallError(code, f"The deployment failed because {'; and '.join(parts)}. Nothing was changed.")
+    error = InstallError(code, f"The deployment failed because {'; and '.join(parts)}. Nothing was changed.")
+    if any(finding.code in OF_SCRIPTS for finding in refused.findings):
+        # As the script itself would have it (AG-399).
+        error.error_code = ScriptErrorCode.SCRIPT_FAILED
+    return error
 
 
 def _conflicts(conflicts: tuple[Conflict, ...], owners: Mapping[str, str]) -> str:

@@ -95,6 +95,12 @@ class Host:
                 status = fs.lstat(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
+            except PermissionError:
+                # Below a directory that is closed to the agent, as `closed` says. What the group has made is not
+                # forgotten for that.
+                if path in ours:
+                    raise
+                continue
             self.statuses[path] = status
             fact = _fact(path, status)
             if fact.kind is EntryKind.DIRECTORY or (fact.kind is EntryKind.FILE and path in ours):
@@ -105,6 +111,14 @@ class Host:
         """Says whether a directory is at a path that was looked at."""
         fact = self.facts.get(path)
         return fact is not None and fact.kind is EntryKind.DIRECTORY
+
+    def closed(self) -> frozenset[str]:
+        """Returns the directories among them, and links to some, that this process cannot write in (AG-015)."""
+        folders = [path for path, fact in self.facts.items() if fact.kind is EntryKind.DIRECTORY or fact.real]
+        needed, as_effective = os.W_OK | os.X_OK, os.access in os.supports_effective_ids
+        return frozenset(
+            path for path in (*folders, "/") if not os.access(path, needed, effective_ids=as_effective)
+        )
 
     def inside(self, path: str) -> tuple[str, ...]:
         """Returns every path below a directory. Raises OSError."""

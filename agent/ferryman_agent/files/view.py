@@ -53,6 +53,7 @@ def look(
         if target.kind is not EntryKind.DIRECTORY and target.path in ours and host.is_directory(target.path)
     )
     root = str(layout.root)
+    user = agent_user()
     situation = Situation(
         appspec=appspec,
         behavior=deployment.file_exists_behavior,
@@ -63,9 +64,9 @@ def look(
         journal=journal,
         inside={path: host.inside(path) for path in clashes},
         unchanged=unchanged,
-        users=users_of(appspec),
+        users=users_of(appspec, with_scripts=not user.is_root),
         groups=groups_of(appspec),
-        user=agent_user(),
+        user=user,
         preserve_directory_modes=settings.preserve_directory_modes,
         agent_root=(own.host_place(root), own.host_place(os.path.realpath(root))),
         selinux=find_selinux(),
@@ -74,6 +75,7 @@ def look(
         allow_set_id=settings.allow_set_id,
         others=files_of_others(layout, deployment.deployment_group_id) if deployment.adopt else {},
         originals=originals,
+        closed=frozenset() if user.is_root else host.closed(),
     )
     changed = changed_since(installed, host, journal, digests)
     return View(situation, host, tuple(_remarks(changed)))

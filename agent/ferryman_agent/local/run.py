@@ -74,12 +74,14 @@ class LocalDeployment:
         settings = work_settings(config)
         # The terminal is as fast as people want it to be; a link to a coordinator is not.
         hooks = replace(settings.hooks, live_lines_per_second=_NO_LIMIT, live_bytes_per_second=_NO_LIMIT)
+        installs = Installs(config, layout, clock)
         self._worker = Worker(
             layout=layout,
             clock=clock,
             settings=replace(settings, hooks=hooks),
             download=downloads.download,
-            install=Installs(config, layout, clock).install,
+            install=installs.install,
+            demand_rights=installs.demand_rights,
             run_hooks=run_hooks,
             turns=ArchiveTurns(),
             groups=self._groups,

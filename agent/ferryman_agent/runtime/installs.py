@@ -11,6 +11,7 @@ from ferryman_agent.core.messages import DeploymentDescription, DeploymentId, Gr
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.settings import InstallSettings
 from ferryman_agent.runtime.group_turns import GroupTurns
+from ferryman_agent.system import fs
 from ferryman_agent.threads import in_thread
 
 _RECOVERY = DeploymentId("d-recovery")
@@ -49,6 +50,18 @@ class Installs:
         now, settings = self._clock.now(), self.settings()
         report = await install(deployment, layout=self._layout, now=now, settings=settings)
         return report.message
+
+    async def demand_rights(self, deployment: DeploymentDescription) -> None:
+        """Sees that the agent may do all that an unpacked revision asks for (AG-015). Raises EventError."""
+        if fs.geteuid() == 0:
+            return
+        from ferryman_agent.files.preview import demand_rights
+
+        layout, settings = self._layout, self.settings()
+        directory = layout.deployment(deployment.deployment_group_id, deployment.deployment_id)
+        await in_thread(
+            lambda: demand_rights(deployment, layout=layout, directory=directory, settings=settings)
+        )
 
     def settings(self) -> InstallSettings:
         """What the configuration says about installs."""

@@ -42,6 +42,7 @@ from ferryman_agent.runtime.watch import EventWatch
 Progress = Callable[[int, int | None], None]
 Download = Callable[[DeploymentDescription, Progress], Awaitable[str]]
 Install = Callable[[DeploymentDescription], Awaitable[str]]
+Demand = Callable[[DeploymentDescription], Awaitable[None]]
 Settle = Callable[[GroupId, DeploymentId], bool]
 
 STOPPED = "STOPPED"
@@ -75,7 +76,10 @@ class WorkSettings:
 
 
 class Worker:
-    """Satisfies `EventWork`. `download` and `install` return the message of their success, or raise EventError."""
+    """Satisfies `EventWork`. `download` and `install` return the message of their success, or raise EventError.
+
+    `demand_rights` raises EventError for a revision that asks for more than this agent may do (AG-015).
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Worker:
         turns: ArchiveTurns,
         groups: GroupTurns | None = None,
         chronicle: Chronicle | None = None,
+        demand_rights: Demand | None = None,
         settle: Settle = lambda group_id, deployment_id: False,
     ) -> None:
         self._layout = layout
@@ -96,6 +101,7 @@ class Worker:
         self._settings = settings
         self._download = download
         self._install = install
+        self._demand_rights = demand_rights
         self._run_hooks = run_hooks
         self._turns = turns
         self._settle = settle
@@ -163,6 +169,9 @@ class Worker:
                 await asyncio.gather(task, stopped, timer, return_exceptions=True)
         name = deployment.app_spec_file_name.encode()
         await asyncio.to_thread(write_atomic, directory.app_spec_name, name)
+        # Now, while nothing of the revision has run or is in its place.
+        if self._demand_rights is not None:
+            await self._demand_rights(deployment)
         return Diagnostics(message=message)
 
     async def _do_install(self, segment: Segment, perform: Perform, watch: EventWatch) -> Diagnostics:

@@ -88,6 +88,76 @@ def test_a_root_that_belongs_to_somebody_else_is_said(someone: LocalTool) -> Non
     assert "Traceback" not in done.err
 
 
+def _asking_for_much(someone: LocalTool) -> tuple[Path, Path]:
+    """An application, and a directory of root's that it installs to."""
+    closed = someone.home / "closed"
+    closed.mkdir()
+    app = application(someone.home / "app", {"BeforeInstall": "touch ran", "AfterInstall": "touch ran"})
+    (app / "content.txt").write_text("content")
+    (app / "appspec.yml").write_text(
+        "version: 0.0\nos: linux\nfiles:\n"
+        f"  - {{source: content.txt, destination: {someone.home}/srv}}\n"
+        f"  - {{source: content.txt, destination: {closed}/inner}}\n"
+        f"  - {{source: content.txt, destination: /etc/ferryman-test}}\n"
+        f"permissions:\n  - {{object: {someone.home}/srv, owner: root}}\n"
+        f"  - {{object: {someone.home}/srv/content.txt, group: daemon}}\n"
+        "hooks:\n"
+        "  BeforeInstall:\n    - {location: scripts/BeforeInstall.sh}\n"
+        "  AfterInstall:\n    - {location: scripts/AfterInstall.sh, runas: daemon}\n"
+        "  ApplicationStart:\n    - {location: scripts/AfterInstall.sh, sudo: true}\n"
+    )
+    return app, closed
+
+
+@pytest.mark.req("AG-015", "AG-399")
+def test_all_that_only_root_could_do_is_listed_before_anything_is_touched(someone: LocalTool) -> None:
+    app, closed = _asking_for_much(someone)
+    done = someone.run("--json", cwd=app)
+    assert done.code == 1
+    event = done.document["events"][-1]
+    # The original's code for a `runas` that cannot be (AG-399).
+    assert (event["lifecycleEvent"], event["errorCode"]) == ("DownloadBundle", 4)
+    said = event["message"]
+    for part in (
+        "scripts/AfterInstall.sh (AfterInstall) shall run as 'daemon'",
+        "scripts/AfterInstall.sh (ApplicationStart) asks for sudo",
+        "entry 1 of 'permissions' gives files away",
+        "entry 2 of 'permissions' gives files away",
+        f"cannot write in {closed}: {closed}/inner",
+        "cannot write in /etc: /etc/ferryman-test",
+    ):
+        assert part in said
+    assert f"cannot write in {someone.home}:" not in said
+    assert list(closed.iterdir()) == []
+    assert not (someone.home / "srv").exists()
+    assert not list(someone.home.rglob("ran"))
+
+
+@pytest.mark.req("AG-015")
+def test_a_script_may_open_a_destination_before_the_install_judges_it(someone: LocalTool) -> None:
+    """As one with a `sudo` of its own would; here the directory is its own and only its mode is closed."""
+    place = someone.home / "place"
+    place.mkdir(mode=0o555)
+    owner = someone.home.stat()
+    os.chown(place, owner.st_uid, owner.st_gid)
+    app = application(someone.home / "app", {"BeforeInstall": f"chmod 755 {place}"}, destination=place)
+    assert someone.run(cwd=app).code == 0
+    place.chmod(0o555)
+    (app / "scripts" / "BeforeInstall.sh").write_text("#!/bin/sh\n")
+    (app / "content.txt").write_text("another")
+    done = someone.run("--json", cwd=app)
+    assert (done.code, done.events[-1]) == (1, "Install")
+    failed = done.document["events"][-1]
+    assert failed["errorCode"] == 5
+    assert f"cannot write in {place}: {place}/content.txt" in failed["message"]
+    assert (place / "content.txt").read_text() == "content"
+    # Nothing comes between: it is said before the first script.
+    (app / "appspec.yml").write_text(
+        f"version: 0.0\nos: linux\nfiles:\n  - {{source: content.txt, destination: {place}}}\n"
+    )
+    assert someone.run("--json", cwd=app).events[-1] == "DownloadBundle"
+
+
 @pytest.mark.req("AG-063", "V2-385")
 def test_root_deploys_as_the_user_that_the_configuration_names() -> None:
     """As its agent would: not as root, in directories that the user can change under its hands."""
