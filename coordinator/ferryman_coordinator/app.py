@@ -50,9 +50,10 @@ from ferryman_coordinator.operations.drift import Drift
 from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
+from ferryman_coordinator.operations.join_tokens import JoinTokens
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.script_logs import ScriptLogs
-from ferryman_coordinator.operations.tokens import AccessTokens, JoinTokens
+from ferryman_coordinator.operations.tokens import AccessTokens
 from ferryman_coordinator.store.history import History
 from ferryman_coordinator.store.queries import revisions as revision_queries
 from ferryman_coordinator.store.queries.revisions import RevisionSource

@@ -25,8 +25,9 @@ from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.enrolment import Enrolment, EnrolOrder
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
+from ferryman_coordinator.operations.join_tokens import JoinTokens
 from ferryman_coordinator.operations.revisions import Revisions
-from ferryman_coordinator.operations.tokens import AccessTokens, JoinTokens
+from ferryman_coordinator.operations.tokens import AccessTokens
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.queries import deployments

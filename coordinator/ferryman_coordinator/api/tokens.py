@@ -11,7 +11,7 @@ from ferryman_coordinator.api.mapping.inventory import join_token_to
 from ferryman_coordinator.api.mapping.values import page_from, tags_from
 from ferryman_coordinator.core.inventory import TokenId
 from ferryman_coordinator.operations.connections import Connections
-from ferryman_coordinator.operations.tokens import JoinTokens
+from ferryman_coordinator.operations.join_tokens import JoinTokens
 
 
 class TokenServicer(tokens_pb2_grpc.TokenServiceServicer):

@@ -22,7 +22,7 @@ from ferryman_coordinator.errors import (
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.operations import names
 from ferryman_coordinator.operations.arns import Account
-from ferryman_coordinator.operations.tokens import JoinTokens
+from ferryman_coordinator.operations.join_tokens import JoinTokens
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.inventory_records import instance_row
