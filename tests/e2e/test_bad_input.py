@@ -284,7 +284,7 @@ def test_interrupting_the_watcher_says_that_the_deployment_goes_on(unharmed: Fle
         assert deployment_id in watch.stdout.readline()
         watch.send_signal(signal.SIGINT)
         _, said = watch.communicate(timeout=60)
-    assert watch.returncode == 130
+    assert watch.returncode == 130, said
     assert f"{deployment_id} goes on" in said
     gate.touch()
     assert unharmed.wait(deployment_id).deployment.status == FAILED

@@ -434,9 +434,11 @@ async def test_prefetches_are_answered_and_run_nothing(
     there = agent.home / "bundle.zip"
     with zipfile.ZipFile(there, "w") as bundle:
         bundle.writestr("appspec.yml", "version: 0.0\nos: linux\n")
-    for deployment, path in (("d-1", there), ("d-2", agent.home / "missing.zip")):
+    digest = hashlib.sha256(there.read_bytes()).hexdigest()
+    # Another digest, so that the second cannot be answered from what the first one left on the disk.
+    for deployment, path, sha256 in (("d-1", there, digest), ("d-2", agent.home / "missing.zip", "0" * 64)):
         wanted = a_description(deployment, "g-1", download_url=f"file://{path}")
-        wanted.revision.bundle.sha256 = hashlib.sha256(there.read_bytes()).hexdigest()
+        wanted.revision.bundle.sha256 = sha256
         wanted.revision.bundle.size_bytes = there.stat().st_size
         session.send(prefetch=pb.Prefetch(deployment=wanted))
     await coordinator.until(lambda: len(coordinator.prefetched) == 2, "PrefetchDone")
