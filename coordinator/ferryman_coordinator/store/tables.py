@@ -172,6 +172,8 @@ instances = sa.Table(
     _later("iam_session_arn", ""),
     _later("auto_scaling_group", ""),
     _later("lifecycle_state", "InService"),
+    # When a machine first took the identity; NULL while the registration waits for one.
+    _time("enrolled_at", nullable=True),
     sa.Index("ix_instances_auto_scaling_group", "auto_scaling_group"),
     _one_registered(IAM_USER, "iam_user_arn"),
     _one_registered(IAM_SESSION, "iam_session_arn"),
@@ -209,6 +211,11 @@ join_tokens = sa.Table(
     _time("revoked_at", nullable=True),
     _name("instance_name"),
     _json("tags"),
+    # Patterns of what its holder may choose; tokens made before they were there allow everything.
+    _later("allowed_tags", '[["*","*"]]'),
+    _later("allowed_names", '["*"]'),
+    # Also for an instance that has an identity already, which ends then.
+    sa.Column("replaces_identity", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 access_tokens = sa.Table(
