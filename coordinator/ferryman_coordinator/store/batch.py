@@ -97,7 +97,10 @@ class Batch:
         self.writes.append(Row(Shape(Kind.PUT, table, tuple(row)), identity, tuple(row.values())))
 
     def add(self, table: sa.Table, row: Mapping[str, Any]) -> None:
-        """Insert, unless there is a row of the same primary key: then that one stays as it is."""
+        """Insert, unless there is a row of the same primary key (or of what the table says with ONCE): then that one
+
+        stays as it is.
+        """
         self.writes.append(Row(Shape(Kind.ADD, table, tuple(row)), None, tuple(row.values())))
 
     def insert(self, table: sa.Table, row: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ferryman_coordinator.errors import ConstraintBroken, NotMatched
 from ferryman_coordinator.store.batch import ConditionalUpdate, Deletion, Guard, Kind, Run, Shape, Step
-from ferryman_coordinator.store.tables import FIXED
+from ferryman_coordinator.store.tables import FIXED, ONCE
 
 _KEY = "key_"
 """Sets the values that find a row apart from those that change it."""
@@ -85,7 +85,8 @@ class Statements:
         insert: Any = sqlite.insert if self._dialect.name == "sqlite" else postgresql.insert
         statement = insert(table).inline()
         if not changing:
-            result: sa.Insert = statement.on_conflict_do_nothing(index_elements=list(key))
+            once = table.info.get(ONCE) or [column.name for column in key]
+            result: sa.Insert = statement.on_conflict_do_nothing(index_elements=list(once))
             return result
         result = statement.on_conflict_do_update(
             index_elements=list(key), set_={name: statement.excluded[name] for name in changing}

@@ -22,6 +22,9 @@ metadata = sa.MetaData(
 
 FIXED = "fixed"
 
+ONCE = "once"
+"""In the info of a table: the columns that `Batch.add` looks at, where they are not the primary key."""
+
 ONE_ACTIVE = "uq_deployments_one_active"
 """At most one unfinished fleet deployment a group (CP-429); what `ConstraintBroken.name` says when it is broken."""
 
@@ -40,12 +43,15 @@ IAM_SESSION = "uq_instances_iam_session_arn"
 APPLICATION_NAME = "uq_applications_name"
 GROUP_NAME = "uq_deployment_groups_application_id_name"
 CONFIG_NAME = "uq_deployment_configs_name"
+RULE_NAME = "uq_notification_rules_name"
 
 _UNFINISHED = "status NOT IN ('Succeeded', 'Failed', 'Stopped')"
 
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Ordered by code point on both databases, whatever the locale of a PostgreSQL: pages and merged lists rely on it."""
+
+_POSITION = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 _ID = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
 
@@ -366,4 +372,85 @@ changes = sa.Table(
     _id("instance_id", nullable=False),
     _json("body"),
     sqlite_with_rowid=False,
+)
+
+# What the world is told, in order (the outbox, CP-375). Written with the change that is the event. No foreign keys: the
+# end of a deployment is told although its application was deleted.
+events = sa.Table(
+    "events",
+    metadata,
+    # Given by the database, and never again: cursors of consumers are positions. One coordinator writes to a database
+    # (CP-285), one transaction after the other, so whoever has seen a position has seen all before it.
+    sa.Column("position", _POSITION, sa.Identity(), primary_key=True, autoincrement=True),
+    _id("event_id", nullable=False, unique=True),
+    _name("kind"),
+    _name("state"),
+    _name("status"),
+    _id("deployment_id", nullable=False),
+    _id("instance_id", nullable=False),
+    _id("application_id", nullable=False),
+    _id("group_id", nullable=False),
+    _name("application_name"),
+    _name("group_name"),
+    _time("at"),
+    # DeploymentFacts; NULL for an instance.
+    _json("facts", nullable=True),
+    # The triggers that wait for it; NULL for none.
+    _json("triggers", nullable=True),
+    sa.Index("ix_events_at", "at"),
+    info={ONCE: ("event_id",)},
+    sqlite_autoincrement=True,
+)
+
+# One row for each event and each target that a trigger or a rule names for it.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _id("delivery_id", primary_key=True),
+    _fixed(sa.Column("position", sa.BigInteger, nullable=False)),
+    _fixed(_id("event_id", nullable=False)),
+    _fixed(_id("deployment_id", nullable=False)),
+    _fixed(_name("application_name")),
+    _fixed(_name("group_name")),
+    # What asked for it, a trigger or a rule, and its name.
+    _fixed(_name("source")),
+    _fixed(_name("source_name")),
+    _fixed(_name("target")),
+    _fixed(_name("event_type")),
+    _fixed(sa.Column("body", sa.Text, nullable=False)),
+    _fixed(sa.Column("text", sa.Text, nullable=False)),
+    _name("state"),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    _fixed(_time("created_at")),
+    # Since when it has been tried for: its creation, or the last replay.
+    _time("waiting_since"),
+    _time("next_at"),
+    _time("ended_at", nullable=True),
+    sa.Column("last_error", sa.Text, nullable=False),
+    # Small: what is still to be sent.
+    sa.Index(
+        "ix_deliveries_waiting",
+        "target",
+        "deployment_id",
+        "position",
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index("ix_deliveries_state_position", "state", "position"),
+)
+
+notification_rules = sa.Table(
+    "notification_rules",
+    metadata,
+    _id("rule_id", primary_key=True),
+    _name("name", unique=True),
+    # NULL: every application.
+    _id("application_id", _cascade("applications.application_id"), nullable=True, index=True),
+    _json("group_ids"),
+    _json("events"),
+    _json("targets"),
+    _name("status"),
+    _name("detail_type"),
+    _time("created_at"),
+    _time("updated_at"),
 )
