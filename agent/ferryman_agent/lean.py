@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
+import typing
+from types import ModuleType
+
+_UNUSED = ("rich", "greenlet")
+_PROTOBUF_IN_PYTHON = "google.protobuf.internal.python_message"
 
 
 def leave_out() -> None:
@@ -11,8 +18,18 @@ def leave_out() -> None:
     structlog imports them where it finds them: for coloured tracebacks that no agent shows (5 MiB, and a tenth of a
     second), and for threads of a kind that it does not have (1 MiB).
     """
-    for name in ("rich", "greenlet"):
+    for name in _UNUSED:
         _hide(name)
+    # All that gRPC, structlog and msgspec want of it has come into `typing` by now: 0.4 MiB.
+    sys.modules.setdefault("typing_extensions", typing)
+    if _has_fast_protobuf():
+        # protobuf loads its second implementation, and what prints messages, to do nothing with it: 1 MiB.
+        sys.modules.setdefault(_PROTOBUF_IN_PYTHON, ModuleType(_PROTOBUF_IN_PYTHON))
+
+
+def _has_fast_protobuf() -> bool:
+    wanted = os.environ.get("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "upb")
+    return wanted == "upb" and importlib.util.find_spec("google._upb._message") is not None
 
 
 def load_asyncio_alone() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -217,6 +216,8 @@ def _nearest(key: Key, known: Mapping[Key, object]) -> str:
         each[len(key) - 1] for each in known if each[: len(key) - 1] == key[:-1] and len(each) >= len(key)
     }
     candidates = here if len(key) > 1 else here | MEANINGS.keys()
+    import difflib  # only for mistakes: 0.15 MiB
+
     close = difflib.get_close_matches(key[-1], candidates, n=1)
     if close:
         return f", did you mean {_shown((*key[:-1], close[0]))}?"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from ferryman.appspec.model import Finding, Place, Severity
@@ -52,6 +51,8 @@ class Findings:
         if self.is_full:
             return ""
         by_lower = {name.lower(): name for name in known}
+        import difflib  # only for mistakes: 0.15 MiB
+
         close = difflib.get_close_matches(word[:64].lower(), by_lower, n=1, cutoff=0.6)
         return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
 

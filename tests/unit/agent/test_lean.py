@@ -1,0 +1,60 @@
+"""What an agent leaves out of its process is left out, and nothing that it needs is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+START = "import sys\nfrom ferryman_agent import lean\nlean.leave_out()\nlean.load_asyncio_alone()\n"
+
+
+def printed(program: str, **environ: str) -> str:
+    """What a process of its own prints that begins as the agent does."""
+    done = subprocess.run(
+        [sys.executable, "-c", START + program], capture_output=True, text=True, env={**os.environ, **environ}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+UNNEEDED = {
+    "difflib",
+    "google.protobuf.internal.decoder",
+    "google.protobuf.text_format",
+    "hashlib",
+    "http.client",
+    "rich",
+    "ssl",
+    "tarfile",
+    "zipfile",
+}
+
+
+def test_a_waiting_agent_has_not_loaded_what_it_does_not_need() -> None:
+    program = "import ferryman_agent.process\nprint(*(name for name, one in sys.modules.items() if one))"
+    assert UNNEEDED.isdisjoint(printed(program).split())
+
+
+def test_what_left_protobuf_out_still_has_all_of_it() -> None:
+    program = (
+        "from ferryman.v1 import agents_pb2 as pb\n"
+        "one = pb.Hello(agent_version='1', open_command_ids=['d-1'])\n"
+        "again = pb.Hello.FromString(one.SerializeToString())\n"
+        "print(again == one, again)"
+    )
+    assert printed(program).split() == ["True", "agent_version:", '"1"', "open_command_ids:", '"d-1"']
+
+
+def test_protobuf_in_python_is_not_taken_from_a_machine_that_has_no_other() -> None:
+    program = (
+        "from ferryman.v1 import agents_pb2 as pb\n"
+        "print(pb.Hello.FromString(pb.Hello(agent_version='1').SerializeToString()).agent_version)\n"
+        "print('google.protobuf.internal.decoder' in sys.modules)"
+    )
+    assert printed(program, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python") == "1\nTrue"
+
+
+def test_names_that_are_new_in_typing_are_found_under_their_old_name() -> None:
+    program = "import typing, typing_extensions\nprint(typing_extensions.Self is typing.Self)"
+    assert printed(program) == "True"
