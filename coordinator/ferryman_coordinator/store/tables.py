@@ -229,10 +229,99 @@ access_tokens = sa.Table(
     metadata,
     _id("token_id", primary_key=True),
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    # What it is for, as its user says.
     _name("name"),
     _time("created_at"),
     _time("expires_at", nullable=True),
     _time("revoked_at", nullable=True),
+    # No foreign key: SQLite cannot add one to a table that is there. Whoever deletes a user deletes these.
+    _later("user_id", "admin"),
+    _later("kind", "Token"),
+    _later("scope", "{}"),
+    # Of a session: the credential that it was made with.
+    _later("parent_id", ""),
+    _time("last_used_at", nullable=True),
+    _later("last_used_from", ""),
+    sa.Index("ix_access_tokens_user_id", "user_id"),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    _id("user_id", primary_key=True),
+    _name("name", unique=True),
+    _name("kind"),
+    sa.Column("description", sa.Text, nullable=False),
+    _time("created_at"),
+    _name("created_by"),
+    _time("disabled_at", nullable=True),
+)
+
+# Those that are made here; the ready-made ones are in core/roles.py.
+roles = sa.Table(
+    "roles",
+    metadata,
+    sa.Column("name", TEXT, primary_key=True),
+    sa.Column("description", sa.Text, nullable=False),
+    _json("statements"),
+    _time("created_at"),
+    _time("updated_at"),
+)
+
+grants = sa.Table(
+    "grants",
+    metadata,
+    _id("user_id", _cascade("users.user_id"), primary_key=True),
+    sa.Column("role_name", TEXT, primary_key=True),
+    _json("resources"),
+    _time("created_at"),
+    _name("created_by"),
+    sa.Index("ix_grants_role_name", "role_name"),
+)
+
+access_keys = sa.Table(
+    "access_keys",
+    metadata,
+    _id("access_key_id", primary_key=True),
+    _id("user_id", _cascade("users.user_id"), nullable=False, index=True),
+    # Signatures are checked with the secret itself, so it is kept, sealed with a key that is not in the database.
+    sa.Column("sealed_secret", sa.Text, nullable=False),
+    _name("status"),
+    # Of temporary ones: the access token that is the session's.
+    _id("token_id", nullable=False),
+    _json("scope"),
+    _time("created_at"),
+    _time("expires_at", nullable=True),
+    _time("last_used_at", nullable=True),
+    _name("last_used_from"),
+)
+
+# Append-only: rows go from the old end when they are older than is kept, up to a checkpoint.
+audit_records = sa.Table(
+    "audit_records",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    _time("at"),
+    # What lists filter by; all of it is in the body as well.
+    _name("user_name"),
+    _name("event_name"),
+    _name("outcome"),
+    # Exactly what was hashed.
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Index("ix_audit_records_at", "at"),
+    sa.Index("ix_audit_records_user_name_sequence", "user_name", "sequence"),
+    sa.Index("ix_audit_records_event_name_sequence", "event_name", "sequence"),
+)
+
+# Sealed with a key that is not in the database: from here the chain cannot be written anew by whoever has that alone.
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    _time("at"),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("seal", sa.String(64), nullable=False),
 )
 
 bundles = sa.Table(
