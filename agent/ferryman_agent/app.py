@@ -77,6 +77,7 @@ class Agent:
         self._installed_version = version.installed(config.root)
         self._instance_id = identity.load(config.identity_path).instance_id
         self._layout = layout(config)
+        self._relief = memory.Relief()
         self._journal = Journal(config.journal_path, clock)
         lines = LiveLines()
         turns = ArchiveTurns()
@@ -137,6 +138,7 @@ class Agent:
             settings=drift_settings(config),
             clock=clock,
             random=random_number,
+            relieve=self._relief.soon,
         )
         self._prefetches = Prefetches(downloads.prefetch, self._link.prefetch_done, turns)
         self._renewal = Renewal(
@@ -323,7 +325,7 @@ class Agent:
         self._drift.commands_changed()
         self._shown()
         if not self._loop.running_ids and self._was_busy:
-            memory.give_back()
+            self._relief.soon()
         self._was_busy = bool(self._loop.running_ids)
 
     def _shown(self) -> None:

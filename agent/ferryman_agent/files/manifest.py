@@ -152,10 +152,11 @@ def _settle(layout: Layout, group_id: GroupId) -> bool:
                 room -= _settle_one(settled, host, row, room)
     before = {path_of(row): _facts(row) for row in rows}
     after = {name: _facts(row) for name, row in settled.rows.items() if isinstance(row, Installed)}
-    if before == after:
-        return False
-    settled.save(path)
-    return True
+    is_changed = before != after
+    if is_changed or room < MOST_BYTES:
+        # What had to be read here, since it was written so shortly before the record, nobody has to read again.
+        settled.save(path)
+    return is_changed
 
 
 def _settle_one(settled: Digests, host: Folders, row: Installed, room: int) -> int:

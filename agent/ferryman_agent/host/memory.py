@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
 import structlog
@@ -12,7 +13,26 @@ _M_ARENA_MAX = -8
 _ARENAS = 2
 """glibc makes eight for each processor otherwise, and what one thread freed is of no use to the others."""
 
+SOON_SECONDS = 0.5
+"""Looking through all objects takes milliseconds, and what belongs to one deployment ends at several moments."""
+
 log = structlog.stdlib.get_logger(__name__)
+
+
+class Relief:
+    """Gives memory back once for all that ended shortly one after another."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def soon(self) -> None:
+        """Something that took memory is over. To be called on the event loop."""
+        if self._waiting is None:
+            self._waiting = asyncio.get_running_loop().call_later(SOON_SECONDS, self._now)
+
+    def _now(self) -> None:
+        self._waiting = None
+        give_back()
 
 
 def settle() -> None:

@@ -67,7 +67,8 @@ class _Asked:
 class Drift:
     """`groups` are those that have something installed, `busy` those that a command runs or waits for.
 
-    `distrust` is told which installed files have another content than their marks say.
+    `distrust` is told which installed files have another content than their marks say; `relieve` is called when a check
+    is over, which took memory.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class Drift:
         settings: DriftSettings,
         clock: Clock,
         random: Callable[[], float],
+        relieve: Callable[[], None] = memory.give_back,
     ) -> None:
         self._check = check
+        self._relieve = relieve
         self._groups = groups
         self._busy_now = busy
         self._send = send
@@ -222,7 +225,7 @@ class Drift:
             return _broken(self._found.get(group_id), group_id, now, error)
         finally:
             # The records of what is installed are large, and needed again only in a while.
-            memory.give_back()
+            self._relieve()
             self._running[group_id].discard(stop)
             if not self._running[group_id]:
                 del self._running[group_id]

@@ -15,7 +15,7 @@ import pytest
 
 from ferryman_agent.core.drift import FileDrift, InstalledGroup
 from ferryman_agent.core.messages import GroupId, Instant
-from ferryman_agent.files import hashing
+from ferryman_agent.files import digests, hashing
 from ferryman_agent.files.check import Abandoned, Checked, Knowledge, check_group
 from ferryman_agent.files.digests import Digests, Installed, mark_of
 from ferryman_agent.files.manifest import distrust, load_manifest, settle
@@ -240,6 +240,22 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_for_ever(tmp_path: Path)
             hashing.sha256_of(descriptor, 2000)
     finally:
         os.close(descriptor)
+
+
+async def test_what_was_written_too_shortly_before_its_record_is_read_once_more_and_no_oftener(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "_RACY_NS", 1 << 62)
+    await put(host)
+    path = host.layout.installed_digests(GroupId(GROUP))
+    assert {row.changed_ns for row in load_manifest(path)} == {0}
+    monkeypatch.setattr(digests, "_RACY_NS", -(1 << 62))
+    assert not settle(host.layout, GroupId(GROUP), "d-1")
+    for row in load_manifest(path):
+        assert row.mark == mark_of(os.lstat(row.path))
+    written = path.stat().st_mtime_ns
+    assert not settle(host.layout, GroupId(GROUP), "d-1")
+    assert path.stat().st_mtime_ns == written
 
 
 @pytest.mark.req("AG-548")
