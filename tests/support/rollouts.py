@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ferryman_coordinator.core.alarms import AlarmReading
+from ferryman_coordinator.core.group_options import AlarmConfiguration, GroupOptions
 from ferryman_coordinator.core.messages import (
+    AlarmsRead,
     CancelSegment,
     Change,
     CommandAcked,
@@ -32,6 +35,7 @@ from ferryman_coordinator.core.messages import (
     Tick,
 )
 from ferryman_coordinator.core.model import (
+    AlarmState,
     CommandId,
     DeploymentStatus,
     Diagnostics,
@@ -73,6 +77,23 @@ def percent(value: int) -> MinimumHealthyHosts:
 
 def at_a_time(value: int) -> MinimumHealthyHosts:
     return MinimumHealthyHosts(type=HealthyHostsType.MOST_CONCURRENCY, value=value)
+
+
+def alarmed(*names: str, **changes: Any) -> GroupOptions:
+    """Options that watch these alarms, with `changes` of the alarm configuration."""
+    return GroupOptions(alarms=AlarmConfiguration(**{"enabled": True, "alarms": names, **changes}))
+
+
+def readings(**states: AlarmState | None) -> tuple[AlarmReading, ...]:
+    return tuple(
+        AlarmReading(
+            name=name,
+            state=state,
+            source="prometheus (http://prom:9090)",
+            detail="connection refused" if state is None else "value 0.9",
+        )
+        for name, state in states.items()
+    )
 
 
 def fleet_spec(minimum: MinimumHealthyHosts, **changes: Any) -> RolloutSpec:
@@ -260,6 +281,10 @@ class Drive:
 
     def stop(self, by: str = "alice", auto_rollback: bool | None = None) -> Outcome:
         return self.handle(StopRequested(by=by, auto_rollback=auto_rollback))
+
+    def alarms(self, **states: AlarmState | None) -> Outcome:
+        """A poll has found the alarms so; None: it could not be read."""
+        return self.handle(AlarmsRead(readings=readings(**states)))
 
     # What has become of it
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ferryman_coordinator.core import rollback, transitions
+from ferryman_coordinator.core.alarms import ALARM_ACTIVE
 from ferryman_coordinator.core.failure import MANUAL_STOP, instances
 from ferryman_coordinator.core.messages import Change, Outcome, RolloutChanged
 from ferryman_coordinator.core.model import (
+    AlarmRecord,
     DeploymentStatus,
     ErrorInformation,
     Instant,
@@ -44,13 +46,15 @@ def end_unstarted(
     error: ErrorInformation,
     *,
     stop: StopRecord | None = None,
+    alarms: tuple[AlarmRecord, ...] = (),
 ) -> Outcome:
-    """End a deployment that is still Created: what it needs is gone, or it is stopped (CP-228, CP-327).
+    """End a deployment that is still Created: what it needs is gone, or it is stopped (CP-228, CP-327, CP-356).
 
-    With `stop` it ends Stopped, else Failed.
+    With `stop`, or by an alarm, it ends Stopped, else Failed. `alarms`: what was read of them by then.
     """
-    record = RolloutRecord(status=DeploymentStatus.CREATED, created_at=created_at, stop=stop)
-    status = DeploymentStatus.FAILED if stop is None else DeploymentStatus.STOPPED
+    record = RolloutRecord(status=DeploymentStatus.CREATED, created_at=created_at, stop=stop, alarms=alarms)
+    is_stopped = stop is not None or error.code == ALARM_ACTIVE
+    status = DeploymentStatus.STOPPED if is_stopped else DeploymentStatus.FAILED
     return Outcome(changes=conclude(spec, record, status, error, now)[1])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ferryman_coordinator.core.alarms import ALARM_ACTIVE
 from ferryman_coordinator.core.model import DeploymentId, ErrorInformation
 from ferryman_coordinator.core.schedule import Schedule, Tally
 from ferryman_coordinator.core.target import Target
@@ -21,6 +22,11 @@ NO_INSTANCES = "NO_INSTANCES"
 OVER_MAX_INSTANCES = "OVER_MAX_INSTANCES"
 APPLICATION_MISSING = "APPLICATION_MISSING"
 DEPLOYMENT_GROUP_MISSING = "DEPLOYMENT_GROUP_MISSING"
+
+ALARM_ADVICE = (
+    "Next: look after what the alarm is about (`ferryman alarm test NAME`), then deploy again; a revision that is known"
+    " to be good goes out with --no-alarms."
+)
 
 _IDS_SHOWN = 100
 """Failed instances that a message lists; of more it says how many."""
@@ -139,6 +145,8 @@ def _next_step(code: str, deployment_id: DeploymentId) -> str:
         )
     if code == MANUAL_STOP:
         return "Next: deploy again to bring all instances to one revision."
+    if code == ALARM_ACTIVE:
+        return ALARM_ADVICE
     if code in (APPLICATION_MISSING, DEPLOYMENT_GROUP_MISSING):
         return "Next: instances keep what they have; create it again to deploy to them."
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from ferryman_coordinator.core.alarms import AlarmReading
 from ferryman_coordinator.core.hot import hot_dataclass
 from ferryman_coordinator.core.model import (
     CommandId,
@@ -116,6 +117,13 @@ class ScopeDeleted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmsRead:
+    """One poll of the alarms that the deployment watches."""
+
+    readings: tuple[AlarmReading, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Nothing happened but time."""
 
@@ -131,6 +139,7 @@ Event = (
     | InstanceGone
     | StopRequested
     | ScopeDeleted
+    | AlarmsRead
     | Tick
 )
 

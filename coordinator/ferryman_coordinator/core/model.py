@@ -450,6 +450,26 @@ class StopRecord:
     auto_rollback: bool | None
 
 
+class AlarmState(StrEnum):
+    """CP-365; UNREADABLE is what the coordinator makes of a source that does not answer (CP-358, CP-363)."""
+
+    OK = "OK"
+    ALARM = "ALARM"
+    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+    UNREADABLE = "UNREADABLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRecord:
+    """What was last seen of an alarm that a deployment watches; `since` when it is in that state."""
+
+    name: str
+    state: AlarmState
+    source: str
+    since: Instant
+    detail: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
     """All that is stored of a deployment's course, but its targets."""
@@ -477,3 +497,5 @@ class RolloutRecord:
     error: ErrorInformation | None = None
     rollback_message: str = ""
     messages: tuple[str, ...] = ()
+    # Of the alarms that are watched, those that were read.
+    alarms: tuple[AlarmRecord, ...] = ()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ferryman_coordinator.core import ending, failure, transitions
+from ferryman_coordinator.core.alarms import AlarmReading, AlarmWatch
 from ferryman_coordinator.core.course import Course
 from ferryman_coordinator.core.deadlines import Deadlines
 from ferryman_coordinator.core.draft import Draft
@@ -30,11 +31,20 @@ from ferryman_coordinator.core.target import Target
 class Planner:
     """A deployment with its targets. `record`, `targets` and `schedule` are for reading."""
 
-    def __init__(self, spec: RolloutSpec, record: RolloutRecord, schedule: Schedule, course: Course) -> None:
+    def __init__(
+        self,
+        spec: RolloutSpec,
+        record: RolloutRecord,
+        schedule: Schedule,
+        course: Course,
+        alarms: AlarmWatch,
+    ) -> None:
+        """No target starts before `alarms` have been read."""
         self.spec = spec
         self.record = record
         self.schedule = schedule
         self.course = course
+        self.alarms = alarms
         self.targets = {target.instance_id: target for target in schedule.order}
         if len(self.targets) != len(schedule.order):
             raise ValueError(f"deployment {spec.deployment_id} has an instance twice among its members")
@@ -96,6 +106,18 @@ class Planner:
                 self._give_up(cause, draft)
         self._settle(draft)
 
+    def take_alarms(self, readings: tuple[AlarmReading, ...], draft: Draft) -> None:
+        """An alarm ends the deployment as a stop does (CP-355, CP-366); else whoever waited for them may start."""
+        notes = self.alarms.take(readings, draft.now)
+        if notes or self.alarms.records != self.record.alarms:
+            messages = (*self.record.messages, *notes)
+            self.amend(draft, alarms=self.alarms.records, messages=messages)
+        cause = self.alarms.cause
+        if cause is None:
+            self._settle(draft)
+        else:
+            self.cut_short(cause, DeploymentStatus.STOPPED, draft)
+
     def cut_short(self, cause: ErrorInformation, status: DeploymentStatus, draft: Draft) -> None:
         """End, and let what is in progress finish only its running event (CP-236).
 
@@ -122,7 +144,8 @@ class Planner:
     def _settle(self, draft: Draft) -> None:
         """Start whoever may start; with nothing in progress, see what comes next (CP section 13.2).
 
-        While a zone bakes nobody of it is left to start, and nobody at all once an end has begun.
+        While a zone bakes nobody of it is left to start, and nobody at all once an end has begun, or before the alarms
+        are known.
         """
         while self.record.completed_at is None:
             self._start_targets(draft)
@@ -131,12 +154,16 @@ class Planner:
             if self.record.ending is not None and self.record.ending_status is not None:
                 error = failure.explain(self.record.ending, self.failed, self.spec.deployment_id)
                 self.conclude(self.record.ending_status, error, draft)
-            elif self.record.status is DeploymentStatus.BAKING:
+            elif self.record.status is DeploymentStatus.BAKING or (
+                self.schedule.fleet.pending and self.alarms.is_awaited
+            ):
                 return
             else:
                 self._go_on(draft)
 
     def _start_targets(self, draft: Draft) -> None:
+        if self.alarms.is_awaited:
+            return
         while (target := self.schedule.next_target()) is not None:
             self.course.begin(target, draft)
             self.schedule.moved(target, TargetStatus.PENDING)

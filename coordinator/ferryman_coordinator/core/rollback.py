@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ferryman_coordinator.core.alarms import ALARM_ACTIVE
 from ferryman_coordinator.core.messages import RollbackOrdered
 from ferryman_coordinator.core.model import (
     AutoRollback,
@@ -19,8 +20,8 @@ from ferryman_coordinator.core.model import (
 def decide(spec: RolloutSpec, ended: RolloutRecord) -> RollbackOrdered | str:
     """A rollback, or why there is none: a sentence when one was wanted and is impossible, else an empty one.
 
-    A deployment that failed before its first target changed nothing and is not rolled back; one that was stopped
-    then is, if that is asked for (CP-329, CP-334).
+    A deployment that failed, or met an alarm, before its first target changed nothing and is not rolled back; one that
+    somebody stopped then is, if that is asked for (CP-329, CP-334).
     """
     if spec.creator is Creator.ROLLBACK:
         # A failed rollback is not rolled back (CP-342); its message says how it went (CP-338).
@@ -29,8 +30,10 @@ def decide(spec: RolloutSpec, ended: RolloutRecord) -> RollbackOrdered | str:
         return ""
     if ended.is_orphaned:
         return "No rollback: the deployment group was deleted."
-    if ended.status is DeploymentStatus.FAILED and ended.started_at is None:
-        return "No rollback: the deployment failed before it touched an instance."
+    is_asked_for = _cause(ended) is RollbackEvent.DEPLOYMENT_STOP_ON_REQUEST
+    if ended.started_at is None and not is_asked_for:
+        how = "failed" if ended.status is DeploymentStatus.FAILED else "was stopped by an alarm"
+        return f"No rollback: the deployment {how} before it touched an instance."
     if spec.last_good is None:
         return f"No rollback: deployment group {spec.group_name} has no successful deployment to go back to."
     good = spec.last_good
@@ -76,9 +79,12 @@ def _is_wanted(settings: AutoRollback, ended: RolloutRecord) -> bool:
     # The word of whoever stopped it wins over the settings (CP-329).
     if ended.stop is not None and ended.stop.auto_rollback is not None:
         return ended.stop.auto_rollback
-    cause = (
-        RollbackEvent.DEPLOYMENT_STOP_ON_REQUEST
-        if ended.status is DeploymentStatus.STOPPED
-        else RollbackEvent.DEPLOYMENT_FAILURE
-    )
-    return settings.enabled and cause in settings.events
+    return settings.enabled and _cause(ended) in settings.events
+
+
+def _cause(ended: RolloutRecord) -> RollbackEvent:
+    if ended.status is DeploymentStatus.FAILED:
+        return RollbackEvent.DEPLOYMENT_FAILURE
+    if ended.error is not None and ended.error.code == ALARM_ACTIVE:
+        return RollbackEvent.DEPLOYMENT_STOP_ON_ALARM
+    return RollbackEvent.DEPLOYMENT_STOP_ON_REQUEST

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ferryman_coordinator.core import admission, ending, failure, rollback
+from ferryman_coordinator.core.alarms import AlarmWatch
 from ferryman_coordinator.core.course import Course
 from ferryman_coordinator.core.draft import Draft
 from ferryman_coordinator.core.invariant import InvariantBroken
 from ferryman_coordinator.core.lifecycle import Route
 from ferryman_coordinator.core.messages import (
+    AlarmsRead,
     Command,
     CommandAcked,
     CommandStarted,
@@ -76,14 +78,22 @@ class Rollout:
 
     @classmethod
     def start(
-        cls, spec: RolloutSpec, members: Sequence[Member], now: Instant, *, created_at: Instant
+        cls,
+        spec: RolloutSpec,
+        members: Sequence[Member],
+        now: Instant,
+        *,
+        created_at: Instant,
+        alarms: AlarmWatch | None = None,
     ) -> tuple[Rollout, Outcome]:
         """Resolve the targets, check whether it may start (CP-228), and start the first ones.
 
+        `alarms` have been read; without them the first targets wait for the first AlarmsRead, if any are watched.
         Raises ValueError for a path that nothing can walk and for a member given twice.
         """
         schedule, zones = line_up(spec, members, now)
         is_rollback = spec.creator is Creator.ROLLBACK
+        alarms = AlarmWatch(spec) if alarms is None else alarms
         record = RolloutRecord(
             status=DeploymentStatus.CREATED,
             created_at=created_at,
@@ -94,12 +104,13 @@ class Rollout:
             zone_counted=tuple(tally.counted for tally in schedule.zones),
             rollback_message=rollback.progress(DeploymentStatus.CREATED) if is_rollback else "",
             messages=admission.notes(schedule),
+            alarms=alarms.records,
         )
         refused = admission.refusal(spec, schedule, zones)
         if refused is not None:
             # Targets come into being when the pre-flight has passed.
             schedule = Schedule(spec, (), record.counted, record.zone_counted)
-        draft, planner = Draft(now), Planner(spec, record, schedule, Course(spec))
+        draft, planner = Draft(now), Planner(spec, record, schedule, Course(spec), alarms)
         if refused is not None:
             planner.conclude(DeploymentStatus.FAILED, refused, draft)
         else:
@@ -117,8 +128,8 @@ class Rollout:
     ) -> Rollout:
         """The same rollout again from what is stored.
 
-        Only the InProgress and Failed events of InProgress and Failed targets are needed; others do no harm. Send
-        what is `outstanding` to each instance that connects, and `handle(Tick(), …)` by `wake_at`.
+        Only the InProgress and Failed events of InProgress and Failed targets are needed; others do no harm. New
+        targets wait for the first AlarmsRead, if alarms are watched. Send what is `outstanding` to each instance that connects, and `handle(Tick(), …)` by `wake_at`.
         """
         by_target: dict[InstanceId, list[EventRecord]] = {}
         for instance_id, event in events:
@@ -132,7 +143,8 @@ class Rollout:
         schedule = Schedule(spec, order, record.counted, record.zone_counted)
         schedule.zone = record.zone
         latest = max((target.updated_at for target in order), default=record.created_at)
-        return cls(Planner(spec, record, schedule, Course(spec)), latest)
+        alarms = AlarmWatch(spec, record.alarms)
+        return cls(Planner(spec, record, schedule, Course(spec), alarms), latest)
 
     # What can be asked ------------------------------------------------------------------------------------------------
 
@@ -261,6 +273,9 @@ class Rollout:
         cause = ErrorInformation(code=event.code, message=f"The {what} was deleted while the deployment ran.")
         self._planner.cut_short(cause, DeploymentStatus.FAILED, draft)
 
+    def _alarms_read(self, event: AlarmsRead, draft: Draft) -> None:
+        self._planner.take_alarms(event.readings, draft)
+
     def _tick(self, event: Tick, draft: Draft) -> None:
         self._planner.act_on_time(draft)
 
@@ -283,5 +298,6 @@ _OTHERS: Mapping[type[Event], Callable[[Rollout, Any, Draft], None]] = {
     InstanceGone: Rollout._instance_gone,
     StopRequested: Rollout._stop_requested,
     ScopeDeleted: Rollout._scope_deleted,
+    AlarmsRead: Rollout._alarms_read,
     Tick: Rollout._tick,
 }

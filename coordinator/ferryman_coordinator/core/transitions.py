@@ -48,14 +48,14 @@ DEPLOYMENT = Machine(
     Move(None, _D.CREATED, "accepted"),
     Move(_D.CREATED, _D.IN_PROGRESS, "pre-flight passes"),
     Move(_D.CREATED, _D.FAILED, "pre-flight fails, or its group is deleted"),
-    Move(_D.CREATED, _D.STOPPED, "stop"),
+    Move(_D.CREATED, _D.STOPPED, "stop, or an alarm"),
     Move(_D.IN_PROGRESS, _D.BAKING, "zone finished, another follows, bake time"),
     Move(_D.BAKING, _D.IN_PROGRESS, "bake time over"),
     Move(_D.IN_PROGRESS, _D.SUCCEEDED, "every target final, enough healthy"),
     Move(_D.IN_PROGRESS, _D.FAILED, "too few healthy, run cap, or its group is deleted (after the drain)"),
-    Move(_D.IN_PROGRESS, _D.STOPPED, "stop (after the drain)"),
+    Move(_D.IN_PROGRESS, _D.STOPPED, "stop, or an alarm (after the drain)"),
     Move(_D.BAKING, _D.FAILED, "too few healthy, run cap, or its group is deleted"),
-    Move(_D.BAKING, _D.STOPPED, "stop"),
+    Move(_D.BAKING, _D.STOPPED, "stop, or an alarm"),
 )
 
 TARGET = Machine(
