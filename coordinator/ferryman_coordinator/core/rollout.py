@@ -129,7 +129,8 @@ class Rollout:
         """The same rollout again from what is stored.
 
         Only the InProgress and Failed events of InProgress and Failed targets are needed; others do no harm. New
-        targets wait for the first AlarmsRead, if alarms are watched. Send what is `outstanding` to each instance that connects, and `handle(Tick(), …)` by `wake_at`.
+        targets wait for the first AlarmsRead, if alarms are watched. Send what is `outstanding` to each instance that
+        connects, and `handle(Tick(), …)` by `wake_at`.
         """
         by_target: dict[InstanceId, list[EventRecord]] = {}
         for instance_id, event in events:

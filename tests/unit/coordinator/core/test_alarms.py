@@ -211,7 +211,7 @@ def test_a_rollback_records_alarms_and_goes_on() -> None:
 
 @pytest.mark.req("CP-334", "PF-201")
 @pytest.mark.parametrize(
-    ("events", "is_rolled_back"),
+    "events, is_rolled_back",
     [
         ({RollbackEvent.DEPLOYMENT_STOP_ON_ALARM}, True),
         ({RollbackEvent.DEPLOYMENT_STOP_ON_REQUEST, RollbackEvent.DEPLOYMENT_FAILURE}, False),
