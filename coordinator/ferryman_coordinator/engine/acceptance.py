@@ -98,6 +98,7 @@ class Acceptance:
             self._around.launcher.spawn(lambda: self._find_out(deployment_id))
             raise
         self._around.statistics.created += 1
+        self._around.bell.ring()
         log.info("deployment.created", deployment=deployment_id, group=order.group.name)
         self._around.launcher.launch(deployment_id)
         return deployment_id

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ferryman_coordinator.core.group_options import AlarmConfiguration
 from ferryman_coordinator.core.inventory import Deployment, DeploymentGroup, RegisteredRevision
 from ferryman_coordinator.core.lifecycle import in_place_path
 from ferryman_coordinator.core.messages import RolloutChanged
@@ -26,6 +27,7 @@ from ferryman_coordinator.core.model import (
     RolloutSpec,
     ZonalConfig,
 )
+from ferryman_coordinator.engine.outbox import enter_creation
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.updates import Update, update_of
 from ferryman_coordinator.store import tables
@@ -53,6 +55,8 @@ class CreateOrder:
     file_exists_behavior: FileExistsBehavior = FileExistsBehavior.DISALLOW
     adopt: bool = False
     update_outdated_instances_only: bool = False
+    # Instead of the group's (CP-214).
+    override_alarms: AlarmConfiguration | None = None
     # Empty: none.
     request_key: str = ""
     # For people.
@@ -63,6 +67,9 @@ def snapshot(
     order: CreateOrder, deployment_id: DeploymentId, last_good: LastGood | None, settings: EngineSettings
 ) -> RolloutSpec:
     """Everything that will decide about the deployment (CP-224)."""
+    options = order.group.options
+    if order.override_alarms is not None:
+        options = replace(options, alarms=order.override_alarms)
     return RolloutSpec(
         deployment_id=deployment_id,
         application_name=order.group.application_name,
@@ -83,7 +90,7 @@ def snapshot(
         max_targets=settings.max_targets,
         warnings=order.warnings,
         selection=order.group.selection,
-        options=order.group.options,
+        options=options,
     )
 
 
@@ -138,6 +145,7 @@ def enter_new(
         sequence=1, at=deployment.record.created_at, change=RolloutChanged(record=deployment.record)
     )
     batch.put(tables.changes, change_row(deployment.deployment_id, first))
+    enter_creation(batch, deployment)
     return [update_of(first, deployment)]
 
 

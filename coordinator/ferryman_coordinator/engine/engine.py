@@ -47,6 +47,7 @@ from ferryman_coordinator.engine.writing import PatientStore
 from ferryman_coordinator.errors import Conflict, NotFound, StoreUnavailable
 from ferryman_coordinator.links.orders import CancelOrder
 from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.notices.bell import Bell
 from ferryman_coordinator.store.queries import deployments as queries
 from ferryman_coordinator.store.store import Store
 
@@ -73,6 +74,7 @@ class Engine:
         self.statistics = EngineStatistics()
         self.feed = Feed(store)
         self.logs = Logs()
+        self.bell = Bell()
         self._store = store
         self._links = links
         self._clock = clock
@@ -97,6 +99,7 @@ class Engine:
             concerned=self._concerned,
             statistics=self.statistics,
             launcher=self,
+            bell=self.bell,
         )
         self._acceptance = Acceptance(store, self._around)
         links.report_to(self)

@@ -45,11 +45,14 @@ class Keeper:
         self._enter_progress(before, batch)
         if rollback is None:
             await self._around.store.write(batch)
+            if self._ledger.has_events:
+                self._around.bell.ring()
             return updates
         # Behind the end of this deployment: the group has one unfinished deployment at any moment (CP-416).
         enter_new(batch, rollback, is_retried=True)
         enter_use(batch, rollback)
         await self._write_with(rollback.deployment_id, batch)
+        self._around.bell.ring()
         return updates
 
     async def _write_with(self, rollback_id: DeploymentId, batch: Batch) -> None:

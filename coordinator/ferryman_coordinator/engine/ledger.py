@@ -6,9 +6,10 @@ most of it of no interest to people: it enters the feed when its status has chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from ferryman_coordinator.core.events import happenings
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.messages import (
     Change,
@@ -24,6 +25,7 @@ from ferryman_coordinator.core.model import (
     TargetRecord,
     TargetStatus,
 )
+from ferryman_coordinator.engine.outbox import enter_events
 from ferryman_coordinator.engine.updates import Update, update_of
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -48,6 +50,8 @@ class Ledger:
         """`deployment` as stored; `sequence` of its newest feed entry."""
         self.deployment = deployment
         self.sequence = sequence
+        # Whether the last round was one that the world is told of.
+        self.has_events = False
         self._statuses = {target.instance_id: target.status for target in targets}
         self._counts = dict.fromkeys(TargetStatus, 0)
         for status in self._statuses.values():
@@ -58,12 +62,14 @@ class Ledger:
         """Targets by status, without zeros (CP-238)."""
         return {status: count for status, count in self._counts.items() if count}
 
-    def enter(self, changes: Iterable[Change], now: Instant, batch: Batch) -> list[Update]:
+    def enter(self, changes: Sequence[Change], now: Instant, batch: Batch) -> list[Update]:
         """Put the round's changes into `batch`; returns what to tell watchers once that is committed.
 
         A RollbackOrdered is left to the caller, which must set `deployment.rollback_deployment_id` before.
         """
         entries = []
+        # All of them, before the newest ones become what is known here.
+        happened = list(happenings(changes, self.deployment.record.status, self._statuses))
         for change in _newest(changes):
             if (seen := self._enter(change, batch)) is not None:
                 self.sequence += 1
@@ -73,6 +79,7 @@ class Ledger:
                 entries.append(stored)
         # With the counts as they are after the whole round.
         self.deployment = replace(self.deployment, overview=self.overview)
+        self.has_events = enter_events(batch, self.deployment, happened, now)
         return [update_of(stored, self.deployment) for stored in entries]
 
     @property

@@ -16,6 +16,7 @@ from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.statistics import EngineStatistics
 from ferryman_coordinator.engine.timers import Timers
 from ferryman_coordinator.engine.writing import PatientStore
+from ferryman_coordinator.notices.bell import Bell
 
 
 class DrawsDeploymentIds(Protocol):
@@ -54,3 +55,5 @@ class Surroundings:
     concerned: Concerned
     statistics: EngineStatistics
     launcher: Launcher
+    # Rung when events were stored.
+    bell: Bell

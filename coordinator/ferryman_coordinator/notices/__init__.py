@@ -1,0 +1,1 @@
+"""Tells the world: events become deliveries, and deliveries reach their sinks, whatever becomes of the deployment."""

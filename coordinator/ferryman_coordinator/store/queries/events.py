@@ -1,0 +1,215 @@
+"""Reads of events and of what is on its way to consumers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ferryman_coordinator.core.events import EventKind, EventState, PublishedEvent
+from ferryman_coordinator.core.model import Instant
+from ferryman_coordinator.store.event_records import Delivery, DeliveryState, delivery_from, event_from
+from ferryman_coordinator.store.tables import deliveries, events, instances, settings
+
+PRUNED = "events.pruned"
+"""Setting that holds the newest position that is no longer kept."""
+
+_IS_WAITING = sa.text("deliveries.state = 'waiting'")
+"""As text, as the partial index says it: with a parameter SQLite does not see that it can use that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Empty members let everything through. Names are those that the events carry."""
+
+    kind: EventKind | None = None
+    states: tuple[EventState, ...] = ()
+    application_name: str = ""
+    group_name: str = ""
+    deployment_id: str = ""
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """ROLLBACK is for those who ask for it: no consumer of the original knows it (CP-382)."""
+        table = events.c
+        wanted: list[sa.ColumnElement[bool]] = []
+        if self.states:
+            wanted.append(table.state.in_([state.value for state in self.states]))
+        else:
+            wanted.append(table.state != EventState.ROLLBACK.value)
+        if self.kind is not None:
+            wanted.append(table.kind == self.kind.value)
+        for column, value in (
+            (table.application_name, self.application_name),
+            (table.group_name, self.group_name),
+            (table.deployment_id, self.deployment_id),
+        ):
+            if value:
+                wanted.append(column == value)
+        return wanted
+
+
+async def newest_position(connection: AsyncConnection) -> int:
+    """Of the last event; what is no longer kept counts."""
+    newest = await connection.scalar(sa.select(sa.func.max(events.c.position)))
+    return max(newest or 0, await pruned_until(connection))
+
+
+async def pruned_until(connection: AsyncConnection) -> int:
+    """Events up to this position are no longer kept."""
+    return int(await setting(connection, PRUNED) or 0)
+
+
+async def setting(connection: AsyncConnection, key: str) -> str | None:
+    """A value of the coordinator's own."""
+    return await connection.scalar(sa.select(settings.c.value).where(settings.c.key == key))
+
+
+async def after(
+    connection: AsyncConnection, position: int, limit: int, wanted: EventFilter | None = None
+) -> Sequence[PublishedEvent]:
+    """The next events behind `position`, in order; without a filter every one."""
+    query = _selected().where(events.c.position > position).order_by(events.c.position).limit(limit)
+    if wanted is not None:
+        query = query.where(*wanted.conditions())
+    return [event_from(row, row.arn or "") for row in await connection.execute(query)]
+
+
+async def before_last(connection: AsyncConnection, count: int, wanted: EventFilter) -> int:
+    """The position behind which there are `count` of the wanted events, or as many as there are."""
+    query = (
+        sa.select(events.c.position)
+        .where(*wanted.conditions())
+        .order_by(events.c.position.desc())
+        .limit(count)
+    )
+    positions = (await connection.scalars(query)).all()
+    return positions[-1] - 1 if positions else await newest_position(connection)
+
+
+def _selected() -> sa.Select[Any]:
+    joined = events.outerjoin(instances, instances.c.instance_id == events.c.instance_id)
+    return sa.select(events, instances.c.arn).select_from(joined)
+
+
+# Deliveries -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """What waits for one target of one deployment: in order, so only its first one matters."""
+
+    deployment_id: str
+    position: int
+    next_at: Instant
+
+
+async def waiting_targets(connection: AsyncConnection) -> Sequence[str]:
+    """Targets that something waits for."""
+    query = sa.select(deliveries.c.target).where(_IS_WAITING).distinct()
+    return (await connection.scalars(query)).all()
+
+
+async def lanes(connection: AsyncConnection, target: str) -> Sequence[Lane]:
+    """Those of a target, the one that is due first at the front."""
+    table = deliveries.c
+    first = (
+        sa.select(table.deployment_id, sa.func.min(table.position).label("position"))
+        .where(_IS_WAITING, table.target == target)
+        .group_by(table.deployment_id)
+        .subquery()
+    )
+    query = (
+        sa.select(table.deployment_id, table.position, sa.func.max(table.next_at).label("next_at"))
+        .join(
+            first,
+            (first.c.deployment_id == table.deployment_id) & (first.c.position == table.position),
+        )
+        .where(_IS_WAITING, table.target == target)
+        .group_by(table.deployment_id, table.position)
+        .order_by(sa.func.max(table.next_at), table.position)
+    )
+    return [
+        Lane(deployment_id=row.deployment_id, position=row.position, next_at=row.next_at)
+        for row in await connection.execute(query)
+    ]
+
+
+async def in_lane(
+    connection: AsyncConnection, target: str, deployment_id: str, limit: int
+) -> Sequence[Delivery]:
+    """The next of a lane, in order."""
+    table = deliveries.c
+    query = (
+        sa.select(deliveries)
+        .where(_IS_WAITING, table.target == target, table.deployment_id == deployment_id)
+        .order_by(table.position, table.delivery_id)
+        .limit(limit)
+    )
+    return [delivery_from(row) for row in await connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """Empty members let everything through."""
+
+    states: tuple[DeliveryState, ...] = ()
+    target: str = ""
+    application_name: str = ""
+    group_name: str = ""
+    deployment_id: str = ""
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """As SQL."""
+        table = deliveries.c
+        wanted: list[sa.ColumnElement[bool]] = []
+        if self.states:
+            wanted.append(table.state.in_([state.value for state in self.states]))
+        for column, value in (
+            (table.target, self.target),
+            (table.application_name, self.application_name),
+            (table.group_name, self.group_name),
+            (table.deployment_id, self.deployment_id),
+        ):
+            if value:
+                wanted.append(column == value)
+        return wanted
+
+
+async def deliveries_after(
+    connection: AsyncConnection, wanted: DeliveryFilter, key: tuple[Any, ...], limit: int
+) -> Sequence[Delivery]:
+    """The next deliveries in the order of their events; `key` is position and id of the last one seen, or empty."""
+    order = (deliveries.c.position, deliveries.c.delivery_id)
+    query = sa.select(deliveries).where(*wanted.conditions()).order_by(*order).limit(limit)
+    if key:
+        query = query.where(sa.tuple_(*order) > sa.tuple_(*key))
+    return [delivery_from(row) for row in await connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How the outbox stands."""
+
+    waiting: int = 0
+    # When what waits longest was created.
+    oldest: Instant | None = None
+    dead: int = 0
+
+
+async def backlog(connection: AsyncConnection) -> Backlog:
+    """Counted anew."""
+    query = (
+        sa.select(deliveries.c.state, sa.func.count().label("number"), sa.func.min(deliveries.c.created_at))
+        .where(deliveries.c.state.in_([DeliveryState.WAITING.value, DeliveryState.DEAD.value]))
+        .group_by(deliveries.c.state)
+    )
+    found: Mapping[str, Any] = {row[0]: row for row in await connection.execute(query)}
+    waiting, dead = found.get(DeliveryState.WAITING.value), found.get(DeliveryState.DEAD.value)
+    return Backlog(
+        waiting=waiting[1] if waiting else 0,
+        oldest=waiting[2] if waiting else None,
+        dead=dead[1] if dead else 0,
+    )
