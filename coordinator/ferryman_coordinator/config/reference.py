@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from ferryman_coordinator.config.schema import Config, Section
-from ferryman_coordinator.config.source import Key, environment_name, leaves
+from ferryman_coordinator.config.source import Key, entry_type, environment_name, leaves
 
 REFERENCE = "configuration-coordinator.md"
 SAMPLE = "coordinator.sample.yml"
@@ -43,6 +43,9 @@ def show(value: object) -> str:
         return "''"
     if isinstance(value, tuple):
         return yaml.safe_dump(list(value), default_flow_style=True).strip()
+    if isinstance(value, dict):
+        plain = msgspec.to_builtins(value, enc_hook=str)
+        return yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False).strip()
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
@@ -68,10 +71,27 @@ def reference() -> str:
             section = heading
             parts.append(_section_head(heading))
         parts.append(
-            f"| `{'.'.join(key)}` | `{show(field.default)}` | {_description(field)}{_limits(field)}<br>"
+            f"| `{'.'.join(key)}` | `{show(_default(field))}` | {_description(field)}{_limits(field)}<br>"
             f"`{environment_name(key)}` |\n"
         )
+    parts += [_entry(key, entry_type(field)) for key, field in leaves() if entry_type(field) is not None]
     return "".join(parts)
+
+
+def _entry(key: Key, struct: type[Any]) -> str:
+    """Of one setting that holds named structures: what each of these can say."""
+    head = (
+        f"\n## {'.'.join(key)}.NAME\n\n{struct.__doc__}\n\n| setting | default | meaning |\n|---|---|---|\n"
+    )
+    rows = []
+    for field in msgspec.structs.fields(struct):
+        default = "required" if field.required else f"`{show(field.default)}`"
+        rows.append(f"| `{field.name}` | {default} | {_description(field)}{_limits(field)} |\n")
+    return head + "".join(rows)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
 
 
 def _section_head(heading: Key) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ferryman_coordinator.config.sinks import Sink
 from ferryman_coordinator.config.values import Address, ByteSize, Duration
 
 GRPC_PORT = 7420
@@ -158,6 +159,50 @@ class Access(Section, frozen=True, kw_only=True):
     ] = 60
 
 
+class TokenTags(StrEnum):
+    ANY = "any"
+    PRESET = "preset"
+
+
+class Enrolment(Section, frozen=True, kw_only=True):
+    """How machines become instances."""
+
+    token_tags: Annotated[
+        TokenTags,
+        Meta(
+            description="Which tags a machine may give itself when it enrols with a join token that does not say"
+            " (`--allow-tag`, `--preset-tags`). any: every one, as `ferryman-agent enroll --tag` wishes. preset: only"
+            " those that the token gives."
+        ),
+    ] = TokenTags.ANY
+
+
+class AwsIdentity(Section, frozen=True, kw_only=True):
+    """Cloud instances that enrol with the identity document of Amazon EC2, without a join token."""
+
+    certificates: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Files (PEM) with Amazon's certificates for the RSA signature of identity documents, those of"
+            " your regions. Empty: no document is believed."
+        ),
+    ] = ()
+    accounts: Annotated[
+        tuple[str, ...],
+        Meta(description="Accounts (12 digits) whose instances may enrol so. Needed with `certificates`."),
+    ] = ()
+    regions: Annotated[tuple[str, ...], Meta(description="Only of these regions; empty: of all.")] = ()
+    maximum_age: Annotated[
+        Duration,
+        _duration(
+            "How long after it was launched an instance can enrol so. A document does not say when it was read: the"
+            " shorter this is, the less a copy of one is worth.",
+            "1m",
+            "3650d",
+        ),
+    ] = Duration(3_600_000)
+
+
 class Bundles(Section, frozen=True, kw_only=True):
     """The built-in bundle store: files under the data directory, named by their digest."""
 
@@ -284,6 +329,9 @@ class Limits(Section, frozen=True, kw_only=True):
         int, Meta(description="Deployment groups of one application.", ge=1)
     ] = 1_000
     custom_configurations: Annotated[int, Meta(description="Custom deployment configurations.", ge=1)] = 50
+    instances_per_call: Annotated[
+        int, Meta(description="Instances that are tagged, or read by name, in one call.", ge=1, le=1_000)
+    ] = 100
     tags_per_instance: Annotated[int, Meta(description="Tags of one instance.", ge=1)] = 10
     filters_per_tag_group: Annotated[
         int, Meta(description="Tag filters of one tag group of a deployment group.", ge=1)
@@ -291,6 +339,22 @@ class Limits(Section, frozen=True, kw_only=True):
     tag_groups_per_set: Annotated[
         int, Meta(description="Tag groups of the tag set of a deployment group.", ge=1)
     ] = 3
+    tags_per_resource: Annotated[
+        int, Meta(description="Tags of one application or deployment group itself.", ge=1)
+    ] = 50
+    alarms_per_group: Annotated[
+        int, Meta(description="Alarms of one deployment group, or of one deployment.", ge=1)
+    ] = 10
+    triggers_per_group: Annotated[int, Meta(description="Triggers of one deployment group.", ge=1)] = 10
+    auto_scaling_groups_per_group: Annotated[
+        int, Meta(description="Autoscaling groups of one deployment group.", ge=1)
+    ] = 10
+    load_balancers_per_group: Annotated[
+        int, Meta(description="Classic load balancers of one deployment group.", ge=1)
+    ] = 10
+    target_groups_per_group: Annotated[
+        int, Meta(description="Target groups of one deployment group.", ge=1)
+    ] = 10
     tag_key_length: Annotated[int, Meta(description="Characters of a tag's key.", ge=1)] = 128
     tag_value_length: Annotated[int, Meta(description="Characters of a tag's value.", ge=1)] = 256
     name_length: Annotated[
@@ -317,6 +381,32 @@ class History(Section, frozen=True, kw_only=True):
     ] = Duration(90 * _DAY)
 
 
+class Notices(Section, frozen=True, kw_only=True):
+    """What triggers and notification rules send. Where it goes is in `sinks`."""
+
+    give_up_after: Annotated[
+        Duration,
+        _duration(
+            "A message that could not be delivered for so long is put aside; `ferryman trigger replay` sends it again.",
+            "1m",
+            "30d",
+        ),
+    ] = Duration(_DAY)
+    longest_pause: Annotated[
+        Duration,
+        _duration("Between two attempts to reach a sink; the first pauses are seconds.", "1s", "1h"),
+    ] = Duration(300_000)
+    keep: Annotated[
+        Duration,
+        _duration(
+            "How long events, and messages that were delivered, are kept. Who follows events must come back within"
+            " this. What was put aside stays as long as `history.keep` says.",
+            "1h",
+            "3650d",
+        ),
+    ] = Duration(7 * _DAY)
+
+
 class Log(Section, frozen=True, kw_only=True):
     """What the coordinator writes to standard error: one JSON object a line."""
 
@@ -333,16 +423,26 @@ class Config(Section, frozen=True, kw_only=True):
             " root, else $XDG_DATA_HOME/ferryman."
         ),
     ] = ""
+    sinks: Annotated[
+        dict[str, Sink],
+        Meta(
+            description="Where triggers and notification rules send to, by a name of your choice. Each has the settings"
+            " of the table below."
+        ),
+    ] = msgspec.field(default_factory=dict)
     listen: Listen = Listen()
     public: Public = Public()
     database: Database = Database()
     agents: Agents = Agents()
     certificates: Certificates = Certificates()
     access: Access = Access()
+    enrolment: Enrolment = Enrolment()
+    aws_identity: AwsIdentity = AwsIdentity()
     bundles: Bundles = Bundles()
     s3: S3 = S3()
     github: GitHub = GitHub()
     deployments: Deployments = Deployments()
     limits: Limits = Limits()
     history: History = History()
+    notices: Notices = Notices()
     log: Log = Log()

@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
+from ferryman_coordinator.config import sinks
 from ferryman_coordinator.config.schema import Config, Section
 from ferryman_coordinator.config.values import Address, ByteSize, Duration
 from ferryman_coordinator.errors import SetupError
@@ -58,6 +59,9 @@ class _Reading:
     def take(self, key: Key, raw: object, origin: str, *, is_text: bool) -> None:
         """Converts one raw value; `is_text` says that it comes from where everything is text."""
         field = self.fields[key]
+        if (entry := entry_type(field)) is not None:
+            self._take_entries(key, entry, raw, origin, is_text=is_text)
+            return
         if is_text and isinstance(raw, str) and "tuple" in str(field.type):
             raw = [item.strip() for item in raw.split(",") if item.strip()]
         try:
@@ -70,6 +74,25 @@ class _Reading:
             self.mistakes.append(f"{origin}: {'.'.join(key)}: {mistake}")
         else:
             self.values[key], self.origins[key] = value, origin
+
+    def _take_entries(self, key: Key, entry: Any, raw: object, origin: str, *, is_text: bool) -> None:
+        """A mapping of names to structures; from where everything is text, it is YAML."""
+        try:
+            entries = yaml.safe_load(raw) if is_text and isinstance(raw, str) else raw
+        except yaml.YAMLError:
+            entries = raw
+        if not isinstance(entries, Mapping | None):
+            self.mistakes.append(f"{origin}: {'.'.join(key)}: must hold names, with settings below each")
+            return
+        taken: dict[str, object] = {}
+        for name, one in (entries or {}).items():
+            try:
+                taken[str(name)] = msgspec.convert(one, entry, strict=True, dec_hook=_convert)
+            except (msgspec.ValidationError, ValueError) as error:
+                where = str(error).partition(" - at `$.")[2].rstrip("`")
+                place = ".".join((*key, str(name), *([where] if where else [])))
+                self.mistakes.append(f"{origin}: {place}: {_plain(error)}")
+        self.values[key], self.origins[key] = taken, origin
 
     def take_mapping(self, mapping: Mapping[Any, object], prefix: Key, lines: Mapping[Key, str]) -> None:
         """Walks one level of the file."""
@@ -165,6 +188,12 @@ def _places(node: yaml.Node | None, prefix: Key) -> Iterator[tuple[Key, int]]:
             yield from _places(value, key)
 
 
+def entry_type(field: msgspec.structs.FieldInfo) -> Any:
+    """Of a setting that holds named structures, the kind of these; else None."""
+    kind = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
+    return get_args(kind)[1] if get_origin(kind) is dict else None
+
+
 def _convert(kind: type, raw: object) -> object:
     if kind in (Duration, ByteSize, Address):
         return kind.parse(raw)
@@ -229,6 +258,8 @@ def _contradictions(config: Config, origins: Mapping[Key, str]) -> Iterator[str]
             where = origins[("public", "names")]
             yield f"{where}: public.names: {name!r} is neither a host name nor an IP address"
     yield from _wrong_addresses(config, origins)
+    for place, wrong in sinks.mistakes(config.sinks):
+        yield f"{origins[('sinks',)]}: sinks.{place}: {wrong}"
     if config.database.password_file and not config.database.url:
         where = origins[("database", "password_file")]
         yield f"{where}: database.password_file: needs database.url, since SQLite has no password"
