@@ -174,6 +174,7 @@ class App:
             groups=groups,
             configurations=configurations,
             revisions=revisions,
+            limits,
             instances=self.instances,
             drift=self.drift,
         )

@@ -12,6 +12,7 @@ from ferryman.v1 import deployments_pb2_grpc
 from ferryman_coordinator.api.auth import Context, current_caller
 from ferryman_coordinator.api.mapping import deployments as mapping
 from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.api.mapping.group_options import alarms_from
 from ferryman_coordinator.api.mapping.values import location_from, location_to, page_from, rollback_from
 from ferryman_coordinator.core.model import DeploymentId, FileExistsBehavior, Instant
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions
@@ -150,4 +151,5 @@ def _options_from(options: pb.DeploymentOptions) -> DeploymentOptions:
         adopt=options.adopt,
         update_outdated_instances_only=options.update_outdated_instances_only,
         auto_rollback=rollback_from(options.auto_rollback) if options.HasField("auto_rollback") else None,
+        override_alarms=alarms_from(options.override_alarms) if options.HasField("override_alarms") else None,
     )

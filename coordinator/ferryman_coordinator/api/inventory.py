@@ -10,6 +10,7 @@ import grpc.aio
 from ferryman.v1 import inventory_pb2 as pb
 from ferryman.v1 import inventory_pb2_grpc
 from ferryman_coordinator.api.auth import Context
+from ferryman_coordinator.api.mapping import group_options, selections, words
 from ferryman_coordinator.api.mapping import inventory as mapping
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.api.mapping.values import (
@@ -27,7 +28,7 @@ from ferryman_coordinator.links.registry import Links
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.drift import Drift
-from ferryman_coordinator.operations.groups import Groups
+from ferryman_coordinator.operations.groups import Groups, OptionChange
 from ferryman_coordinator.operations.instances import Instances, KnownInstance, RegistrationStatus
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.store.queries.drift import DriftCount
@@ -74,7 +75,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         self, request: pb.CreateApplicationRequest, context: Context
     ) -> pb.CreateApplicationResponse:
         platform = words.platforms.word_or(request.compute_platform, ComputePlatform.SERVER)
-        created = await self._applications.create(request.name, platform)
+        created = await self._applications.create(request.name, platform, tags_from(request.resource_tags))
         return pb.CreateApplicationResponse(application_id=created.application_id)
 
     async def GetApplication(
@@ -111,10 +112,12 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
             request.application_name,
             request.name,
             config_name=request.deployment_config_name,
-            selection=mapping.selection_from(request.selection),
+            selection=selections.selection_from(request.selection),
             auto_rollback=rollback_from(request.auto_rollback)
             if request.HasField("auto_rollback")
             else AutoRollback(),
+            options=_change_from(request.options) if request.HasField("options") else None,
+            tags=tags_from(request.resource_tags),
         )
         return pb.CreateDeploymentGroupResponse(
             deployment_group_id=saved.group.group_id, warnings=saved.warnings
@@ -144,8 +147,9 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
             config_name=request.deployment_config_name
             if request.HasField("deployment_config_name")
             else None,
-            selection=mapping.selection_from(request.selection) if request.HasField("selection") else None,
+            selection=selections.selection_from(request.selection) if request.HasField("selection") else None,
             auto_rollback=rollback_from(request.auto_rollback) if request.HasField("auto_rollback") else None,
+            options=_change_from(request.options) if request.HasField("options") else None,
         )
         return pb.UpdateDeploymentGroupResponse(
             deployment_group=mapping.group_to(saved.group), warnings=saved.warnings
@@ -161,7 +165,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         self, request: pb.ListMatchingInstancesRequest, context: Context
     ) -> pb.ListMatchingInstancesResponse:
         found = await self._groups.matching(
-            mapping.selection_from(request.selection), page_from(request.page)
+            selections.selection_from(request.selection), page_from(request.page)
         )
         return pb.ListMatchingInstancesResponse(
             instances=[self._instance(one) for one in found.page.items],
@@ -253,7 +257,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
             number = int(request.registration_status)
             raise Invalid("InvalidRegistrationStatusException", f"registration status {number} is not known")
         page = await self._instances.list(
-            page_from(request.page), status=status, tag_filters=mapping.filters_from(request.tag_filters)
+            page_from(request.page), status=status, tag_filters=selections.filters_from(request.tag_filters)
         )
         instances = [self._instance(one) for one in page.items]
         return pb.ListInstancesResponse(instances=instances, next_page_token=page.next_token)
@@ -291,4 +295,8 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         return mapping.instance_to(known.instance, last_heard=last_heard, health=known.health)
 
     def _instance(self, instance: Instance) -> pb.Instance:
-        return mapping.instance_to(instance, last_heard=self._links.last_heard(instance.instance_id))
+        return instance_to(instance, self._links)
+
+
+def _change_from(message: pb.GroupOptions) -> OptionChange:
+    return lambda options: group_options.changed(options, message)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core.failure import APPLICATION_MISSING, DEPLOYMENT_GROUP_MISSING
 from ferryman_coordinator.core.inventory import Deployment, DeploymentGroup
+from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import ErrorInformation, Member, RolloutSpec
 from ferryman_coordinator.store.queries import applications, groups, revisions
 
@@ -42,9 +43,10 @@ async def preflight(connection: AsyncConnection, deployment: Deployment) -> Clea
 async def members_for(
     connection: AsyncConnection, group: DeploymentGroup, spec: RolloutSpec
 ) -> Sequence[Member]:
-    """The members of `group` as a deployment with that snapshot would find them (CP-219, CP-302)."""
+    """The members of `group` as a deployment with that snapshot would find them (CP-179, CP-219, CP-302)."""
     outdated_for = spec.revision.key if spec.update_outdated_instances_only else None
-    return await groups.members(connection, group, outdated_for=outdated_for)
+    membership = Membership.of_snapshot(spec)
+    return await groups.members(connection, group, membership=membership, outdated_for=outdated_for)
 
 
 async def _missing_group(connection: AsyncConnection, deployment: Deployment) -> ErrorInformation:

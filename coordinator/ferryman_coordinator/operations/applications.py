@@ -8,6 +8,7 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.inventory import Application, ComputePlatform
 from ferryman_coordinator.core.model import ApplicationId, GroupId
+from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import (
     Conflict,
     ConstraintBroken,
@@ -17,7 +18,7 @@ from ferryman_coordinator.errors import (
     NotMatched,
 )
 from ferryman_coordinator.ids import Ids
-from ferryman_coordinator.operations import names
+from ferryman_coordinator.operations import names, resource_tags
 from ferryman_coordinator.operations.scope import ScopeEnder
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -42,9 +43,9 @@ class Applications:
         self._running = running
 
     async def create(
-        self, name: str, platform: ComputePlatform | str = ComputePlatform.SERVER
+        self, name: str, platform: ComputePlatform | str = ComputePlatform.SERVER, tags: Sequence[Tag] = ()
     ) -> Application:
-        """A new application, on `Server` unless told otherwise (CP-003, CP-144).
+        """A new application, on `Server` unless told otherwise; `tags` are its own labels (CP-003, CP-144).
 
         Raises Invalid, Conflict (ApplicationAlreadyExistsException), LimitExceeded.
         """
@@ -53,6 +54,7 @@ class Applications:
             name=names.APPLICATION.check(name, self._limits),
             compute_platform=check_platform(platform),
             created_at=self._clock.now(),
+            resource_tags=resource_tags.check(tags, self._limits),
         )
         batch = Batch()
         batch.ensure(_QUOTA, queries.fewer_than(self._limits.applications))

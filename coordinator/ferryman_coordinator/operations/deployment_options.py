@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ferryman_coordinator.config.schema import Limits
+from ferryman_coordinator.core.group_options import AlarmConfiguration
 from ferryman_coordinator.core.inventory import Application, ComputePlatform, DeploymentGroup
 from ferryman_coordinator.core.model import AutoRollback, BundleLocation, FileExistsBehavior, RevisionLocation
 from ferryman_coordinator.engine.creation import CreateOrder
 from ferryman_coordinator.errors import Invalid
-from ferryman_coordinator.operations import group_settings, names
+from ferryman_coordinator.operations import group_options, group_settings, names
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.groups import Groups
@@ -32,6 +34,8 @@ class DeploymentOptions:
     adopt: bool = False
     update_outdated_instances_only: bool = False
     auto_rollback: AutoRollback | None = None
+    # Instead of the group's; whoever gives it must be allowed to update the group (CP-214).
+    override_alarms: AlarmConfiguration | None = None
 
 
 class Sources(Protocol):
@@ -52,7 +56,9 @@ class OptionChecks:
         configurations: Configurations,
         inspector: Inspector,
         sources: Sources,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._applications = applications
         self._groups = groups
         self._configurations = configurations
@@ -85,8 +91,11 @@ class OptionChecks:
         names.check_description(options.description)
         rollback = group.auto_rollback if options.auto_rollback is None else options.auto_rollback
         group_settings.check_auto_rollback(rollback)
+        if options.override_alarms is not None:
+            group_options.check_alarms(options.override_alarms, self._limits)
         return CreateOrder(
             group=group,
+            override_alarms=options.override_alarms,
             config_name=config.name,
             minimum=config.minimum,
             zonal=config.zonal,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core import plan as planning
 from ferryman_coordinator.core.ending import StopAnswer
 from ferryman_coordinator.core.inventory import Deployment, DeploymentGroup
@@ -87,6 +88,7 @@ class Deployments:
         sources: Sources,
         account: Account,
         drift: Drift,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -94,7 +96,7 @@ class Deployments:
         self._groups = groups
         self._account = account
         self._drift = drift
-        self._checks = OptionChecks(applications, groups, configurations, inspector, sources)
+        self._checks = OptionChecks(applications, groups, configurations, inspector, sources, limits)
 
     # Begin and end ----------------------------------------------------------------------------------------------------
 

@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core import tags
 from ferryman_coordinator.core.admission import small_fleet_warning
 from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup
+from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import AutoRollback, RollbackEvent
-from ferryman_coordinator.core.tags import Selection
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound
 from ferryman_coordinator.operations import names
 
-
-def check_selection(selection: Selection, limits: Limits) -> None:
-    """Raises Invalid or LimitExceeded with CodeDeploy's names (CP-045 to CP-047)."""
-    try:
-        tags.validate(selection, limits=names.tag_limits(limits))
-    except tags.SelectionProblem as problem:
-        kind = LimitExceeded if problem.reason == "TagSetListLimitExceededException" else Invalid
-        raise kind(problem.reason, problem.message) from problem
+_ON_ALARM = RollbackEvent.DEPLOYMENT_STOP_ON_ALARM
 
 
 def check_auto_rollback(settings: AutoRollback) -> None:
@@ -45,15 +37,18 @@ def check_platform(config: DeploymentConfig, application: Application) -> None:
 
 def warnings(group: DeploymentGroup, config: DeploymentConfig, matching: int) -> Iterator[str]:
     """What is accepted and still looks like a mistake; `matching` counts the instances that belong now (A7, CP-190)."""
-    if group.selection.is_empty:
+    if Membership.of_group(group).is_empty:
         yield "the group selects no instance: its deployments fail with NO_INSTANCES until it gets a tag filter"
     elif matching == 0:
         yield "no registered instance matches the group's tags now: a deployment would fail with NO_INSTANCES"
-    if config.minimum is not None:
+    is_single = matching == 1 and group.options.single_as_one_at_a_time
+    if config.minimum is not None and not is_single:
         warning = small_fleet_warning(config.minimum, matching)
         if warning:
             yield f"configuration {config.name}: {warning}"
-    if group.auto_rollback.enabled and RollbackEvent.DEPLOYMENT_STOP_ON_ALARM in group.auto_rollback.events:
+    alarms = group.options.alarms
+    is_watched = alarms.enabled and alarms.alarms
+    if not is_watched and group.auto_rollback.enabled and _ON_ALARM in group.auto_rollback.events:
         yield "rollback on DEPLOYMENT_STOP_ON_ALARM never happens: the group has no alarm"
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core import tags
 from ferryman_coordinator.core.configs import DEFAULTS
+from ferryman_coordinator.core.group_options import GroupOptions
 from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup, Instance
+from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import AutoRollback, GroupId
 from ferryman_coordinator.core.tags import Selection, Tag
 from ferryman_coordinator.errors import ConstraintBroken, NotFound, NotMatched
 from ferryman_coordinator.ids import Ids
-from ferryman_coordinator.operations import applications, configurations, group_settings, names
+from ferryman_coordinator.operations import (
+    applications,
+    configurations,
+    group_options,
+    group_settings,
+    names,
+    resource_tags,
+)
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.scope import ScopeEnder
@@ -27,6 +36,9 @@ from ferryman_coordinator.store.queries import configurations as config_queries
 from ferryman_coordinator.store.queries import groups as queries
 from ferryman_coordinator.store.queries import instances as instance_queries
 from ferryman_coordinator.store.store import Store
+
+OptionChange = Callable[[GroupOptions], GroupOptions]
+"""Options as they are -> as they shall be. May raise Invalid."""
 
 _QUOTA = "deployment groups"
 _CONFIG = "deployment configuration"
@@ -77,16 +89,19 @@ class Groups:
         config_name: str = "",
         selection: Selection = Selection(),  # noqa: B008 - frozen
         auto_rollback: AutoRollback = AutoRollback(),  # noqa: B008 - frozen
+        options: OptionChange | None = None,
+        tags: Sequence[Tag] = (),
     ) -> SavedGroup:
         """A new group; without `config_name` it gets the platform's default (CP-120, CP-158, CP-159).
 
-        Raises Invalid, NotFound (ApplicationDoesNotExistException, DeploymentConfigDoesNotExistException), Conflict
+        `options` changes the platform's defaults; `tags` are labels of the group itself (CP-172). Raises Invalid,
+        NotFound (ApplicationDoesNotExistException, DeploymentConfigDoesNotExistException), Conflict
         (DeploymentGroupAlreadyExistsException), LimitExceeded.
         """
         application = await self._applications.get(application_name)
         names.GROUP.check(name, self._limits)
         config = await self._config(application, config_name)
-        self._check(selection, auto_rollback)
+        defaults = group_options.defaults(application.compute_platform)
         group = DeploymentGroup(
             group_id=GroupId(self._ids.guid()),
             application_id=application.application_id,
@@ -96,7 +111,10 @@ class Groups:
             selection=selection,
             auto_rollback=auto_rollback,
             created_at=self._clock.now(),
+            options=defaults if options is None else options(defaults),
+            resource_tags=resource_tags.check(tags, self._limits),
         )
+        self._check(group, application)
         batch = Batch()
         quota = queries.fewer_than(self._limits.groups_per_application, application.application_id)
         batch.ensure(_QUOTA, quota)
@@ -143,6 +161,7 @@ class Groups:
         config_name: str | None = None,
         selection: Selection | None = None,
         auto_rollback: AutoRollback | None = None,
+        options: OptionChange | None = None,
     ) -> SavedGroup:
         """Change what is given, keep what is None (CP-173, CP-180); an empty selection clears it (CP-174, CP-175).
 
@@ -157,14 +176,16 @@ class Groups:
         if auto_rollback is not None and not auto_rollback.enabled and not auto_rollback.events:
             # Kept for when they are switched on again (CP-189).
             auto_rollback = replace(auto_rollback, events=group.auto_rollback.events)
+        changed_options = group.options if options is None else options(group.options)
         changed = replace(
             group,
             name=group.name if new_name is None else new_name,
             config_name=config.name,
             selection=group.selection if selection is None else selection,
             auto_rollback=group.auto_rollback if auto_rollback is None else auto_rollback,
+            options=group_options.keeping_alarms(group.options, changed_options),
         )
-        self._check(changed.selection, changed.auto_rollback)
+        self._check(changed, application)
         await self._write_changes(group, changed, config)
         return await self._saved(await self.get(application_name, changed.name), config)
 
@@ -188,7 +209,7 @@ class Groups:
 
     async def matching(self, selection: Selection, request: PageRequest) -> Matching:
         """The registered instances that `selection` matches now, saved or not (CP-060); raises Invalid."""
-        group_settings.check_selection(selection, self._limits)
+        group_options.check_selection(selection, self._limits)
 
         def wanted(held: Sequence[Tag]) -> bool:
             return tags.matches(selection, held)
@@ -206,9 +227,10 @@ class Groups:
             total = await instance_queries.count(connection, is_registered=True, wanted=wanted)
         return Matching(page=page, total=total)
 
-    def _check(self, selection: Selection, auto_rollback: AutoRollback) -> None:
-        group_settings.check_selection(selection, self._limits)
-        group_settings.check_auto_rollback(auto_rollback)
+    def _check(self, group: DeploymentGroup, application: Application) -> None:
+        group_options.check_selection(group.selection, self._limits)
+        group_settings.check_auto_rollback(group.auto_rollback)
+        group_options.check(group.options, application, self._limits)
 
     async def _config(self, application: Application, name: str) -> DeploymentConfig:
         config = await self._configurations.get(name or DEFAULTS[application.compute_platform])
@@ -250,7 +272,7 @@ class Groups:
 
     async def _saved(self, group: DeploymentGroup, config: DeploymentConfig) -> SavedGroup:
         async with self._store.reading() as connection:
-            count = await queries.count_matching(connection, group.selection)
+            count = await queries.count_matching(connection, Membership.of_group(group))
         return SavedGroup(group=group, warnings=tuple(group_settings.warnings(group, config, count)))
 
 

@@ -110,6 +110,7 @@ class Desk:
                 world.links,
                 Instances(world.store, world.clock, Limits(), world.engine),
             ),
+            Limits(),
         )
 
     async def create(self, **changes: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.inventory import ComputePlatform
 from ferryman_coordinator.core.model import (
     BundleType,
@@ -225,7 +226,7 @@ async def test_a_store_pins_an_object_to_nothing_that_cannot_be_its_version(
     desk: Desk, said: dict[str, str]
 ) -> None:
     checks = OptionChecks(
-        desk.applications, desk.groups, desk.configurations, PretendInspector(), _Told(s3(**said))
+        desk.applications, desk.groups, desk.configurations, PretendInspector(), _Told(s3(**said)), Limits()
     )
     with pytest.raises(Invalid, match="of an object"):
         await checks.pin(s3())

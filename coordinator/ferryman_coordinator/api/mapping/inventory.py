@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from ferryman.v1 import inventory_pb2, tokens_pb2
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.api.mapping.drift import installed_to
+from ferryman_coordinator.api.mapping.group_options import options_to
+from ferryman_coordinator.api.mapping.selections import selection_to
 from ferryman_coordinator.api.mapping.values import (
     facts_to,
     location_to,
@@ -27,7 +29,6 @@ from ferryman_coordinator.core.inventory import (
     TrafficRouting,
 )
 from ferryman_coordinator.core.model import Instant
-from ferryman_coordinator.core.tags import Selection, TagFilter
 from ferryman_coordinator.store.queries.drift import DriftCount
 
 _NOTHING = DriftCount()
@@ -39,6 +40,8 @@ def application_to(application: Application) -> inventory_pb2.Application:
         name=application.name,
         compute_platform=words.platforms.wire(application.compute_platform),
         created_at=application.created_at,
+        resource_tags=tags_to(application.resource_tags),
+        github_account_name=application.github_account_name,
     )
 
 
@@ -56,6 +59,8 @@ def group_to(group: DeploymentGroup, drift: DriftCount = _NOTHING) -> inventory_
         last_successful_deployment=_last_to(group.last_successful),
         checked_instances=drift.checked,
         drifted_instances=drift.drifted,
+        options=options_to(group.options),
+        resource_tags=tags_to(group.resource_tags),
     )
 
 
@@ -67,37 +72,6 @@ def _last_to(last: LastDeployment | None) -> inventory_pb2.LastDeployment | None
         status=words.deployment_statuses.wire(last.status),
         created_at=last.created_at,
         ended_at=last.ended_at,
-    )
-
-
-def selection_to(selection: Selection) -> inventory_pb2.Selection:
-    groups = [inventory_pb2.TagGroup(filters=_filters_to(group)) for group in selection.tag_set]
-    return inventory_pb2.Selection(
-        tag_filters=_filters_to(selection.tag_filters),
-        tag_set=inventory_pb2.TagSet(groups=groups) if groups else None,
-    )
-
-
-def selection_from(selection: inventory_pb2.Selection) -> Selection:
-    """Raises Invalid."""
-    return Selection(
-        tag_filters=filters_from(selection.tag_filters),
-        tag_set=tuple(filters_from(group.filters) for group in selection.tag_set.groups),
-    )
-
-
-def _filters_to(filters: Iterable[TagFilter]) -> list[inventory_pb2.TagFilter]:
-    return [
-        inventory_pb2.TagFilter(type=words.tag_filter_types.wire(one.type), key=one.key, value=one.value)
-        for one in filters
-    ]
-
-
-def filters_from(filters: Iterable[inventory_pb2.TagFilter]) -> tuple[TagFilter, ...]:
-    """Raises Invalid."""
-    return tuple(
-        TagFilter.of(one.key, one.value, words.tag_filter_types.word(one.type) if one.type else None)
-        for one in filters
     )
 
 

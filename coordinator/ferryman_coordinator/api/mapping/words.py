@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ferryman.v1 import agents_pb2, inventory_pb2, types_pb2
 from ferryman_coordinator.core.drift import FileDrift
+from ferryman_coordinator.core.group_options import (
+    AgentUpdates,
+    BlueTermination,
+    DeploymentOption,
+    DeploymentType,
+    GreenProvisioning,
+    OutdatedInstancesStrategy,
+    QueueMode,
+    ReadyAction,
+)
 from ferryman_coordinator.core.inventory import ComputePlatform, InstanceKind, TrafficRoutingType
 from ferryman_coordinator.core.messages import Disposition
 from ferryman_coordinator.core.model import (
@@ -72,6 +82,8 @@ class Words(Generic[Word, Number]):
         return frozenset(self.word(number) for number in numbers)
 
 
+_BLUE_GREEN = "InvalidBlueGreenDeploymentConfigurationException"
+
 file_drifts = Words(FileDrift, agents_pb2.FileDrift, "FILE_DRIFT", "InvalidFileDrift")
 platforms = Words(
     ComputePlatform, types_pb2.ComputePlatform, "COMPUTE_PLATFORM", "InvalidComputePlatformException"
@@ -130,3 +142,22 @@ tag_filter_types = Words(
 dispositions = Words(
     Disposition, agents_pb2.CommandDisposition, "COMMAND_DISPOSITION", "InvalidCommandDisposition"
 )
+deployment_types = Words(
+    DeploymentType, inventory_pb2.DeploymentType, "DEPLOYMENT_TYPE", "InvalidDeploymentStyleException"
+)
+deployment_options = Words(
+    DeploymentOption, inventory_pb2.DeploymentOption, "DEPLOYMENT_OPTION", "InvalidDeploymentStyleException"
+)
+green_provisionings = Words(
+    GreenProvisioning, inventory_pb2.GreenProvisioning, "GREEN_PROVISIONING", _BLUE_GREEN
+)
+ready_actions = Words(ReadyAction, inventory_pb2.ReadyAction, "READY_ACTION", _BLUE_GREEN)
+blue_terminations = Words(BlueTermination, inventory_pb2.BlueTermination, "BLUE_TERMINATION", _BLUE_GREEN)
+outdated_strategies = Words(
+    OutdatedInstancesStrategy,
+    inventory_pb2.OutdatedInstancesStrategy,
+    "OUTDATED_INSTANCES_STRATEGY",
+    "InvalidInputException",
+)
+queue_modes = Words(QueueMode, inventory_pb2.QueueMode, "QUEUE_MODE", "InvalidInputException")
+agent_updates = Words(AgentUpdates, inventory_pb2.AgentUpdates, "AGENT_UPDATES", "InvalidInputException")

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core import health
-from ferryman_coordinator.core.inventory import DeploymentGroup
+from ferryman_coordinator.core.inventory import DeploymentGroup, InstanceKind, LifecycleState
+from ferryman_coordinator.core.membership import Candidate, Membership
 from ferryman_coordinator.core.model import ApplicationId, GroupId, Member
-from ferryman_coordinator.core.tags import Selection, matches
 from ferryman_coordinator.store.inventory_records import group_from, tags_from
 from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.records import installation_from
@@ -73,15 +73,21 @@ async def ids(connection: AsyncConnection, application_id: ApplicationId) -> Seq
 
 
 async def members(
-    connection: AsyncConnection, group: DeploymentGroup, *, outdated_for: str | None = None
+    connection: AsyncConnection,
+    group: DeploymentGroup,
+    *,
+    membership: Membership | None = None,
+    outdated_for: str | None = None,
 ) -> list[Member]:
     """The instances that belong to `group` now, with their health in it, by name (CP-050, CP-310).
 
-    With `outdated_for`, a revision's key, those that have it and are healthy are members but no targets (CP-219).
+    `membership` when not what the group says now, but a snapshot of it decides (CP-179). With `outdated_for`, a
+    revision's key, those that have it and are healthy are members but no targets (CP-219).
     """
+    wanted = membership or Membership.of_group(group)
     here = installations.c.group_id == group.group_id
     query = (
-        sa.select(instances.c.name, instances.c.zone, instances.c.tags, instances.c.instance_id, *_INSTALLED)
+        sa.select(*_DECIDING, instances.c.name, instances.c.zone, instances.c.instance_id, *_INSTALLED)
         .outerjoin(installations, (installations.c.instance_id == instances.c.instance_id) & here)
         .where(instances.c.deregistered_at.is_(None))
         .order_by(instances.c.name)
@@ -89,18 +95,17 @@ async def members(
     target_key = group.target_revision.key if group.target_revision else None
 
     def member(row: Any) -> Member | None:
-        is_selected = matches(group.selection, tags_from(row.tags))
-        return _member(row, target_key, outdated_for) if is_selected else None
+        return _member(row, target_key, outdated_for) if wanted.includes(_candidate(row)) else None
 
     found = await pace.values(await connection.execute(query), member)
     return [one for one in found if one is not None]
 
 
-async def count_matching(connection: AsyncConnection, selection: Selection) -> int:
-    """How many registered instances a selection matches now."""
-    query = sa.select(instances.c.tags).where(instances.c.deregistered_at.is_(None))
+async def count_matching(connection: AsyncConnection, membership: Membership) -> int:
+    """How many registered instances would be members now."""
+    query = sa.select(*_DECIDING).where(instances.c.deregistered_at.is_(None))
     found = await pace.values(
-        await connection.scalars(query), lambda text: matches(selection, tags_from(text))
+        await connection.execute(query), lambda row: membership.includes(_candidate(row))
     )
     return sum(found)
 
@@ -111,12 +116,29 @@ def fewer_than(limit: int, application_id: ApplicationId) -> sa.ColumnElement[bo
     return query.select_from(deployment_groups).scalar_subquery()
 
 
+_DECIDING = (
+    instances.c.kind,
+    instances.c.tags,
+    instances.c.auto_scaling_group,
+    instances.c.lifecycle_state,
+)
+"""What membership depends on."""
+
 _INSTALLED = (
     installations.c.group_id,
     installations.c.revision_key,
     installations.c.last_outcome,
     installations.c.last_deployment_id,
 )
+
+
+def _candidate(row: Any) -> Candidate:
+    return Candidate(
+        kind=InstanceKind(row.kind),
+        tags=tags_from(row.tags),
+        auto_scaling_group=row.auto_scaling_group,
+        lifecycle_state=LifecycleState(row.lifecycle_state),
+    )
 
 
 def _member(row: Any, target_key: str | None, outdated_for: str | None) -> Member:
