@@ -166,6 +166,7 @@ class App:
             self._sources,
             account,
             self.drift,
+            limits,
         )
         logs = ScriptLogs(self.links, deployments)
         connections = Connections(self._github_tokens, self.s3, clock)
@@ -174,7 +175,6 @@ class App:
             groups=groups,
             configurations=configurations,
             revisions=revisions,
-            limits,
             instances=self.instances,
             drift=self.drift,
         )
