@@ -41,6 +41,7 @@ from ferryman_coordinator.keyfiles import READABLE, write_file
 from ferryman_coordinator.links.registry import Links, LinkSettings
 from ferryman_coordinator.links.seen import StoredSeen
 from ferryman_coordinator.observe.metrics import Metrics
+from ferryman_coordinator.operations.access import Access
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
@@ -53,7 +54,7 @@ from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.join_tokens import JoinTokens
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.script_logs import ScriptLogs
-from ferryman_coordinator.operations.tokens import AccessTokens
+from ferryman_coordinator.operations.tokens import FirstAdministrator
 from ferryman_coordinator.store.history import History
 from ferryman_coordinator.store.queries import revisions as revision_queries
 from ferryman_coordinator.store.queries.revisions import RevisionSource
@@ -87,7 +88,8 @@ class App:
         self._store = store
         self._ready: Ready | None = None
         ids, now = Ids(), self.clock.now()
-        self.access_tokens = AccessTokens(store, self.clock, ids)
+        self.access = Access(store, self.clock)
+        self.first_administrator = FirstAdministrator(store, self.clock, ids, self.access.forget)
         directory.check_authority()
         self._authority = Authority.open(directory.authority, now, config.certificates.ca_lifetime)
         write_file(directory.ca_certificate, self._authority.certificate_pem, READABLE)
@@ -196,7 +198,7 @@ class App:
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,
         ]
-        gate = Gate(Authenticator(self.access_tokens, enrolment, failures, clock), self._metrics)
+        gate = Gate(Authenticator(self.access, enrolment, failures, clock), self._metrics)
         return GrpcServer(gate, services, lambda: self.certificate.current, self._authority.certificate_pem)
 
     def _server_certificate(self) -> ServerCertificate:

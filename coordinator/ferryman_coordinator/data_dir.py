@@ -68,6 +68,16 @@ class DataDirectory:
         return self.root / "bundle-urls.key"
 
     @property
+    def access_key_seal(self) -> Path:
+        """What the secrets of access keys are sealed with."""
+        return self.root / "access-keys.key"
+
+    @property
+    def audit_seal(self) -> Path:
+        """What checkpoints of the audit log are sealed with."""
+        return self.root / "audit.key"
+
+    @property
     def github_tokens(self) -> Path:
         return self.root / "github-tokens.json"
 

@@ -40,5 +40,9 @@ class Ids:
         """Letters and digits, 256 bits strong."""
         return self._draw(_ALL, _SECRET_CHARACTERS)
 
+    def access_key_id(self, prefix: str) -> str:
+        """`prefix` of four letters and sixteen more of A-Z and 0-9."""
+        return prefix + self._draw(_UPPER, 16)
+
     def _draw(self, alphabet: str, count: int) -> str:
         return "".join(self._source.choices(alphabet, k=count))

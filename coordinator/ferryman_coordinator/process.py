@@ -75,6 +75,7 @@ class Coordinator:
                     tasks.create_task(self._app.history.run()),
                     tasks.create_task(self._app.drift.run()),
                     tasks.create_task(self._app.s3.run()),
+                    tasks.create_task(self._app.access.run()),
                 ]
                 await self._app.engine.ready()
                 await self._app.grpc.start()
@@ -92,11 +93,11 @@ class Coordinator:
             raise several.exceptions[0] from several
 
     async def _ensure_admin_token(self) -> None:
-        tokens, directory = self._app.access_tokens, self._directory
-        if await tokens.ensure_admin(directory.keep_admin_token):
+        first, directory = self._app.first_administrator, self._directory
+        if await first.ensure(directory.keep_admin_token) or await first.is_disabled():
             return
         text = directory.read_admin_token()
-        if text is not None and await tokens.authenticate(text) is not None:
+        if text is not None and await self._app.access.authenticate(text) is not None:
             return
         why = "it is missing" if text is None else "it holds no token that is known here"
         if self._config.database.url:
@@ -104,7 +105,7 @@ class Coordinator:
             log.warning("coordinator.admin_token_unusable", file=str(directory.admin_token), reason=why)
             return
         # Who can take the file away owns everything here; without it nobody could get in any more.
-        await tokens.add_admin(directory.keep_admin_token)
+        await first.add_token(directory.keep_admin_token)
         log.warning("coordinator.admin_token_made_anew", file=str(directory.admin_token), reason=why)
 
     async def _end(self, background: Iterable[asyncio.Task[None]], http: asyncio.Task[None]) -> None:

@@ -19,6 +19,7 @@ from ferryman_coordinator.core.model import (
 from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.ids import Ids
+from ferryman_coordinator.operations.access import Access
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
@@ -27,7 +28,7 @@ from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.join_tokens import JoinTokens
 from ferryman_coordinator.operations.revisions import Revisions
-from ferryman_coordinator.operations.tokens import AccessTokens
+from ferryman_coordinator.operations.tokens import FirstAdministrator
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.queries import deployments
@@ -89,7 +90,8 @@ class Desk:
         self.groups = Groups(*parts, self.applications, self.configurations, self.engine)
         self.revisions = Revisions(self.store, self.clock, self.applications, PretendInspector())
         self.tokens = JoinTokens(*parts, FINGERPRINT)
-        self.access = AccessTokens(self.store, self.clock, self.ids)
+        self.access = Access(self.store, self.clock)
+        self.first_administrator = FirstAdministrator(self.store, self.clock, self.ids, self.access.forget)
         self.enrolment = Enrolment(*parts, self.tokens, Account(account_id="123456789012", region="eu-1"))
         self.instances = Instances(self.store, self.clock, self.limits, self.engine)
         self._serials = 0

@@ -14,11 +14,12 @@ import grpc.aio
 from cryptography import x509
 
 from ferryman_coordinator.clock import Clock
-from ferryman_coordinator.core.inventory import Caller
 from ferryman_coordinator.core.model import InstanceId, Instant
+from ferryman_coordinator.core.users import Caller
 from ferryman_coordinator.errors import Denied, Unauthenticated
 from ferryman_coordinator.identity import certificates
 from ferryman_coordinator.identity.failures import FailureLimiter
+from ferryman_coordinator.operations.access import Admitted
 
 OPEN = frozenset(
     {
@@ -49,7 +50,7 @@ class AgentIdentity:
 class TokenBook(Protocol):
     """Knows the tokens of people and tools."""
 
-    async def authenticate(self, text: str) -> Caller | None:
+    async def authenticate(self, text: str, source: str = "") -> Admitted | None:
         """None for one that is unknown, expired or revoked."""
         ...
 
@@ -62,15 +63,20 @@ class CertificateBook(Protocol):
         ...
 
 
-_caller: ContextVar[Caller | AgentIdentity | None] = ContextVar("caller", default=None)
+_caller: ContextVar[Admitted | AgentIdentity | None] = ContextVar("caller", default=None)
 
 
 def current_caller() -> Caller:
     """The person or tool that makes this call. Only for calls that need a token."""
-    caller = _caller.get()
-    if not isinstance(caller, Caller):
+    return current_admitted().caller
+
+
+def current_admitted() -> Admitted:
+    """The same, with what it may do."""
+    admitted = _caller.get()
+    if not isinstance(admitted, Admitted):
         raise RuntimeError("asked for a caller in a call that needs none")
-    return caller
+    return admitted
 
 
 def current_agent() -> AgentIdentity:
@@ -93,24 +99,27 @@ class Authenticator:
         # All refusals, those without any token too: they keep nobody out, they are only no news any more.
         self._refused = FailureLimiter(failures.limit)
         self._clock = clock
-        # Digests of tokens. They are looked up with each call all the same.
+        # Digests of tokens.
         self._believed: set[bytes] = set()
 
-    async def admit(self, method: str, context: Context) -> None:
+    async def admit(self, method: str, context: Context) -> Admitted | AgentIdentity | None:
         """Makes the caller known to the call. Raises Unauthenticated, Denied, or LimitExceeded."""
         certificate = _peer_certificate(context)
+        who: Admitted | AgentIdentity | None
         try:
             if certificate is None:
-                _caller.set(await self._person(method, context))
+                who = await self._person(method, context)
             else:
-                _caller.set(await self._agent(method, certificate))
+                who = await self._agent(method, certificate)
+            _caller.set(who)
+            return who
         except (Unauthenticated, Denied):
             # Who fails again and again is not told why any more, and costs no line of the log.
             self._refused.check(context.peer(), self._clock.now())
             self._refused.failed(context.peer(), self._clock.now())
             raise
 
-    async def _person(self, method: str, context: Context) -> Caller | None:
+    async def _person(self, method: str, context: Context) -> Admitted | None:
         if method in OPEN:
             return None
         if method in OF_AGENTS:
@@ -127,14 +136,14 @@ class Authenticator:
         if digest not in self._believed:
             # Whoever was believed before is not locked out by a neighbour behind the same address.
             self._failures.check(context.peer(), self._clock.now())
-        caller = await self._tokens.authenticate(token)
-        if caller is None:
+        admitted = await self._tokens.authenticate(token, source_of(context))
+        if admitted is None:
             self._believed.discard(digest)
             self._failures.failed(context.peer(), self._clock.now())
             raise Unauthenticated("TokenInvalid", "the token is not known here, has expired or was revoked")
         if len(self._believed) < _BELIEVED:
             self._believed.add(digest)
-        return caller
+        return admitted
 
     async def _agent(self, method: str, certificate: x509.Certificate) -> AgentIdentity:
         if method not in OF_AGENTS:
@@ -150,6 +159,12 @@ class Authenticator:
             )
         instance_id = await self._issued.identify(certificates.serial_text(certificate))
         return AgentIdentity(instance_id=instance_id, expires_at=expires_at)
+
+
+def source_of(context: Context) -> str:
+    """The caller's address, without its port: `ipv4:10.0.0.1:5000`, `ipv6:[::1]:5000` or `ipv6:%5B::1%5D:5000`."""
+    host = context.peer().partition(":")[2].rpartition(":")[0]
+    return host.replace("%5B", "").replace("%5D", "").strip("[]")
 
 
 def _peer_certificate(context: Context) -> x509.Certificate | None:

@@ -259,14 +259,6 @@ class JoinToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """A person or tool whose token was believed."""
-
-    token_id: TokenId
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBundle:
     """An archive that the coordinator holds."""
 

@@ -31,7 +31,7 @@ async def test_a_token_carries_the_ca_and_lives_an_hour(desk: Desk) -> None:
 async def test_only_a_digest_is_stored(desk: Desk) -> None:
     text, _ = await desk.tokens.create()
     kept: list[str] = []
-    await desk.access.ensure_admin(kept.append)
+    await desk.first_administrator.ensure(kept.append)
     secrets = [text.rpartition("-")[2], kept[0].rpartition("-")[2]]
     for table in (tables.join_tokens, tables.access_tokens):
         async with desk.store.reading() as connection:
@@ -137,20 +137,21 @@ async def test_revoking_twice_or_what_is_not_there_succeeds(desk: Desk) -> None:
 
 async def test_the_admin_token_is_made_once_and_lets_its_holder_in(desk: Desk) -> None:
     kept: list[str] = []
-    assert await desk.access.ensure_admin(kept.append)
-    assert not await desk.access.ensure_admin(kept.append)
+    assert await desk.first_administrator.ensure(kept.append)
+    assert not await desk.first_administrator.ensure(kept.append)
     (text,) = kept
-    caller = await desk.access.authenticate(text)
-    assert caller is not None
-    assert caller.name == "admin"
+    admitted = await desk.access.authenticate(text)
+    assert admitted is not None
+    assert admitted.caller.name == "admin"
+    assert admitted.rights.everywhere("ferryman:CreateUser")
     for wrong in ("", "x", text[:-1], text + "x", text.lower()):
         assert await desk.access.authenticate(wrong) is None
 
 
 async def test_another_admin_token_leaves_the_first_one_valid(desk: Desk) -> None:
     kept: list[str] = []
-    await desk.access.ensure_admin(kept.append)
-    await desk.access.add_admin(kept.append)
+    await desk.first_administrator.ensure(kept.append)
+    await desk.first_administrator.add_token(kept.append)
     first, second = kept
     assert first != second
     for text in kept:
@@ -162,7 +163,7 @@ async def test_an_admin_token_that_could_not_be_put_away_is_made_again(desk: Des
         raise OSError("no space left on device")
 
     with pytest.raises(OSError, match="no space"):
-        await desk.access.ensure_admin(full)
+        await desk.first_administrator.ensure(full)
     kept: list[str] = []
-    assert await desk.access.ensure_admin(kept.append)
+    assert await desk.first_administrator.ensure(kept.append)
     assert await desk.access.authenticate(kept[0]) is not None
