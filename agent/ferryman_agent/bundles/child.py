@@ -12,7 +12,6 @@ import threading
 import time
 
 from ferryman_agent.bundles import wire
-from ferryman_agent.bundles.attempt import attempt
 from ferryman_agent.bundles.building import Built
 from ferryman_agent.bundles.halt import Halt, Halted
 from ferryman_agent.bundles.wanted import Outcome
@@ -59,6 +58,9 @@ class Child:
 
     def _done(self, message: wire.Message) -> Outcome | Built:
         if "fetch" in message:
+            # Only now: a bundle of this machine is not fetched, and needs no HTTP and no TLS.
+            from ferryman_agent.bundles.attempt import attempt
+
             wanted = wire.attempt_of(message["fetch"])
             return attempt(wanted, halt=self._halt, pace=self._pace, on_progress=self._progress)
         # Only now: a fetch alone needs a third of the memory.

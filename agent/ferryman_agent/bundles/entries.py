@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.errors import BundleError
@@ -28,8 +28,7 @@ class Kind(StrEnum):
     SPECIAL = "device, FIFO or socket"
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveEntry:
+class ArchiveEntry(NamedTuple):
     """One entry as its header tells it. Names that are not UTF-8 hold their bytes as surrogates (AG-259).
 
     `mode` and `modified_ns` are None where the archive does not say; `key` is the source's own way to find the data.

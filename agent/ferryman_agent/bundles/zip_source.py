@@ -8,7 +8,8 @@ import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import IO, cast
 
 from ferryman_agent.bundles.entries import ArchiveEntry, Kind, refuse, shown
@@ -22,6 +23,25 @@ _MADE_ON_UNIX = 3
 _LINK_BYTES = 4096
 _TIMESTAMP = 0x5455
 _INPUT = 256 * 1024
+_AT_ONCE = 256 * 1024
+"""Files that are no larger, packed or not, are read in one piece: most are."""
+
+
+class _Window:
+    """Reads ahead in a file, since entries mostly follow each other."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._start = 0
+        self._data = b""
+
+    def at(self, offset: int, count: int) -> bytes:
+        """Returns bytes from there on; fewer where the file ends. Raises OSError."""
+        begin = offset - self._start
+        if not 0 <= begin <= len(self._data) - count:
+            self._start, self._data = offset, fs.pread(self._file, max(count, _INPUT), offset)
+            begin = 0
+        return self._data[begin : begin + count]
 
 
 class ZipSource:
@@ -32,6 +52,7 @@ class ZipSource:
     def __init__(self, file: IO[bytes]) -> None:
         """Raises BundleError when the directory at the end is missing or broken."""
         self._file = file.fileno()
+        self._window = _Window(self._file)
         with reading("the zip directory at its end"):
             self._zip = zipfile.ZipFile(cast(IO[bytes], Bounded(file)))
             self._infos = self._zip.infolist()
@@ -56,28 +77,19 @@ class ZipSource:
             )
             yield entry
 
-    def chunks(self, entry: ArchiveEntry) -> Iterator[bytes]:
+    def chunks(self, entry: ArchiveEntry) -> Iterable[bytes]:
         """See Source."""
         info = self._infos[entry.key]
+        if info.file_size <= _AT_ONCE and info.compress_size <= _AT_ONCE:
+            if info.compress_type == zipfile.ZIP_DEFLATED:
+                return _checked([self._inflated_at_once(info)], info)
+            if info.compress_type == zipfile.ZIP_STORED:
+                return _checked([self._packed_at_once(info)], info)
         if info.compress_type == zipfile.ZIP_STORED:
-            pieces = self._stored(info)
-        elif info.compress_type == zipfile.ZIP_DEFLATED:
-            pieces = self._inflated(info)
-        else:
-            pieces = self._by_library(info)
-        written = checksum = 0
-        for piece in pieces:
-            written += len(piece)
-            if written > info.file_size:
-                raise damaged(
-                    f"{shown(entry.name)} is longer than the {info.file_size} bytes that its header says"
-                )
-            checksum = zlib.crc32(piece, checksum)
-            yield piece
-        if written != info.file_size:
-            raise damaged(f"{shown(entry.name)} has {written} bytes where its header says {info.file_size}")
-        if checksum != info.CRC:
-            raise damaged(f"the check sum of {shown(entry.name)} is wrong")
+            return _checked(self._stored(info), info)
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            return _checked(self._inflated(info), info)
+        return _checked(self._by_library(info), info)
 
     def finish(self) -> None:
         """See Source. A zip that is cut short has no directory and does not get this far."""
@@ -92,6 +104,21 @@ class ZipSource:
             raise refuse(name, f"is a symbolic link with a target of {size} bytes")
         entry = ArchiveEntry(name=name, kind=Kind.LINK, key=key)
         return os.fsdecode(b"".join(self.chunks(entry)))
+
+    def _packed_at_once(self, info: zipfile.ZipInfo) -> bytes:
+        packed = self._window.at(self._data_offset(info), info.compress_size)
+        if len(packed) != info.compress_size:
+            raise damaged(f"{shown(info.filename)} ends {info.compress_size - len(packed)} bytes early")
+        return packed
+
+    def _inflated_at_once(self, info: zipfile.ZipInfo) -> bytes:
+        packed = self._packed_at_once(info)
+        inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+        try:
+            # One byte more than there may be shows that there is more; a bomb gets no further.
+            return inflater.decompress(packed, info.file_size + 1)
+        except zlib.error as problem:
+            raise damaged(f"in {shown(info.filename)}: {problem}") from problem
 
     def _stored(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         return self._packed(info, CHUNK)
@@ -125,7 +152,7 @@ class ZipSource:
             yield chunk
 
     def _data_offset(self, info: zipfile.ZipInfo) -> int:
-        header = fs.pread(self._file, _LOCAL_HEADER.size, info.header_offset)
+        header = self._window.at(info.header_offset, _LOCAL_HEADER.size)
         if len(header) != _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
             raise damaged(f"the header of {shown(info.filename)} is not where the directory says")
         *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
@@ -141,6 +168,23 @@ class ZipSource:
                 if not piece:
                     return
                 yield piece
+
+
+def _checked(pieces: Iterable[bytes], info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Passes on the data of a file as long as it is what the header says."""
+    written = checksum = 0
+    for piece in pieces:
+        written += len(piece)
+        if written > info.file_size:
+            raise damaged(
+                f"{shown(info.filename)} is longer than the {info.file_size} bytes that its header says"
+            )
+        checksum = zlib.crc32(piece, checksum)
+        yield piece
+    if written != info.file_size:
+        raise damaged(f"{shown(info.filename)} has {written} bytes where its header says {info.file_size}")
+    if checksum != info.CRC:
+        raise damaged(f"the check sum of {shown(info.filename)} is wrong")
 
 
 def _refuse_overlaps(infos: list[zipfile.ZipInfo], size: int) -> None:
@@ -176,11 +220,17 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _modified_ns(info: zipfile.ZipInfo) -> int | None:
     seconds = _extended_timestamp(info.extra)
     if seconds is None:
-        try:
-            seconds = int(time.mktime((*info.date_time, 0, 0, -1)))
-        except (ValueError, OverflowError):
-            return None
-    return seconds * 1_000_000_000 if seconds >= 0 else None
+        seconds = _local_seconds(info.date_time)
+    return seconds * 1_000_000_000 if seconds is not None and seconds >= 0 else None
+
+
+# Files of one archive share their times: many were checked out, or built, together.
+@lru_cache(maxsize=64)
+def _local_seconds(date_time: tuple[int, int, int, int, int, int]) -> int | None:
+    try:
+        return int(time.mktime((*date_time, 0, 0, -1)))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _extended_timestamp(extra: bytes) -> int | None:

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.hashing import BLOCK as BLOCK
 from ferryman_agent.files.hashing import blocks as blocks
 from ferryman_agent.files.hashing import sha256_of as sha256_of
-
-log = structlog.get_logger(__name__)
+from ferryman_agent.files.logged import warn
 
 Mark = tuple[int, int, int, int]
 """Inode, size, modification and change time in nanoseconds."""
@@ -79,7 +77,7 @@ class Digests:
         except FileNotFoundError:
             return cls()
         except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
-            log.warning("digests.unusable", path=str(path), reason=str(problem))
+            warn("digests.unusable", path=str(path), reason=str(problem))
             return cls()
 
     def known(self, path: str, status: os.stat_result) -> str | None:

@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from ferryman_agent.core.messages import DeploymentId, GroupId
 from ferryman_agent.errors import EventError
 from ferryman_agent.files.atomic import make_directory, remove_leftovers, write_atomic
+from ferryman_agent.files.logged import warn
 from ferryman_agent.system import fs, own
-
-log = structlog.get_logger(__name__)
 
 # The hardened modes, which are the default (V2-284).
 ROOT_MODE = 0o711
@@ -311,12 +308,12 @@ def _read_pointer(pointer: Path, group: str) -> Path | None:
     except FileNotFoundError:
         return None
     except OSError as problem:
-        log.warning("layout.pointer_unreadable", path=str(pointer), reason=problem.strerror)
+        warn("layout.pointer_unreadable", path=str(pointer), reason=problem.strerror)
         return None
     content = content.removesuffix(b"\n").removesuffix(b"\r")
     path = Path(os.fsdecode(content)) if content and b"\0" not in content else None
     if path is None or len(content) > _POINTER_LIMIT or not path.is_absolute() or path.parent.name != group:
         # Treated as absent: a deployment must not fail on it, nor run scripts of a place that nobody meant (AG-153).
-        log.warning("layout.pointer_ignored", path=str(pointer), bytes=len(content))
+        warn("layout.pointer_ignored", path=str(pointer), bytes=len(content))
         return None
     return path

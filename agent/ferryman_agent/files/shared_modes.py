@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from ferryman_agent.files.atomic import write_atomic
 from ferryman_agent.files.digests import from_text, to_text
+from ferryman_agent.files.logged import warn
 
 OTHERS_WRITE = 0o022
-
-log = structlog.get_logger(__name__)
 
 _decoder = msgspec.json.Decoder(dict[str, int])
 
@@ -38,5 +36,5 @@ def load_shared_modes(path: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
-        log.warning("shared_modes.unusable", path=str(path), reason=str(problem))
+        warn("shared_modes.unusable", path=str(path), reason=str(problem))
         return {}
