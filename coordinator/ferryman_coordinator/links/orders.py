@@ -29,7 +29,7 @@ class Download:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class DeploymentDescription:
     """All that an agent must know of a deployment to act alone (DESIGN section 3, CP-218).
 

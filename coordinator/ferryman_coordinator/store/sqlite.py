@@ -34,7 +34,8 @@ _WRITER = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}",
-    "PRAGMA cache_size=-65536",
+    # KiB. A process that has stored for a while has all of it; what is not in it the kernel has at hand.
+    "PRAGMA cache_size=-16384",
     # 4 MiB pages of WAL between checkpoints: each one costs two fsyncs.
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA journal_size_limit=67108864",

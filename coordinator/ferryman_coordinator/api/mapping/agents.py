@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
+from weakref import WeakKeyDictionary
 
 from ferryman.v1 import agents_pb2
 from ferryman_coordinator.api.mapping import words
@@ -35,7 +35,6 @@ from ferryman_coordinator.operations.script_logs import LogPiece
 
 AgentEvent = CommandAcked | CommandStarted | EventStarted | EventFinished | SegmentFinished
 
-_DESCRIPTIONS = 256
 _REASON = 16 * 1024
 
 _LINES = 1_000
@@ -139,9 +138,9 @@ class OrderMapper:
     """Maps orders; a deployment's description only once, since the engine gives the same object to all its targets."""
 
     def __init__(self) -> None:
-        # By identity; the description is kept so that its identity stays its own.
-        self._mapped: OrderedDict[int, tuple[DeploymentDescription, agents_pb2.DeploymentDescription]] = (
-            OrderedDict()
+        # By identity, and for as long as the engine has the description: its address and headers are secrets.
+        self._mapped: WeakKeyDictionary[DeploymentDescription, agents_pb2.DeploymentDescription] = (
+            WeakKeyDictionary()
         )
 
     def message(self, order: Order) -> agents_pb2.ConnectResponse:
@@ -185,12 +184,10 @@ class OrderMapper:
                 return agents_pb2.ConnectResponse(read_script_log=read)
 
     def _description(self, description: DeploymentDescription) -> agents_pb2.DeploymentDescription:
-        known = self._mapped.get(id(description))
+        known = self._mapped.get(description)
         if known is None:
-            known = self._mapped[id(description)] = (description, _description_to(description))
-            if len(self._mapped) > _DESCRIPTIONS:
-                self._mapped.popitem(last=False)
-        return known[1]
+            known = self._mapped[description] = _description_to(description)
+        return known
 
 
 def _description_to(description: DeploymentDescription) -> agents_pb2.DeploymentDescription:
