@@ -26,6 +26,7 @@ from ferryman_coordinator.bundles.urls import BundleUrls
 from ferryman_coordinator.clock import SystemClock
 from ferryman_coordinator.config import Address, Config
 from ferryman_coordinator.core.model import Timers
+from ferryman_coordinator.core.payloads import Origin
 from ferryman_coordinator.data_dir import DataDirectory
 from ferryman_coordinator.engine.engine import Engine
 from ferryman_coordinator.engine.settings import EngineSettings
@@ -40,6 +41,7 @@ from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.keyfiles import READABLE, write_file
 from ferryman_coordinator.links.registry import Links, LinkSettings
 from ferryman_coordinator.links.seen import StoredSeen
+from ferryman_coordinator.notices.office import NoticeOffice
 from ferryman_coordinator.observe.metrics import Metrics
 from ferryman_coordinator.operations.access import Access
 from ferryman_coordinator.operations.applications import Applications
@@ -104,6 +106,9 @@ class App:
         archives = GitHubArchives(config.github, self._github_tokens)
         self._sources = Sources(urls, self.s3, archives)
         self.engine = Engine(store, self.links, self.clock, ids, self._sources, _engine_settings(config))
+        self.account = Account()
+        origin = Origin(account_id=self.account.account_id, region=self.account.region)
+        self.notices = NoticeOffice(store, self.clock, self.engine.bell, config.notices, config.sinks, origin)
         self.history = History(store, self.clock, config.history.keep)
         self.instances = Instances(store, self.clock, config.limits, self.engine)
         self.drift = Drift(store, self.clock, self.links, self.instances)
@@ -149,7 +154,7 @@ class App:
     def _make_grpc(self, ids: Ids) -> GrpcServer:
         store, clock, limits = self._store, self.clock, self._config.limits
         failures = FailureLimiter(self._config.access.failures_per_minute)
-        account = Account()
+        account = self.account
         join_tokens = JoinTokens(store, clock, ids, limits, self._authority.fingerprint)
         enrolment = Enrolment(store, clock, ids, limits, join_tokens, account)
         applications = Applications(store, clock, ids, limits, self.engine)
