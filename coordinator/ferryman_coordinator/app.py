@@ -12,6 +12,7 @@ from ferryman_coordinator.api.agents import AgentServicer, AgentsSettings
 from ferryman_coordinator.api.auth import Authenticator
 from ferryman_coordinator.api.bundles import BundleServicer
 from ferryman_coordinator.api.deployments import DeploymentServicer
+from ferryman_coordinator.api.instances import InstanceServicer
 from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.api.inventory import InventoryOperations, InventoryServicer
 from ferryman_coordinator.api.server import GrpcServer
@@ -25,6 +26,8 @@ from ferryman_coordinator.bundles.storage import BundleStorage
 from ferryman_coordinator.bundles.urls import BundleUrls
 from ferryman_coordinator.clock import SystemClock
 from ferryman_coordinator.config import Address, Config
+from ferryman_coordinator.config.schema import TokenTags
+from ferryman_coordinator.core.inventory import ANY_TAG
 from ferryman_coordinator.core.model import Timers
 from ferryman_coordinator.core.payloads import Origin
 from ferryman_coordinator.data_dir import DataDirectory
@@ -36,6 +39,7 @@ from ferryman_coordinator.http.bundles import BundleDoor
 from ferryman_coordinator.http.server import HttpServer
 from ferryman_coordinator.identity.authority import Authority
 from ferryman_coordinator.identity.failures import FailureLimiter
+from ferryman_coordinator.identity.providers import trusted_providers
 from ferryman_coordinator.identity.server_certificate import ServerCertificate, server_names
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.keyfiles import READABLE, write_file
@@ -54,6 +58,7 @@ from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.join_tokens import JoinTokens
+from ferryman_coordinator.operations.registration import Registration
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.script_logs import ScriptLogs
 from ferryman_coordinator.operations.tokens import FirstAdministrator
@@ -155,8 +160,11 @@ class App:
         store, clock, limits = self._store, self.clock, self._config.limits
         failures = FailureLimiter(self._config.access.failures_per_minute)
         account = self.account
-        join_tokens = JoinTokens(store, clock, ids, limits, self._authority.fingerprint)
-        enrolment = Enrolment(store, clock, ids, limits, join_tokens, account)
+        default_tags = ANY_TAG if self._config.enrolment.token_tags is TokenTags.ANY else ()
+        join_tokens = JoinTokens(store, clock, ids, limits, self._authority.fingerprint, default_tags)
+        providers = trusted_providers(self._config.aws_identity)
+        enrolment = Enrolment(store, clock, ids, limits, join_tokens, account, providers)
+        registration = Registration(store, clock, ids, limits, account)
         applications = Applications(store, clock, ids, limits, self.engine)
         configurations = Configurations(store, clock, ids, limits, self._config.deployments.run_cap)
         groups = Groups(store, clock, ids, limits, applications, configurations, self.engine)
@@ -200,6 +208,7 @@ class App:
             agents.register,
             DeploymentServicer(deployments, logs).register,
             InventoryServicer(inventory, self.links).register,
+            InstanceServicer(self.instances, registration, self.links).register,
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,
         ]

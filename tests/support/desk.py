@@ -16,6 +16,7 @@ from ferryman_coordinator.core.model import (
     InstanceId,
     Instant,
 )
+from ferryman_coordinator.core.provider_identity import ProviderProof, Vouched
 from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.ids import Ids
@@ -23,10 +24,12 @@ from ferryman_coordinator.operations.access import Access
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
-from ferryman_coordinator.operations.enrolment import Enrolment, EnrolOrder
+from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.join_tokens import JoinTokens
+from ferryman_coordinator.operations.newcomers import EnrolOrder
+from ferryman_coordinator.operations.registration import Registration
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.tokens import FirstAdministrator
 from ferryman_coordinator.store import tables
@@ -81,6 +84,7 @@ class Desk:
     clock: ManualClock = field(default_factory=ManualClock)
     ids: Ids = field(default_factory=lambda: Ids(random.Random(7)))
     limits: Limits = LIMITS
+    lifetime_ms: int = 3_600_000
 
     def __post_init__(self) -> None:
         parts = (self.store, self.clock, self.ids, self.limits)
@@ -92,16 +96,24 @@ class Desk:
         self.tokens = JoinTokens(*parts, FINGERPRINT)
         self.access = Access(self.store, self.clock)
         self.first_administrator = FirstAdministrator(self.store, self.clock, self.ids, self.access.forget)
-        self.enrolment = Enrolment(*parts, self.tokens, Account(account_id="123456789012", region="eu-1"))
+        account = Account(account_id="123456789012", region="eu-1")
+        self.enrolment = Enrolment(*parts, self.tokens, account, {"aws": self.vouch})
+        self.registration = Registration(*parts, account)
         self.instances = Instances(self.store, self.clock, self.limits, self.engine)
         self._serials = 0
 
-    def certify(self, _instance_id: InstanceId) -> IssuedCertificate:
-        """A new certificate, good for an hour."""
+    def certify(self, _instance_id: InstanceId, longest_ms: int | None = None) -> IssuedCertificate:
+        """A new certificate, good for an hour, or less."""
         self._serials += 1
+        lifetime_ms = min(self.lifetime_ms, longest_ms or self.lifetime_ms)
         return IssuedCertificate(
-            serial=f"{self._serials:x}", expires_at=Instant(self.clock.now() + 3_600_000)
+            serial=f"{self._serials:x}", expires_at=Instant(self.clock.now() + lifetime_ms)
         )
+
+    def vouch(self, proof: ProviderProof, now: Instant) -> Vouched:
+        """Believes every document, which is the id of an instance. Satisfies `Vouch`."""
+        instance_id = InstanceId(proof.document.decode())
+        return Vouched(instance_id=instance_id, arn=f"arn:aws:ec2:r:a:instance/{instance_id}", zone="r-1a")
 
     async def instance(self, name: str, *tags: tuple[str, str], zone: str = "") -> Instance:
         """An instance that has enrolled."""

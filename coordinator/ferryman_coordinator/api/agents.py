@@ -19,19 +19,23 @@ from ferryman_coordinator.api.mapping.values import facts_from, tags_from
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.inventory import Facts, IssuedCertificate
 from ferryman_coordinator.core.model import InstanceId
-from ferryman_coordinator.errors import Conflict, Invalid, Unauthenticated
+from ferryman_coordinator.core.provider_identity import ProviderProof
+from ferryman_coordinator.errors import Conflict, Invalid, Refused, Unauthenticated
 from ferryman_coordinator.identity.authority import Authority, SignedCertificate
 from ferryman_coordinator.identity.failures import FailureLimiter
 from ferryman_coordinator.links.origins import Origin, Origins
 from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.links.troubles import Trouble
 from ferryman_coordinator.links.versions import is_older
-from ferryman_coordinator.operations.enrolment import Enrolment, EnrolOrder
+from ferryman_coordinator.operations.enrolment import Enrolment
+from ferryman_coordinator.operations.newcomers import EnrolOrder
 
 log = structlog.get_logger(__name__)
 
 _HELLO_TIMEOUT_S = 20.0
 _OPEN_COMMANDS = 10_000
 _SHOWN = 200
+_PROOF_BYTES = 16 * 1024
 _SKEW_MS = 60_000
 
 
@@ -91,6 +95,8 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             tags=tags_from(request.tags),
             zone=request.zone,
             facts=facts_from(request.facts),
+            provider_instance_id=request.provider_instance_id,
+            proof=_proof(request),
         )
         signing = _Signing(self, request.certificate_signing_request)
         try:
@@ -99,7 +105,10 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             self._failures.failed(context.peer(), self._clock.now())
             log.warning("agent.enrolment_refused", peer=context.peer(), reason=error.reason)
             raise
-        log.info("agent.enrolled", instance=instance.instance_id, name=instance.name)
+        self._end_former(instance.instance_id)
+        log.info(
+            "agent.enrolled", instance=instance.instance_id, name=instance.name, kind=instance.kind.value
+        )
         return pb.EnrolResponse(
             instance_id=instance.instance_id,
             instance_name=instance.name,
@@ -127,7 +136,11 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
     ) -> None:
         agent = current_agent()
         hello = await _hello(request_iterator)
-        self._demand_version(hello.agent_version)
+        try:
+            self._demand_version(hello.agent_version)
+        except Conflict as refused:
+            self._note(agent.instance_id, refused, hello.facts.host_name[:_SHOWN])
+            raise
         self._demand_one_machine(agent.instance_id, hello)
         await self._enrolment.describe(agent.instance_id, self._facts(agent.instance_id, hello))
         commands = [command_id_from(command) for command in hello.open_command_ids]
@@ -142,10 +155,19 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         finally:
             self._links.detach(link, self._clock.now())
 
-    def sign(self, request: bytes, instance_id: InstanceId) -> SignedCertificate:
+    def sign(self, request: bytes, instance_id: InstanceId, longest_ms: int | None) -> SignedCertificate:
         """Raises Invalid."""
         lifetime_ms = self._settings().certificate_lifetime_ms
+        if longest_ms is not None:
+            lifetime_ms = min(lifetime_ms, longest_ms)
         return self._authority.sign_request(request, instance_id, self._clock.now(), lifetime_ms)
+
+    def _end_former(self, instance_id: InstanceId) -> None:
+        """What still speaks with an identity that another machine has taken over."""
+        self._links.troubles.forget(instance_id)
+        link = self._links.get(instance_id)
+        if link is not None:
+            link.close("its identity was given to another machine")
 
     def _demand_version(self, version: str) -> None:
         """Raises Conflict (AG-033)."""
@@ -166,11 +188,19 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             log.error(
                 "agent.identity_shared", instance=instance_id, host=origin.host_name, other=other.host_name
             )
-            raise Conflict(
+            refused = Conflict(
                 "IdentityInUse",
                 f"another machine, {other.host_name!r}, is connected with the identity of {instance_id}: enroll this"
                 " one anew, with an identity of its own (`ferryman-agent enroll --force`)",
             )
+            self._note(instance_id, refused, origin.host_name)
+            raise refused
+
+    def _note(self, instance_id: InstanceId, refused: Refused, host_name: str) -> None:
+        trouble = Trouble(
+            reason=refused.reason, message=refused.message, host_name=host_name, at=self._clock.now()
+        )
+        self._links.troubles.note(instance_id, trouble)
 
     def _facts(self, instance_id: InstanceId, hello: pb.Hello) -> Facts:
         """What is kept of the host, with what only we can tell: how its clock goes (AG-091)."""
@@ -209,9 +239,18 @@ class _Signing:
             raise RuntimeError("the operation succeeded without a certificate")
         return self._signed
 
-    def certify(self, instance_id: InstanceId) -> IssuedCertificate:
-        self._signed = self._servicer.sign(self._request, instance_id)
+    def certify(self, instance_id: InstanceId, longest_ms: int | None = None) -> IssuedCertificate:
+        self._signed = self._servicer.sign(self._request, instance_id, longest_ms)
         return IssuedCertificate(serial=self._signed.serial, expires_at=self._signed.expires_at)
+
+
+def _proof(request: pb.EnrolRequest) -> ProviderProof | None:
+    if not request.HasField("provider_identity"):
+        return None
+    identity = request.provider_identity
+    if max(len(identity.document), len(identity.signature)) > _PROOF_BYTES:
+        raise Invalid("InvalidIdentityDocument", f"no identity document has more than {_PROOF_BYTES} bytes")
+    return ProviderProof(provider=identity.provider, document=identity.document, signature=identity.signature)
 
 
 async def _hello(requests: AsyncIterator[pb.ConnectRequest]) -> pb.Hello:

@@ -12,7 +12,7 @@ from ferryman.v1 import inventory_pb2_grpc
 from ferryman_coordinator.api.auth import Context
 from ferryman_coordinator.api.mapping import group_options, selections, words
 from ferryman_coordinator.api.mapping import inventory as mapping
-from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.api.mapping.instances import instance_to
 from ferryman_coordinator.api.mapping.values import (
     location_from,
     minimum_from,
@@ -291,8 +291,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         return [mapping.group_to(group, counts.get(group.group_id, DriftCount())) for group in groups]
 
     def _known(self, known: KnownInstance) -> pb.Instance:
-        last_heard = self._links.last_heard(known.instance.instance_id)
-        return mapping.instance_to(known.instance, last_heard=last_heard, health=known.health)
+        return instance_to(known.instance, self._links, known.health)
 
     def _instance(self, instance: Instance) -> pb.Instance:
         return instance_to(instance, self._links)

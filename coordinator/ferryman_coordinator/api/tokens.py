@@ -32,6 +32,11 @@ class TokenServicer(tokens_pb2_grpc.TokenServiceServicer):
             ttl_seconds=request.ttl_seconds,
             instance_name=request.instance_name,
             tags=tags_from(request.tags),
+            allowed_tags=tags_from(request.allowed_tags.patterns)
+            if request.HasField("allowed_tags")
+            else None,
+            allowed_names=request.allowed_names,
+            replaces_identity=request.replaces_identity,
         )
         return pb.CreateJoinTokenResponse(token=text, join_token=join_token_to(token))
 

@@ -34,7 +34,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
     ZonalConfig,
 )
-from ferryman_coordinator.core.tags import Selection, Tag
+from ferryman_coordinator.core.tags import WILDCARD, Selection, Tag, fits
 
 TokenId = NewType("TokenId", str)
 
@@ -209,6 +209,8 @@ class Instance:
     # Of a machine that a provider launched: the group it was launched in, and how far that has come.
     auto_scaling_group: str = ""
     lifecycle_state: LifecycleState = LifecycleState.IN_SERVICE
+    # When its machine took the identity; None while the registration waits for one (CP-073).
+    enrolled_at: Instant | None = None
 
     @property
     def is_registered(self) -> bool:
@@ -238,9 +240,13 @@ class IssuedCertificate:
     expires_at: Instant
 
 
+ANY_TAG = (Tag(WILDCARD, WILDCARD),)
+ANY_NAME = (WILDCARD,)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinToken:
-    """Who may enrol an instance. `uses` 0 stands for any number until it expires."""
+    """Who may enrol an instance, and as what. `uses` 0 stands for any number until it expires."""
 
     token_id: TokenId
     uses: int
@@ -251,6 +257,19 @@ class JoinToken:
     # Preset name and tags of what enrols with it.
     instance_name: str = ""
     tags: tuple[Tag, ...] = ()
+    # Patterns of the tags, names and provider's ids that its holder may choose.
+    allowed_tags: tuple[Tag, ...] = ANY_TAG
+    allowed_names: tuple[str, ...] = ANY_NAME
+    # Good for an instance that has an identity already, too: that one ends then.
+    replaces_identity: bool = False
+
+    def allows_tag(self, tag: Tag) -> bool:
+        """Whether its holder may give himself this tag."""
+        return any(fits(key, tag.key) and fits(value, tag.value) for key, value in self.allowed_tags)
+
+    def allows_name(self, name: str) -> bool:
+        """Whether its holder may take this name, or this id of a provider."""
+        return any(fits(pattern, name) for pattern in self.allowed_names)
 
     @property
     def uses_left(self) -> int:

@@ -62,7 +62,7 @@ class TagFilter:
         """CP-038, CP-039, CP-040; case counts (CP-032)."""
         if self.type is not TagFilterType.VALUE_ONLY and tag.key != self.key:
             return False
-        return self.type is TagFilterType.KEY_ONLY or _fits(self.value, tag.value)
+        return self.type is TagFilterType.KEY_ONLY or fits(self.value, tag.value)
 
 
 TagGroup = tuple[TagFilter, ...]
@@ -149,8 +149,8 @@ def _validate_filter(one: TagFilter, reason: str, limits: TagLimits) -> None:
         raise SelectionProblem("InvalidTagException", f"{shown} holds a character that cannot be printed")
 
 
-def _fits(pattern: str, text: str) -> bool:
-    """Whether `text` fits a value with wildcards. Not a regular expression: many stars must not take long."""
+def fits(pattern: str, text: str) -> bool:
+    """Whether `text` fits a pattern with wildcards. Not a regular expression: many stars must not take long."""
     head, *rest = pattern.split(WILDCARD)
     if not rest:
         return text == pattern

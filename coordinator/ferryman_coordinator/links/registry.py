@@ -18,6 +18,7 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.model import CommandId, InstanceId, Instant
 from ferryman_coordinator.links.link import CAPACITY, Link
 from ferryman_coordinator.links.orders import DrainOrder
+from ferryman_coordinator.links.troubles import Trouble, Troubles
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Links:
         self._clock = clock
         self._seen_keeper = seen
         self.settings = settings or LinkSettings()
+        self.troubles = Troubles()
         self._presence: Presence | None = None
         # Oldest heard first.
         self._links: OrderedDict[InstanceId, Link] = OrderedDict()
@@ -117,6 +119,10 @@ class Links:
         """None for an instance that is not connected: see its stored `last_seen_at`."""
         link = self._links.get(instance_id)
         return None if link is None else link.last_heard
+
+    def trouble_of(self, instance_id: InstanceId) -> Trouble | None:
+        """The newest refusal of an agent with this instance's identity, within the last day."""
+        return self.troubles.of(instance_id, self._clock.now())
 
     def silent_since(self, now: Instant) -> list[Link]:
         """Links of which nothing was heard for too long; costs only as much as there are such links."""

@@ -10,19 +10,19 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core import tags as core_tags
 from ferryman_coordinator.core.inventory import Instance, InstanceDeploymentHealth
+from ferryman_coordinator.core.model import InstanceId
 from ferryman_coordinator.core.tags import Selection, Tag, TagFilter
-from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound
+from ferryman_coordinator.errors import Invalid, LimitExceeded
 from ferryman_coordinator.operations import names
+from ferryman_coordinator.operations.instance_tags import InstanceTags, missing
 from ferryman_coordinator.operations.scope import Departures
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import Key, Page, PageRequest
+from ferryman_coordinator.store.queries import instance_history
 from ferryman_coordinator.store.queries import instances as queries
-from ferryman_coordinator.store.records import to_json
+from ferryman_coordinator.store.queries.instance_history import InstanceDeployment
 from ferryman_coordinator.store.store import Store
-
-_TAGS_CHANGED = "tags changed meanwhile"
-_TAG_ATTEMPTS = 20
 
 
 class RegistrationStatus(StrEnum):
@@ -48,6 +48,7 @@ class Instances:
         self._clock = clock
         self._limits = limits
         self._departures = departures
+        self._tags = InstanceTags(store, limits)
 
     async def get(self, instance: str) -> KnownInstance:
         """By id or name; of a name that was used again and again, the registered or else the latest one.
@@ -94,32 +95,58 @@ class Instances:
         )
 
     async def tag(self, instance: str, *, add: Sequence[Tag] = (), remove: Sequence[Tag] = ()) -> Instance:
-        """Add and remove tags; the next deployment goes by the new ones (CP-054, CP-085 to CP-089).
+        """`tag_several` with one."""
+        (tagged,) = await self._tags.change([instance], add=add, remove=remove)
+        return tagged
 
-        A tag that is there already, or not there, is no mistake. Raises Invalid (TagRequiredException,
-        InvalidTagException), LimitExceeded (TagLimitExceededException), NotFound (InstanceNotRegisteredException).
+    async def tag_several(
+        self, instances: Sequence[str], *, add: Sequence[Tag] = (), remove: Sequence[Tag] = ()
+    ) -> Sequence[Instance]:
+        """See `InstanceTags.change`."""
+        return await self._tags.change(instances, add=add, remove=remove)
+
+    async def several(self, instances: Sequence[str]) -> Sequence[KnownInstance]:
+        """Those of these names and ids that are known, in their order; unknown ones are left out (CP-100).
+
+        Raises Invalid (InstanceNameRequiredException), LimitExceeded (BatchLimitExceededException).
         """
-        _check_given(instance)
-        if not add and not remove:
-            raise Invalid(
-                "TagRequiredException", f"no tag is given to add to {instance!r} or to remove from it"
+        wanted = list(dict.fromkeys(instances))
+        if not wanted or "" in wanted:
+            raise Invalid("InstanceNameRequiredException", "the instances are missing: give names or ids")
+        if len(wanted) > self._limits.instances_per_call:
+            raise LimitExceeded(
+                "BatchLimitExceededException",
+                f"{len(wanted)} instances are named, at most {self._limits.instances_per_call} can be read in one call:"
+                " read them in several",
             )
-        added = names.check_tags(add, self._limits)
-        for _ in range(_TAG_ATTEMPTS):
-            found = await self._registered(instance)
-            kept = [tag for tag in found.tags if tag not in remove]
-            tags = tuple(dict.fromkeys([*kept, *added]))
-            names.check_tag_count(found.name, tags, self._limits)
-            batch = Batch()
-            batch.ensure(_TAGS_CHANGED, queries.has_tags(found.instance_id, to_json(found.tags)))
-            batch.update(tables.instances, {"instance_id": found.instance_id}, {"tags": to_json(tags)})
-            try:
-                await self._store.write(batch)
-            except ConstraintBroken:
-                # Somebody else changed them between our look and our write: look again.
-                continue
-            return await self._registered(found.instance_id)
-        raise ConstraintBroken(_TAGS_CHANGED)
+        known: dict[InstanceId, KnownInstance] = {}
+        async with self._store.reading() as connection:
+            for one in wanted:
+                found = await queries.find(connection, one)
+                if found is not None and found.instance_id not in known:
+                    health = await queries.health_of(connection, found.instance_id)
+                    known[found.instance_id] = KnownInstance(instance=found, health=tuple(health))
+        return list(known.values())
+
+    async def deployments(self, instance: str, request: PageRequest) -> Page[InstanceDeployment]:
+        """What was deployed to it, or is to be, newest first. Raises what `get` raises, and Invalid for a bad page."""
+        _check_given(instance)
+        async with self._store.reading() as connection:
+            found = await queries.find(connection, instance)
+        if found is None:
+            raise missing(instance)
+        instance_id = found.instance_id
+
+        async def fetch(after: Key | None, limit: int) -> Sequence[InstanceDeployment]:
+            async with self._store.reading() as connection:
+                return await instance_history.before(connection, instance_id, after or (), limit)
+
+        return await self._store.cursors.page(
+            ["instance-deployments", instance_id],
+            request,
+            fetch,
+            lambda one: (one.created_at, one.deployment_id),
+        )
 
     async def deregister(self, instance: str) -> None:
         """Drop it from all future deployments, free its name, and end its identity (CP-091).
@@ -143,21 +170,6 @@ class Instances:
         async with self._store.reading() as connection:
             is_busy = await queries.is_busy(connection, found.instance_id)
         await self._departures.instance_gone(found.instance_id, "was deregistered", may_finish=is_busy)
-
-    async def _registered(self, instance: str) -> Instance:
-        async with self._store.reading() as connection:
-            found = await queries.find(connection, instance)
-        if found is None or not found.is_registered:
-            raise missing(instance)
-        return found
-
-
-def missing(instance: str) -> NotFound:
-    """No such instance, or none that is registered."""
-    return NotFound(
-        "InstanceNotRegisteredException",
-        f"instance {names.shown(instance)} is not registered; `ferryman instance list` shows those that are",
-    )
 
 
 def _check_given(instance: str) -> None:

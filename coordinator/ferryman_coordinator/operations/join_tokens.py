@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core.inventory import JoinToken, TokenId
+from ferryman_coordinator.core.inventory import ANY_NAME, ANY_TAG, JoinToken, TokenId
 from ferryman_coordinator.core.model import Instant
+from ferryman_coordinator.core.provider_identity import is_provider_id
 from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid, NotMatched, Refused, Unauthenticated
 from ferryman_coordinator.ids import Ids
@@ -30,20 +31,34 @@ JOIN_PREFIX = "ferryman-join-1-"
 DEFAULT_TTL_SECONDS = 3600
 LONGEST_TTL_SECONDS = 366 * 24 * 3600
 MOST_USES = 1_000_000
+MOST_PATTERNS = 50
 
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9._+=,@*-]{1,100}")
 _JOIN_TOKEN = re.compile(re.escape(JOIN_PREFIX) + r"([0-9a-f]{64})-([0-9A-Za-z]+)")
 
 
 class JoinTokens:
     """Who may enrol an instance."""
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids, limits: Limits, ca_fingerprint: str) -> None:
-        """`ca_fingerprint`: SHA-256 of the CA's certificate in hexadecimal; it becomes part of every token's text."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        ca_fingerprint: str,
+        default_tags: Sequence[Tag] = ANY_TAG,
+    ) -> None:
+        """`ca_fingerprint`: SHA-256 of the CA's certificate in hexadecimal; it becomes part of every token's text.
+
+        `default_tags`: patterns of the tags that a token allows when nothing is said.
+        """
         self._store = store
         self._clock = clock
         self._ids = ids
         self._limits = limits
         self._ca_fingerprint = ca_fingerprint.lower()
+        self._default_tags = tuple(default_tags)
 
     async def create(
         self,
@@ -53,18 +68,26 @@ class JoinTokens:
         ttl_seconds: int = 0,
         instance_name: str = "",
         tags: Sequence[Tag] = (),
+        allowed_tags: Sequence[Tag] | None = None,
+        allowed_names: Sequence[str] = (),
+        replaces_identity: bool = False,
     ) -> tuple[str, JoinToken]:
         """A new token's text, which cannot be read again, and what is known of it.
 
-        `uses` 0 means one, `ttl_seconds` 0 an hour. A preset `instance_name` is for a single use. Raises Invalid,
-        LimitExceeded (TagLimitExceededException).
+        `uses` 0 means one, `ttl_seconds` 0 an hour. A preset `instance_name`, or a provider's id there, is for a single
+        use. Its holder may choose among `allowed_tags` (None: as configured) and `allowed_names` (empty: any), both
+        patterns. Raises Invalid, LimitExceeded (TagLimitExceededException).
         """
         uses = uses or 1
         self._check_uses(uses, is_unlimited, instance_name)
         if not 0 <= ttl_seconds <= LONGEST_TTL_SECONDS:
             raise _invalid(f"a join token lives 1 to {LONGEST_TTL_SECONDS} seconds, not {ttl_seconds}")
-        if instance_name:
+        if instance_name and not is_provider_id(instance_name):
             names.INSTANCE.check(instance_name, self._limits)
+        if replaces_identity and not instance_name:
+            raise _invalid(
+                "a join token replaces the identity of one instance: say which with --instance-name"
+            )
         kept = names.check_tags(tags, self._limits)
         names.check_tag_count(instance_name or "that enrols with it", kept, self._limits)
         now = self._clock.now()
@@ -76,6 +99,9 @@ class JoinTokens:
             expires_at=Instant(now + 1000 * (ttl_seconds or DEFAULT_TTL_SECONDS)),
             instance_name=instance_name,
             tags=kept,
+            allowed_tags=self._default_tags if allowed_tags is None else self._tag_patterns(allowed_tags),
+            allowed_names=_name_patterns(allowed_names),
+            replaces_identity=replaces_identity,
         )
         secret = self._ids.secret()
         batch = Batch()
@@ -173,6 +199,11 @@ class JoinTokens:
                 "leave the name out, or make a token for each instance"
             )
 
+    def _tag_patterns(self, patterns: Sequence[Tag]) -> tuple[Tag, ...]:
+        if len(patterns) > MOST_PATTERNS:
+            raise _invalid(f"a join token has at most {MOST_PATTERNS} patterns of tags, not {len(patterns)}")
+        return names.check_tags(patterns, self._limits)
+
     def _refusal(self, token: JoinToken) -> Refused | None:
         if token.revoked_at is not None:
             return Unauthenticated(
@@ -186,6 +217,17 @@ class JoinTokens:
                 "with a longer --ttl if need be",
             )
         return _used_up(token) if token.uses and token.used >= token.uses else None
+
+
+def _name_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
+    if len(patterns) > MOST_PATTERNS:
+        raise _invalid(f"a join token has at most {MOST_PATTERNS} patterns of names, not {len(patterns)}")
+    for pattern in patterns:
+        if not _NAME_PATTERN.fullmatch(pattern):
+            raise _invalid(
+                f"{names.shown(pattern)} is no pattern of names: use at most 100 letters, digits and . _ + = , @ - *"
+            )
+    return tuple(dict.fromkeys(patterns)) or ANY_NAME
 
 
 def _used_up(token: JoinToken) -> Unauthenticated:

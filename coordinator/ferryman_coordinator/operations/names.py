@@ -106,6 +106,12 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 120 else text[:120] + "…")
 
 
+def listed(texts: Sequence[str]) -> str:
+    """Several as `shown`, the first five of them."""
+    more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+    return ", ".join(shown(text) for text in texts[:5]) + more
+
+
 def _tag_problem(tag: Tag, limits: Limits) -> str:
     for what, text, longest in (
         ("key", tag.key, limits.tag_key_length),

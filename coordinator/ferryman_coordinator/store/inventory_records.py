@@ -193,6 +193,7 @@ def instance_row(instance: Instance, join_token_id: TokenId | None = None) -> Va
         "iam_session_arn": instance.iam_session_arn,
         "auto_scaling_group": instance.auto_scaling_group,
         "lifecycle_state": instance.lifecycle_state.value,
+        "enrolled_at": instance.enrolled_at,
     }
 
 
@@ -213,6 +214,7 @@ def instance_from(row: Any) -> Instance:
         iam_session_arn=row.iam_session_arn,
         auto_scaling_group=row.auto_scaling_group,
         lifecycle_state=LifecycleState(row.lifecycle_state),
+        enrolled_at=row.enrolled_at,
     )
 
 
@@ -227,6 +229,9 @@ def join_token_row(token: JoinToken, digest: str) -> Values:
         "revoked_at": token.revoked_at,
         "instance_name": token.instance_name,
         "tags": to_json(token.tags),
+        "allowed_tags": to_json(token.allowed_tags),
+        "allowed_names": to_json(token.allowed_names),
+        "replaces_identity": token.replaces_identity,
     }
 
 
@@ -240,6 +245,9 @@ def join_token_from(row: Any) -> JoinToken:
         revoked_at=row.revoked_at,
         instance_name=row.instance_name,
         tags=_tags.decode(row.tags),
+        allowed_tags=_tags.decode(row.allowed_tags),
+        allowed_names=_names.decode(row.allowed_names),
+        replaces_identity=bool(row.replaces_identity),
     )
 
 
@@ -273,3 +281,4 @@ _zonal = msgspec.json.Decoder(ZonalConfig)
 _traffic = msgspec.json.Decoder(TrafficRouting)
 _facts = msgspec.json.Decoder(Facts)
 _tags = msgspec.json.Decoder(tuple[Tag, ...])
+_names = msgspec.json.Decoder(tuple[str, ...])

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from ferryman_coordinator.core.inventory import Facts, InstanceKind
 from ferryman_coordinator.core.model import DeploymentId, InstanceId, TargetStatus
+from ferryman_coordinator.core.provider_identity import ProviderProof
 from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Conflict, Denied, Invalid, LimitExceeded, Refused, Unauthenticated
-from ferryman_coordinator.operations.enrolment import EnrolOrder
+from ferryman_coordinator.operations.newcomers import EnrolOrder
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import PageRequest
@@ -21,8 +22,11 @@ from tests.support.desk import Desk
 
 
 async def order(desk: Desk, **options: object) -> EnrolOrder:
-    """An order with a token that is good for several."""
-    text, _ = await desk.tokens.create(uses=5)
+    """An order with a token that is good for several; what concerns the token goes to it."""
+    rights = {key: options.pop(key) for key in ("allowed_tags", "allowed_names") if key in options}
+    if rights:
+        rights["tags"] = options.pop("tags", ())
+    text, _ = await desk.tokens.create(uses=5, **rights)  # type: ignore[arg-type]
     return replace(EnrolOrder(join_token=text, facts=Facts(host_name="host-1.example.org")), **options)  # type: ignore[arg-type]
 
 
@@ -222,3 +226,137 @@ async def test_no_refusal_leaves_a_certificate_behind(desk: Desk) -> None:
     async with desk.store.reading() as connection:
         rows = (await connection.execute(sa.select(tables.certificates))).all()
     assert len(rows) == 1
+
+
+async def test_a_holder_chooses_only_what_his_token_allows(desk: Desk) -> None:
+    narrow = await order(
+        desk, allowed_tags=[Tag("role", "web*")], allowed_names=["web-*"], tags=[Tag("owner", "ops")]
+    )
+    for wish, reason, text in (
+        ({"instance_name": "db-1"}, "JoinTokenNameNotAllowed", "'db-1', only web-\\*"),
+        ({}, "JoinTokenNameNotAllowed", "'host-1.example.org'"),
+        (
+            {"instance_name": "web-1", "tags": [Tag("role", "db")]},
+            "JoinTokenTagNotAllowed",
+            "role=db: .* role=web",
+        ),
+        ({"instance_name": "web-1", "tags": [Tag("stage", "web")]}, "JoinTokenTagNotAllowed", "stage=web"),
+        ({"provider_instance_id": "i-0abc"}, "JoinTokenNameNotAllowed", "'i-0abc'"),
+    ):
+        with pytest.raises(Denied, match=text) as refused:
+            await desk.enrolment.enrol(replace(narrow, **wish), desk.certify)  # type: ignore[arg-type]
+        assert refused.value.reason == reason
+    assert [token.used for token in (await desk.tokens.list(PageRequest())).items] == [0]
+    wish = replace(narrow, instance_name="web-1", tags=[Tag("role", "web-eu"), Tag("owner", "ops")])
+    enrolled = await desk.enrolment.enrol(wish, desk.certify)
+    assert set(enrolled.tags) == {Tag("role", "web-eu"), Tag("owner", "ops")}
+
+
+async def test_a_token_may_allow_no_tag_at_all(desk: Desk) -> None:
+    fixed = await order(desk, allowed_tags=[], tags=[Tag("role", "web")])
+    with pytest.raises(Denied, match="none of its own"):
+        await desk.enrolment.enrol(replace(fixed, tags=[Tag("role", "db")]), desk.certify)
+    assert (await desk.enrolment.enrol(fixed, desk.certify)).tags == (Tag("role", "web"),)
+
+
+class TestCloud:
+    """Instances whose id is their provider's (D17)."""
+
+    @pytest.mark.req("CP-065", "CP-249")
+    async def test_a_token_lets_one_in_under_its_provider_s_id(self, desk: Desk) -> None:
+        wanted = await order(desk, provider_instance_id="i-0abc123", tags=[Tag("role", "web")])
+        instance = await desk.enrolment.enrol(wanted, desk.certify)
+        assert (instance.instance_id, instance.name, instance.kind) == (
+            "i-0abc123",
+            "i-0abc123",
+            InstanceKind.CLOUD,
+        )
+        assert instance.arn == "arn:aws:ec2:eu-1:123456789012:instance/i-0abc123"
+        assert instance.tags == (Tag("role", "web"),)
+        assert await desk.enrolment.identify("1") == "i-0abc123"
+        named = await desk.enrolment.enrol(
+            await order(desk, provider_instance_id="i-0abc124", instance_name="web-7"), desk.certify
+        )
+        assert (named.instance_id, named.name) == ("i-0abc124", "web-7")
+        for text in ("i-0abc124", "web-7"):
+            assert (await desk.instances.get(text)).instance == named
+
+    @pytest.mark.parametrize("wrong", ["0abc", "i-", "i-ABC", "i-a/b", "i-" + "a" * 63, "i-a\n", "mi-0123"])
+    async def test_what_is_no_provider_s_id_is_refused(self, desk: Desk, wrong: str) -> None:
+        with pytest.raises(Invalid, match="is no id of a cloud instance"):
+            await desk.enrolment.enrol(await order(desk, provider_instance_id=wrong), desk.certify)
+
+    async def test_its_provider_s_word_stands_in_for_a_token(self, desk: Desk) -> None:
+        proof = ProviderProof(provider="aws", document=b"i-0abc", signature=b"")
+        plain = EnrolOrder(proof=proof, facts=Facts(host_name="ip-10-0-0-1"))
+        for wish, reason in (
+            ({"tags": [Tag("role", "web")]}, "JoinTokenRequired"),
+            ({"instance_name": "web-1"}, "JoinTokenRequired"),
+            ({"provider_instance_id": "i-0abd"}, "ProviderIdMismatch"),
+        ):
+            with pytest.raises(Denied) as refused:
+                await desk.enrolment.enrol(replace(plain, **wish), desk.certify)  # type: ignore[arg-type]
+            assert refused.value.reason == reason
+        instance = await desk.enrolment.enrol(replace(plain, provider_instance_id="i-0abc"), desk.certify)
+        assert (instance.instance_id, instance.kind, instance.tags) == ("i-0abc", InstanceKind.CLOUD, ())
+        assert (instance.arn, instance.zone) == ("arn:aws:ec2:r:a:instance/i-0abc", "r-1a")
+        other = replace(plain, proof=replace(proof, provider="gcp"))
+        with pytest.raises(Unauthenticated, match="of 'gcp' are not believed here") as stranger:
+            await desk.enrolment.enrol(other, desk.certify)
+        assert stranger.value.reason == "ProviderNotTrusted"
+
+    async def test_a_document_and_a_token_together_give_tags_to_who_is_proven(self, desk: Desk) -> None:
+        proof = ProviderProof(provider="aws", document=b"i-0abc", signature=b"")
+        wanted = await order(desk, proof=proof, tags=[Tag("role", "web")], instance_name="web-1")
+        instance = await desk.enrolment.enrol(wanted, desk.certify)
+        assert (instance.instance_id, instance.name, instance.tags) == (
+            "i-0abc",
+            "web-1",
+            (Tag("role", "web"),),
+        )
+        assert [token.used for token in (await desk.tokens.list(PageRequest())).items] == [1]
+
+    async def test_without_token_and_without_document_nobody_is_let_in(self, desk: Desk) -> None:
+        with pytest.raises(Unauthenticated) as refused:
+            await desk.enrolment.enrol(EnrolOrder(provider_instance_id="i-0abc"), desk.certify)
+        assert refused.value.reason == "JoinTokenMalformed"
+
+    async def test_an_id_enrols_once_unless_an_operator_allows_it(self, desk: Desk) -> None:
+        proven = EnrolOrder(proof=ProviderProof(provider="aws", document=b"i-0abc", signature=b""))
+        first = await desk.enrolment.enrol(proven, desk.certify)
+        with pytest.raises(Conflict) as taken:
+            await desk.enrolment.enrol(proven, desk.certify)
+        assert taken.value.reason == "InstanceNameAlreadyRegisteredException"
+        await desk.instances.tag("i-0abc", add=[Tag("role", "web")])
+        desk.clock.advance(1000)
+        await desk.instances.deregister("i-0abc")
+        # A copy of its document is worth nothing any more, nor is a token for whoever comes.
+        for again in (proven, await order(desk, provider_instance_id="i-0abc")):
+            with pytest.raises(Conflict, match="--instance-name i-0abc") as known:
+                await desk.enrolment.enrol(again, desk.certify)
+            assert known.value.reason == "InstanceIdKnown"
+        text, _ = await desk.tokens.create(instance_name="i-0abc")
+        desk.clock.advance(1000)
+        second = await desk.enrolment.enrol(replace(proven, join_token=text), desk.certify)
+        assert (second.instance_id, second.tags, second.is_registered) == (first.instance_id, (), True)
+        assert second.registered_at == desk.clock.now()
+        assert [one.name for one in (await desk.instances.list(PageRequest())).items] == ["i-0abc"]
+        assert await identity_refusal(desk, "1") == "CertificateRevoked"
+        assert await desk.enrolment.identify("2") == "i-0abc"
+
+    async def test_of_many_at_the_same_moment_one_gets_the_id(self, desk: Desk) -> None:
+        proven = EnrolOrder(proof=ProviderProof(provider="aws", document=b"i-0abc", signature=b""))
+        results = await asyncio.gather(
+            *(desk.enrolment.enrol(proven, desk.certify) for _ in range(4)), return_exceptions=True
+        )
+        assert [type(one) for one in results].count(Conflict) == 3
+
+    async def test_a_cloud_instance_takes_no_name_that_was_registered_for_a_machine_on_premises(
+        self, desk: Desk
+    ) -> None:
+        await desk.registration.register("web-1", by_certificate=True)
+        text, _ = await desk.tokens.create(instance_name="web-1")
+        with pytest.raises(Conflict, match="registered as OnPremises"):
+            await desk.enrolment.enrol(
+                EnrolOrder(join_token=text, provider_instance_id="i-0abc"), desk.certify
+            )

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from ferryman_coordinator.core.inventory import TokenId
+from ferryman_coordinator.core.inventory import ANY_TAG, TokenId
 from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.errors import Invalid, LimitExceeded, Unauthenticated
+from ferryman_coordinator.operations.join_tokens import JoinTokens
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.cursors import PageRequest
 from tests.support.desk import FINGERPRINT, Desk
@@ -95,8 +96,14 @@ async def test_an_unlimited_token_is_good_until_it_expires(desk: Desk) -> None:
         ({"ttl_seconds": 367 * 86_400}, "lives 1 to 31622400 seconds"),
         ({"uses": 2, "instance_name": "web-1"}, "has one use, since a name is there once"),
         ({"is_unlimited": True, "instance_name": "web-1"}, "leave the name out"),
-        ({"instance_name": "i-abc"}, "begin with 'i-' are reserved"),
+        ({"instance_name": "i-Abc"}, "begin with 'i-' are reserved"),
         ({"tags": [Tag("role", "")]}, "its value is empty"),
+        ({"allowed_tags": [Tag("role", "")]}, "its value is empty"),
+        ({"allowed_tags": [Tag("role", str(number)) for number in range(51)]}, "at most 50 patterns"),
+        ({"allowed_names": ["web *"]}, "'web \\*' is no pattern of names"),
+        ({"allowed_names": [""]}, "is no pattern"),
+        ({"allowed_names": ["x"] * 51}, "at most 50 patterns"),
+        ({"replaces_identity": True}, "say which with --instance-name"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(desk: Desk, options: dict[str, object], complaint: str) -> None:
@@ -167,3 +174,32 @@ async def test_an_admin_token_that_could_not_be_put_away_is_made_again(desk: Des
     kept: list[str] = []
     assert await desk.first_administrator.ensure(kept.append)
     assert await desk.access.authenticate(kept[0]) is not None
+
+
+async def test_what_a_token_allows_is_settled_when_it_is_made(desk: Desk) -> None:
+    _, anything = await desk.tokens.create()
+    assert anything.allows_tag(Tag("role", "web"))
+    assert anything.allows_name("web-1")
+    _, narrow = await desk.tokens.create(
+        allowed_tags=[Tag("role", "web-*"), Tag("zone*", "*")], allowed_names=["web-*", "i-*"]
+    )
+    assert (await desk.tokens.list(PageRequest(size=1))).items in ((narrow,), (anything,))
+    allowed = [Tag("role", "web-1"), Tag("zone", "x"), Tag("zone-b", "y")]
+    refused = [Tag("role", "db"), Tag("Role", "web-1"), Tag("rack", "1"), Tag("my-zone", "x")]
+    assert [narrow.allows_tag(tag) for tag in (*allowed, *refused)] == [True] * 3 + [False] * 4
+    assert [narrow.allows_name(name) for name in ("web-", "i-0", "db-web-1", "Web-1")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    _, nothing = await desk.tokens.create(allowed_tags=[])
+    assert not nothing.allows_tag(Tag("role", "web"))
+
+
+async def test_the_coordinator_says_what_a_token_allows_that_does_not_say(desk: Desk) -> None:
+    strict = JoinTokens(desk.store, desk.clock, desk.ids, desk.limits, FINGERPRINT, ())
+    _, token = await strict.create()
+    assert token.allowed_tags == ()
+    _, wide = await strict.create(allowed_tags=ANY_TAG)
+    assert wide.allows_tag(Tag("role", "web"))

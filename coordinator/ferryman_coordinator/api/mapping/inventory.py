@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ferryman.v1 import inventory_pb2, tokens_pb2
 from ferryman_coordinator.api.mapping import words
-from ferryman_coordinator.api.mapping.drift import installed_to
 from ferryman_coordinator.api.mapping.group_options import options_to
 from ferryman_coordinator.api.mapping.selections import selection_to
 from ferryman_coordinator.api.mapping.values import (
-    facts_to,
     location_to,
     minimum_to,
     rollback_to,
@@ -21,14 +17,11 @@ from ferryman_coordinator.core.inventory import (
     Application,
     DeploymentConfig,
     DeploymentGroup,
-    Instance,
-    InstanceDeploymentHealth,
     JoinToken,
     LastDeployment,
     RegisteredRevision,
     TrafficRouting,
 )
-from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.store.queries.drift import DriftCount
 
 _NOTHING = DriftCount()
@@ -118,43 +111,6 @@ def revision_to(revision: RegisteredRevision) -> inventory_pb2.Revision:
     )
 
 
-def instance_to(
-    instance: Instance,
-    *,
-    last_heard: Instant | None,
-    health: Iterable[InstanceDeploymentHealth] = (),
-) -> inventory_pb2.Instance:
-    """`last_heard` is that of the instance's stream, None when it has none."""
-    return inventory_pb2.Instance(
-        instance_id=instance.instance_id,
-        name=instance.name,
-        kind=words.instance_kinds.wire(instance.kind),
-        arn=instance.arn,
-        tags=tags_to(instance.tags),
-        zone=instance.zone,
-        registered_at=instance.registered_at,
-        deregistered_at=instance.deregistered_at,
-        is_connected=last_heard is not None,
-        last_seen_at=instance.last_seen_at if last_heard is None else last_heard,
-        facts=facts_to(instance.facts),
-        certificate_expires_at=instance.certificate_expires_at,
-        health=[_health_to(one) for one in health],
-    )
-
-
-def _health_to(health: InstanceDeploymentHealth) -> inventory_pb2.InstanceDeploymentHealth:
-    installed = health.installed_revision
-    return inventory_pb2.InstanceDeploymentHealth(
-        application_name=health.application_name,
-        deployment_group_name=health.group_name,
-        instance_health=words.instance_health.wire(health.instance_health),
-        revision_health=words.revision_health.wire(health.revision_health),
-        installed_revision=None if installed is None else location_to(installed),
-        last_deployment_id=health.last_deployment_id,
-        installed=None if health.installed is None else installed_to(health.installed),
-    )
-
-
 def join_token_to(token: JoinToken) -> tokens_pb2.JoinToken:
     return tokens_pb2.JoinToken(
         token_id=token.token_id,
@@ -165,4 +121,7 @@ def join_token_to(token: JoinToken) -> tokens_pb2.JoinToken:
         revoked_at=token.revoked_at,
         instance_name=token.instance_name,
         tags=tags_to(token.tags),
+        allowed_tags=tags_to(token.allowed_tags),
+        allowed_names=token.allowed_names,
+        replaces_identity=token.replaces_identity,
     )

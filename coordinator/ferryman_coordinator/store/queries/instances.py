@@ -179,8 +179,12 @@ async def is_busy(connection: AsyncConnection, instance_id: InstanceId) -> bool:
 
 
 def has_tags(instance_id: InstanceId, text: str) -> sa.ColumnElement[bool]:
-    """A guard: nobody changed the instance's tags since they were read."""
-    return sa.exists().where(instances.c.instance_id == instance_id, instances.c.tags == text)
+    """A guard: nobody changed the instance's tags since they were read, or deregistered it."""
+    return sa.exists().where(
+        instances.c.instance_id == instance_id,
+        instances.c.tags == text,
+        instances.c.deregistered_at.is_(None),
+    )
 
 
 async def _matching(
