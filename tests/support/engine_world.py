@@ -9,6 +9,9 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from ferryman_coordinator.alarms.book import AlarmBook
+from ferryman_coordinator.alarms.poller import AlarmPoller
+from ferryman_coordinator.alarms.source import AlarmSource
 from ferryman_coordinator.core.configs import PREDEFINED
 from ferryman_coordinator.core.inventory import (
     Application,
@@ -104,12 +107,14 @@ class World:
         clock: ManualClock | None = None,
         settings: EngineSettings | None = None,
         seed: int = 7,
+        sources: Sequence[AlarmSource] = (),
     ) -> None:
         self.url = f"sqlite+aiosqlite:///{directory}/ferryman.db"
         self.clock = clock or ManualClock()
         self.settings = settings or EngineSettings()
         self.ids = Ids(random.Random(seed))
         self.urls = SignedUrls()
+        self.sources = sources
         self.agents: dict[str, FakeAgent] = {}
         self.store: Store
         self.links: Links
@@ -122,7 +127,8 @@ class World:
         """Return when everything that is stored is live again; the agents `early` connect before that."""
         self.store = store or await Store.open(self.url)
         self.links = Links(self.clock, StoredSeen(self.store))
-        self.engine = Engine(self.store, self.links, self.clock, self.ids, self.urls, self.settings)
+        alarms = AlarmPoller(AlarmBook(self.sources), self.clock)
+        self.engine = Engine(self.store, self.links, self.clock, self.ids, self.urls, self.settings, alarms)
         for name in early:
             self.connect(name)
         self._running = [
@@ -340,7 +346,9 @@ async def open_world(
     directory: Path, count: int, *, store: type[Store] = Store, **options: Any
 ) -> AsyncIterator[World]:
     """A world with so many connected agents, on a store of that type; `options` of World, or of its group."""
-    of_world = {name: options.pop(name) for name in ("clock", "settings", "seed") if name in options}
+    of_world = {
+        name: options.pop(name) for name in ("clock", "settings", "seed", "sources") if name in options
+    }
     async with fresh_world(directory, **of_world) as world:
         await world.start(await store.open(world.url))
         await world.populate(count, **options)

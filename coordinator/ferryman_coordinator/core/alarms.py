@@ -85,16 +85,23 @@ class AlarmWatch:
             return ErrorInformation(code=ALARM_ACTIVE, message=_sentences(unreadable))
         return None
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What people should know although the deployment goes on."""
+        if not (self._is_binding and self._ignores_unreadable):
+            return ()
+        return tuple([_ignored(one) for one in self.records if one.state is AlarmState.UNREADABLE])
+
     def take(self, readings: Iterable[AlarmReading], now: Instant) -> tuple[str, ...]:
-        """Note what a poll found; returns what people should know although the deployment goes on."""
+        """Note what a poll found; returns what has become a warning by it."""
         notes = []
         for reading in readings:
             if reading.name not in self._failures:
                 continue
             if reading.state is not None:
                 self._note(reading, reading.state, now)
-            elif self._fail(reading, now) and self._ignores_unreadable:
-                notes.append(f"{describe(self._records[reading.name])} The deployment does not wait for it.")
+            elif self._fail(reading, now) and self._is_binding and self._ignores_unreadable:
+                notes.append(_ignored(self._records[reading.name]))
         return tuple(notes)
 
     def _note(self, reading: AlarmReading, state: AlarmState, now: Instant) -> None:
@@ -131,6 +138,10 @@ def describe(alarm: AlarmRecord) -> str:
     if alarm.state is AlarmState.UNREADABLE:
         return f"The state of alarm {alarm.name} cannot be read from {source} since {since}{detail}."
     return f"Alarm {alarm.name} is in state {alarm.state} since {since}, says {source}{detail}."
+
+
+def _ignored(alarm: AlarmRecord) -> str:
+    return f"{describe(alarm)} The deployment goes on without it."
 
 
 def _sentences(alarms: Sequence[AlarmRecord]) -> str:

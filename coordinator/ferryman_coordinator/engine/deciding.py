@@ -9,6 +9,7 @@ import structlog
 
 from ferryman_coordinator.core.invariant import InvariantBroken
 from ferryman_coordinator.core.messages import (
+    AlarmsRead,
     Change,
     CommandAcked,
     CommandStarted,
@@ -80,7 +81,11 @@ def decide(rollout: Rollout, taken: Round, now: Instant, statistics: EngineStati
 
 
 def _events(taken: Round) -> Iterator[Event]:
-    """Who came before what was reported, and who went after it: a report proves that its instance was there."""
+    """Alarms first, for what is reported may let others start; who came before what was reported, and who went after
+    it: a report proves that its instance was there.
+    """
+    if taken.alarms:
+        yield AlarmsRead(readings=tuple(taken.alarms.values()))
     for instance_id, is_connected in taken.presence.items():
         if is_connected:
             yield InstanceConnected(instance_id=instance_id)

@@ -10,6 +10,8 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from ferryman_coordinator.alarms.book import AlarmBook
+from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.ending import StopAnswer, stop_answer
 from ferryman_coordinator.core.inventory import DeploymentGroup
@@ -69,7 +71,10 @@ class Engine:
         ids: DrawsDeploymentIds,
         downloads: Downloads,
         settings: EngineSettings | None = None,
+        alarms: AlarmPoller | None = None,
     ) -> None:
+        """Without `alarms` there is no source of them, so none can be read."""
+        self.alarms = alarms or AlarmPoller(AlarmBook(()), clock)
         self.settings = settings or EngineSettings()
         self.statistics = EngineStatistics()
         self.feed = Feed(store)
@@ -99,6 +104,7 @@ class Engine:
             concerned=self._concerned,
             statistics=self.statistics,
             launcher=self,
+            alarms=self.alarms,
             bell=self.bell,
         )
         self._acceptance = Acceptance(store, self._around)
@@ -115,6 +121,7 @@ class Engine:
                 await self._recover()
                 tasks.start_soon(self._timers.run)
                 tasks.start_soon(self._note_absentees)
+                tasks.start_soon(self.alarms.run)
                 self._is_ready.set()
                 self._admit_early()
                 await anyio.sleep_forever()

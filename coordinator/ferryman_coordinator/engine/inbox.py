@@ -1,8 +1,8 @@
 """What waits for one live deployment.
 
-Reports wait in order. Comings and goings of instances collapse to the newest one each, and ticks to one, so neither a
-flapping instance nor a slow database makes the inbox grow. Reports need no bound of their own: their senders, of which
-each agent's stream has a few, wait until theirs is stored.
+Reports wait in order. Comings and goings of instances and readings of alarms collapse to the newest one each, and ticks
+to one, so neither a flapping instance nor a slow database makes the inbox grow. Reports need no bound of their own:
+their senders, of which each agent's stream has a few, wait until theirs is stored.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ferryman_coordinator.core.alarms import AlarmReading
 from ferryman_coordinator.core.messages import Event
 from ferryman_coordinator.core.model import CommandId, InstanceId
 
@@ -26,6 +27,8 @@ class Round:
     presence: dict[InstanceId, bool] = field(default_factory=dict)
     # What the agents that connected have open, as they said in their Hello.
     open_commands: dict[InstanceId, tuple[CommandId, ...]] = field(default_factory=dict)
+    # By name. Newest knowledge only.
+    alarms: dict[str, AlarmReading] = field(default_factory=dict)
     is_due: bool = False
 
 
@@ -63,6 +66,15 @@ class Inbox:
             newest.open_commands[instance_id] = tuple(open_commands)
         self._something.set()
 
+    def put_alarms(self, readings: Sequence[AlarmReading]) -> None:
+        """Note what was read of alarms; replaces what is noted and not taken yet."""
+        newest = self._newest()
+        for reading in readings:
+            for waiting in self._rounds:
+                waiting.alarms.pop(reading.name, None)
+            newest.alarms[reading.name] = reading
+        self._something.set()
+
     def put_tick(self) -> None:
         """Note that a deadline has come."""
         self._newest().is_due = True
@@ -74,6 +86,18 @@ class Inbox:
             self._something.clear()
             await self._something.wait()
         return self._rounds.popleft()
+
+    def take_alarms(self) -> tuple[AlarmReading, ...]:
+        """What was read of alarms and not taken yet; the rest goes on waiting."""
+        readings = [reading for waiting in self._rounds for reading in waiting.alarms.values()]
+        for waiting in self._rounds:
+            waiting.alarms.clear()
+        return tuple(readings)
+
+    async def changed(self) -> None:
+        """Return once something is put after this call."""
+        self._something.clear()
+        await self._something.wait()
 
     def waiting(self) -> Iterator[Event]:
         """What was put and not taken yet."""

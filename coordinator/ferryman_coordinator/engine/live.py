@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import structlog
 
+from ferryman_coordinator.alarms.poller import Watching
+from ferryman_coordinator.core.alarms import AlarmWatch
 from ferryman_coordinator.core.ending import end_unstarted, stopped_by
+from ferryman_coordinator.core.failure import explain
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.messages import Outcome, ScopeDeleted, StopRequested
 from ferryman_coordinator.core.model import (
@@ -17,6 +20,7 @@ from ferryman_coordinator.core.model import (
 )
 from ferryman_coordinator.core.rollout import Rollout
 from ferryman_coordinator.engine import abandon
+from ferryman_coordinator.engine.alarm_gate import alarms_read
 from ferryman_coordinator.engine.dispatch import Dispatch
 from ferryman_coordinator.engine.driver import Driver
 from ferryman_coordinator.engine.inbox import Inbox, Round, fail, settle
@@ -39,6 +43,7 @@ class LiveDeployment:
         self._keeper: Keeper | None = None
         self._driver: Driver | None = None
         self._taken: Round | None = None
+        self._watching: Watching | None = None
         self._is_over = False
 
     @property
@@ -80,8 +85,11 @@ class LiveDeployment:
             self._is_over = True
             return
         self._keeper = Keeper(self._around, loaded)
+        watch = AlarmWatch(loaded.deployment.spec, loaded.deployment.record.alarms)
+        if watch.names:
+            self._watching = self._around.alarms.watch(watch.names, self.inbox.put_alarms)
         if loaded.deployment.record.status is DeploymentStatus.CREATED:
-            await self._start(loaded, self._keeper)
+            await self._start(loaded, self._keeper, watch)
         else:
             self._resume(loaded, self._keeper)
         while not self._is_over:
@@ -102,16 +110,25 @@ class LiveDeployment:
                 self.inbox.put_presence(target.instance_id, is_connected=True)
         log.info("deployment.resumed", status=loaded.rollout.record.status)
 
-    async def _start(self, loaded: Loaded, keeper: Keeper) -> None:
+    async def _start(self, loaded: Loaded, keeper: Keeper, watch: AlarmWatch) -> None:
         cleared = await self._preflight(loaded)
+        alarm = None
+        if watch.is_awaited and not isinstance(cleared, ErrorInformation):
+            alarm = await alarms_read(self.inbox, watch, self._around.clock)
+            # Members may have come and gone meanwhile.
+            cleared = await self._preflight(loaded)
         now = self._around.clock.now()
         spec, created_at = loaded.deployment.spec, loaded.deployment.record.created_at
         if (outcome := self._stopped_before_start(loaded.deployment, now)) is not None:
             await self._end_early(outcome, keeper, now)
+        elif alarm is not None:
+            error = explain(alarm, (), self.deployment_id)
+            ended = end_unstarted(spec, created_at, now, error, alarms=watch.records)
+            await self._end_early(ended, keeper, now)
         elif isinstance(cleared, ErrorInformation):
             await self._end_early(end_unstarted(spec, created_at, now, cleared), keeper, now)
         else:
-            rollout, outcome = Rollout.start(spec, cleared.members, now, created_at=created_at)
+            rollout, outcome = Rollout.start(spec, cleared.members, now, created_at=created_at, alarms=watch)
             self._driver = Driver(self._around, rollout, keeper, self._dispatch(loaded))
             await self._driver.begin(outcome, now)
             self._is_over = self._driver.is_over
@@ -187,6 +204,8 @@ class LiveDeployment:
     def _leave(self) -> None:
         """Nothing of it stays behind; those who wait for it are answered."""
         around = self._around
+        if self._watching is not None:
+            self._watching.close()
         around.timers.set(self.deployment_id, None)
         around.logs.close(self.deployment_id)
         around.concerned.leave_all(self.deployment_id)

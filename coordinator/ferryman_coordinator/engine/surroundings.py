@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.model import DeploymentId
 from ferryman_coordinator.engine.concerned import Concerned
@@ -55,5 +56,6 @@ class Surroundings:
     concerned: Concerned
     statistics: EngineStatistics
     launcher: Launcher
+    alarms: AlarmPoller
     # Rung when events were stored.
     bell: Bell
