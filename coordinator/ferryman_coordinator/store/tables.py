@@ -543,3 +543,18 @@ notification_rules = sa.Table(
     _time("created_at"),
     _time("updated_at"),
 )
+
+# What was pushed, newest state of each alarm. An alarm of Alertmanager has a row for each series that fires.
+alarm_states = sa.Table(
+    "alarm_states",
+    metadata,
+    sa.Column("source", TEXT, primary_key=True),
+    sa.Column("name", TEXT, primary_key=True),
+    sa.Column("series", TEXT, primary_key=True),
+    _name("state"),
+    # By the source's clock, and by ours.
+    _time("since", nullable=True),
+    _time("received_at"),
+    _time("expires_at", nullable=True),
+    sa.Column("detail", sa.Text, nullable=False),
+)
