@@ -24,6 +24,7 @@ from ferryman.v1 import (
     bundles_pb2_grpc,
     deployments_pb2_grpc,
     faults_pb2,
+    instances_pb2_grpc,
     inventory_pb2_grpc,
     tokens_pb2,
     tokens_pb2_grpc,
@@ -181,4 +182,9 @@ def inventory_stub(channel: grpc.aio.Channel) -> inventory_pb2_grpc.InventorySer
 
 def tokens_stub(channel: grpc.aio.Channel) -> tokens_pb2_grpc.TokenServiceAsyncStub:
     stub: tokens_pb2_grpc.TokenServiceAsyncStub = tokens_pb2_grpc.TokenServiceStub(channel)
+    return stub
+
+
+def instances_stub(channel: grpc.aio.Channel) -> instances_pb2_grpc.InstanceServiceAsyncStub:
+    stub: instances_pb2_grpc.InstanceServiceAsyncStub = instances_pb2_grpc.InstanceServiceStub(channel)
     return stub

@@ -40,6 +40,6 @@ class Vouched:
 class Vouch(Protocol):
     """One provider's way to prove an identity. Each provider has a module under `identity/providers`."""
 
-    def __call__(self, proof: ProviderProof, now: Instant) -> Vouched:
+    def __call__(self, proof: ProviderProof, now: Instant, /) -> Vouched:
         """Raises Unauthenticated when the proof does not hold, Denied when it does and is not wanted here."""
         ...

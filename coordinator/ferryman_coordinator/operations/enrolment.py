@@ -48,7 +48,7 @@ _MOST_RENEWALS = 30
 class Certify(Protocol):
     """Makes the certificate of a new or renewed identity."""
 
-    def __call__(self, instance_id: InstanceId, longest_ms: int | None = None) -> IssuedCertificate:
+    def __call__(self, instance_id: InstanceId, longest_ms: int | None = None, /) -> IssuedCertificate:
         """It lasts `longest_ms` at most. May raise Refused when what it shall sign is not right."""
         ...
 

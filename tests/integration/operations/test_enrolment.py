@@ -23,7 +23,9 @@ from tests.support.desk import Desk
 
 async def order(desk: Desk, **options: object) -> EnrolOrder:
     """An order with a token that is good for several; what concerns the token goes to it."""
-    rights = {key: options.pop(key) for key in ("allowed_tags", "allowed_names") if key in options}
+    rights: dict[str, object] = {
+        key: options.pop(key) for key in ("allowed_tags", "allowed_names") if key in options
+    }
     if rights:
         rights["tags"] = options.pop("tags", ())
     text, _ = await desk.tokens.create(uses=5, **rights)  # type: ignore[arg-type]
@@ -232,7 +234,7 @@ async def test_a_holder_chooses_only_what_his_token_allows(desk: Desk) -> None:
     narrow = await order(
         desk, allowed_tags=[Tag("role", "web*")], allowed_names=["web-*"], tags=[Tag("owner", "ops")]
     )
-    for wish, reason, text in (
+    wishes: list[tuple[dict[str, object], str, str]] = [
         ({"instance_name": "db-1"}, "JoinTokenNameNotAllowed", "'db-1', only web-\\*"),
         ({}, "JoinTokenNameNotAllowed", "'host-1.example.org'"),
         (
@@ -242,13 +244,14 @@ async def test_a_holder_chooses_only_what_his_token_allows(desk: Desk) -> None:
         ),
         ({"instance_name": "web-1", "tags": [Tag("stage", "web")]}, "JoinTokenTagNotAllowed", "stage=web"),
         ({"provider_instance_id": "i-0abc"}, "JoinTokenNameNotAllowed", "'i-0abc'"),
-    ):
+    ]
+    for wish, reason, text in wishes:
         with pytest.raises(Denied, match=text) as refused:
             await desk.enrolment.enrol(replace(narrow, **wish), desk.certify)  # type: ignore[arg-type]
         assert refused.value.reason == reason
     assert [token.used for token in (await desk.tokens.list(PageRequest())).items] == [0]
-    wish = replace(narrow, instance_name="web-1", tags=[Tag("role", "web-eu"), Tag("owner", "ops")])
-    enrolled = await desk.enrolment.enrol(wish, desk.certify)
+    good = replace(narrow, instance_name="web-1", tags=[Tag("role", "web-eu"), Tag("owner", "ops")])
+    enrolled = await desk.enrolment.enrol(good, desk.certify)
     assert set(enrolled.tags) == {Tag("role", "web-eu"), Tag("owner", "ops")}
 
 
@@ -289,11 +292,12 @@ class TestCloud:
     async def test_its_provider_s_word_stands_in_for_a_token(self, desk: Desk) -> None:
         proof = ProviderProof(provider="aws", document=b"i-0abc", signature=b"")
         plain = EnrolOrder(proof=proof, facts=Facts(host_name="ip-10-0-0-1"))
-        for wish, reason in (
+        wishes: list[tuple[dict[str, object], str]] = [
             ({"tags": [Tag("role", "web")]}, "JoinTokenRequired"),
             ({"instance_name": "web-1"}, "JoinTokenRequired"),
             ({"provider_instance_id": "i-0abd"}, "ProviderIdMismatch"),
-        ):
+        ]
+        for wish, reason in wishes:
             with pytest.raises(Denied) as refused:
                 await desk.enrolment.enrol(replace(plain, **wish), desk.certify)  # type: ignore[arg-type]
             assert refused.value.reason == reason

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import json
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.x509.oid import NameOID
 
 from ferryman_coordinator.config.schema import AwsIdentity
 from ferryman_coordinator.core.model import Instant
@@ -19,6 +16,7 @@ from ferryman_coordinator.core.provider_identity import ProviderProof, Vouched
 from ferryman_coordinator.errors import Denied, SetupError, Unauthenticated
 from ferryman_coordinator.identity.providers import trusted_providers
 from ferryman_coordinator.identity.providers.aws import AwsDocuments
+from tests.support.certificates import self_signed
 
 LAUNCHED = "2024-05-01T12:00:00Z"
 THEN = Instant(1_714_564_800_000)
@@ -47,22 +45,6 @@ class Signer:
         signature = self._key.sign(document, padding.PKCS1v15(), hashes.SHA256())
         # In lines, as the metadata service gives it.
         return base64.encodebytes(signature)
-
-
-def self_signed(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Not Amazon")])
-    begin = datetime.datetime(2015, 1, 1, tzinfo=datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=36_500))
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
 
 
 @pytest.fixture(scope="module")
