@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_MS = 10_000
 _LANES_AT_ONCE = 4
+_LANES = 64
+"""Looked up at once, those first that are due first."""
 _IN_A_ROW = 50
 _AT_ONCE = 64
 _AGAIN_MS = 1_000
@@ -63,6 +65,7 @@ class Courier:
         self._draw = draw
         self._bell = Bell()
         self._routes: dict[str, _Route] = {}
+        self._count_at = Instant(0)
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     def wake(self) -> None:
@@ -82,7 +85,7 @@ class Courier:
                 while True:
                     heard = self._bell.listen()
                     try:
-                        self._figures.backlog = await self._ledger.backlog()
+                        await self._count()
                         for target in await self._ledger.targets():
                             if target not in self._routes:
                                 self._routes[target] = self._route(target)
@@ -92,6 +95,13 @@ class Courier:
                     await rung_or(heard, self._clock, Instant(self._clock.now() + _LOOK_EVERY_MS))
         finally:
             await self._sinks.close()
+
+    async def _count(self) -> None:
+        """Now and then only: it takes longer the more there is."""
+        now = self._clock.now()
+        if now >= self._count_at:
+            self._figures.backlog = await self._ledger.backlog()
+            self._count_at = Instant(now + _LOOK_EVERY_MS)
 
     def _route(self, target: str) -> _Route:
         return _Route(
@@ -156,8 +166,11 @@ class _Route:
             return
         while True:
             heard, mended = self._bell.listen(), self._mended.listen()
+            if self._is_paused:
+                await rung_or(mended, self._clock, self._paused_until)
+                continue
             try:
-                lanes = await self._ledger.lanes(self._target)
+                lanes = await self._ledger.lanes(self._target, _LANES)
             except StoreUnavailable as error:
                 log.warning("notices.store_unavailable", error=str(error))
                 await rung_or(mended, self._clock, Instant(self._clock.now() + _AGAIN_MS))
@@ -166,18 +179,28 @@ class _Route:
                 return
             now = self._clock.now()
             due = [lane for lane in lanes if lane.next_at <= now]
-            if self._paused_until > now:
-                await rung_or(mended, self._clock, self._paused_until)
-            elif not due:
+            if not due:
                 await rung_or(heard, self._clock, lanes[0].next_at)
             else:
                 await self._walk_all(outlet, due)
 
     async def _walk_all(self, outlet: Outlet, due: list[Lane]) -> None:
-        at_once = 1 if self._failures else _LANES_AT_ONCE
+        """As many at a time as the sink's state allows; those left over come with the next look."""
+        lanes = iter(due)
+
+        async def work() -> None:
+            for lane in lanes:
+                await self._walk(outlet, lane)
+                if self._is_paused:
+                    return
+
         async with anyio.create_task_group() as tasks:
-            for lane in due[:at_once]:
-                tasks.start_soon(self._walk, outlet, lane)
+            for _ in range(1 if self._failures else _LANES_AT_ONCE):
+                tasks.start_soon(work)
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._paused_until > self._clock.now()
 
     async def _walk(self, outlet: Outlet, lane: Lane) -> None:
         """Deliver what waits in one lane, in order, until one is not taken."""
@@ -186,7 +209,7 @@ class _Route:
                 self._target, lane.deployment_id, 1 if self._failures else _IN_A_ROW
             )
             for delivery in waiting:
-                if not await self._deliver(outlet, delivery) or self._paused_until > self._clock.now():
+                if not await self._deliver(outlet, delivery) or self._is_paused:
                     return
         except StoreUnavailable as error:
             log.warning("notices.store_unavailable", error=str(error))

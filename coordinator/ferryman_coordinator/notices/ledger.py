@@ -32,10 +32,10 @@ class DeliveryLedger:
         async with self._store.reading() as connection:
             return await queries.backlog(connection)
 
-    async def lanes(self, target: str) -> Sequence[Lane]:
+    async def lanes(self, target: str, limit: int) -> Sequence[Lane]:
         """See `queries.lanes`."""
         async with self._store.reading() as connection:
-            return await queries.lanes(connection, target)
+            return await queries.lanes(connection, target, limit)
 
     async def in_lane(self, target: str, deployment_id: str, limit: int) -> Sequence[Delivery]:
         """See `queries.in_lane`."""

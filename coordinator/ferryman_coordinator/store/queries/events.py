@@ -112,8 +112,8 @@ async def waiting_targets(connection: AsyncConnection) -> Sequence[str]:
     return (await connection.scalars(query)).all()
 
 
-async def lanes(connection: AsyncConnection, target: str) -> Sequence[Lane]:
-    """Those of a target, the one that is due first at the front."""
+async def lanes(connection: AsyncConnection, target: str, limit: int) -> Sequence[Lane]:
+    """So many of a target, the one that is due first at the front."""
     table = deliveries.c
     first = (
         sa.select(table.deployment_id, sa.func.min(table.position).label("position"))
@@ -130,6 +130,7 @@ async def lanes(connection: AsyncConnection, target: str) -> Sequence[Lane]:
         .where(_IS_WAITING, table.target == target)
         .group_by(table.deployment_id, table.position)
         .order_by(sa.func.max(table.next_at), table.position)
+        .limit(limit)
     )
     return [
         Lane(deployment_id=row.deployment_id, position=row.position, next_at=row.next_at)
