@@ -22,6 +22,7 @@ from ferryman.v1 import (
     deployments_pb2_grpc,
     inventory_pb2,
     inventory_pb2_grpc,
+    resources_pb2_grpc,
     tokens_pb2_grpc,
     types_pb2,
 )
@@ -66,6 +67,8 @@ class Client:
         self.inventory = inventory_pb2_grpc.InventoryServiceStub(self._channel)
         self.bundles: bundles_pb2_grpc.BundleServiceAsyncStub
         self.bundles = bundles_pb2_grpc.BundleServiceStub(self._channel)
+        self.resources: resources_pb2_grpc.ResourceServiceAsyncStub
+        self.resources = resources_pb2_grpc.ResourceServiceStub(self._channel)
         self.tokens: tokens_pb2_grpc.TokenServiceAsyncStub
         self.tokens = tokens_pb2_grpc.TokenServiceStub(self._channel)
 

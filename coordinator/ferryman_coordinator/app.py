@@ -15,6 +15,7 @@ from ferryman_coordinator.api.deployments import DeploymentServicer
 from ferryman_coordinator.api.instances import InstanceServicer
 from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.api.inventory import InventoryOperations, InventoryServicer
+from ferryman_coordinator.api.resources import ResourceServicer
 from ferryman_coordinator.api.server import GrpcServer
 from ferryman_coordinator.api.tokens import TokenServicer
 from ferryman_coordinator.bundles.github import GitHubArchives
@@ -59,8 +60,10 @@ from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.join_tokens import JoinTokens
 from ferryman_coordinator.operations.registration import Registration
+from ferryman_coordinator.operations.resources import Resources
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.script_logs import ScriptLogs
+from ferryman_coordinator.operations.search import Search
 from ferryman_coordinator.operations.tokens import FirstAdministrator
 from ferryman_coordinator.store.history import History
 from ferryman_coordinator.store.queries import revisions as revision_queries
@@ -107,11 +110,11 @@ class App:
         urls = BundleUrls.open(directory.url_key, config.bundles.url_lifetime)
         self.links = Links(self.clock, StoredSeen(store), _link_settings(config))
         self.s3 = S3Store(config.s3, self.clock)
-        self._github_tokens = GitHubTokens.open(directory.github_tokens)
+        self._github_tokens = GitHubTokens.open(directory.github_tokens, config.limits.github_tokens)
         archives = GitHubArchives(config.github, self._github_tokens)
         self._sources = Sources(urls, self.s3, archives)
         self.engine = Engine(store, self.links, self.clock, ids, self._sources, _engine_settings(config))
-        self.account = Account()
+        self.account = Account(account_id=config.account.id, region=config.account.region)
         origin = Origin(account_id=self.account.account_id, region=self.account.region)
         self.notices = NoticeOffice(store, self.clock, self.engine.bell, config.notices, config.sinks, origin)
         self.history = History(store, self.clock, config.history.keep)
@@ -169,7 +172,7 @@ class App:
         configurations = Configurations(store, clock, ids, limits, self._config.deployments.run_cap)
         groups = Groups(store, clock, ids, limits, applications, configurations, self.engine)
         inspector = BundleInspector(self._bundles)
-        revisions = Revisions(store, clock, applications, inspector)
+        revisions = Revisions(store, clock, limits, applications, inspector)
         deployments = Deployments(
             store,
             self.engine,
@@ -184,6 +187,7 @@ class App:
             limits,
         )
         logs = ScriptLogs(self.links, deployments)
+        resources = Resources(store, limits, account, applications, groups)
         connections = Connections(self._github_tokens, self.s3, clock)
         inventory = InventoryOperations(
             applications=applications,
@@ -192,6 +196,7 @@ class App:
             revisions=revisions,
             instances=self.instances,
             drift=self.drift,
+            account=account,
         )
         agents = AgentServicer(
             enrolment=enrolment,
@@ -211,6 +216,7 @@ class App:
             InstanceServicer(self.instances, registration, self.links).register,
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,
+            ResourceServicer(resources, Search(store, account)).register,
         ]
         gate = Gate(Authenticator(self.access, enrolment, failures, clock), self._metrics)
         return GrpcServer(gate, services, lambda: self.certificate.current, self._authority.certificate_pem)

@@ -66,6 +66,12 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
         found = await self._deployments.get(request.deployment_id)
         return pb.GetDeploymentResponse(deployment=mapping.deployment_to(found))
 
+    async def BatchGetDeployments(
+        self, request: pb.BatchGetDeploymentsRequest, context: Context
+    ) -> pb.BatchGetDeploymentsResponse:
+        found = await self._deployments.several(request.deployment_ids)
+        return pb.BatchGetDeploymentsResponse(deployments=[mapping.deployment_to(one) for one in found])
+
     async def ListDeployments(
         self, request: pb.ListDeploymentsRequest, context: Context
     ) -> pb.ListDeploymentsResponse:
@@ -109,6 +115,16 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
         deployment_id = DeploymentId(request.deployment_id)
         targets = [mapping.target_to(deployment_id, one) for one in page.items]
         return pb.ListDeploymentTargetsResponse(targets=targets, next_page_token=page.next_token)
+
+    async def BatchGetDeploymentTargets(
+        self, request: pb.BatchGetDeploymentTargetsRequest, context: Context
+    ) -> pb.BatchGetDeploymentTargetsResponse:
+        found = await self._deployments.several_targets(request.deployment_id, request.instances)
+        deployment_id = DeploymentId(request.deployment_id)
+        return pb.BatchGetDeploymentTargetsResponse(
+            targets=[mapping.target_to(deployment_id, one) for one in found.items],
+            error_message=found.message,
+        )
 
     async def WatchDeployment(
         self, request: pb.WatchDeploymentRequest, context: Context

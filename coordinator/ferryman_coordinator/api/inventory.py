@@ -21,11 +21,13 @@ from ferryman_coordinator.api.mapping.values import (
     tags_from,
     zonal_from,
 )
-from ferryman_coordinator.core.inventory import ComputePlatform, DeploymentGroup, Instance
+from ferryman_coordinator.core.inventory import Application, ComputePlatform, DeploymentGroup, Instance
 from ferryman_coordinator.core.model import AutoRollback
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.links.registry import Links
+from ferryman_coordinator.operations import resource_arns
 from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.drift import Drift
 from ferryman_coordinator.operations.groups import Groups, OptionChange
@@ -51,6 +53,7 @@ class InventoryOperations:
     revisions: Revisions
     instances: Instances
     drift: Drift
+    account: Account
 
 
 class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
@@ -63,6 +66,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         self._revisions = operations.revisions
         self._instances = operations.instances
         self._drift = operations.drift
+        self._account = operations.account
         self._links = links
 
     def register(self, server: grpc.aio.Server) -> str:
@@ -82,26 +86,38 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         self, request: pb.GetApplicationRequest, context: Context
     ) -> pb.GetApplicationResponse:
         found = await self._applications.get(request.name)
-        return pb.GetApplicationResponse(application=mapping.application_to(found))
+        return pb.GetApplicationResponse(application=self._application(found))
 
     async def ListApplications(
         self, request: pb.ListApplicationsRequest, context: Context
     ) -> pb.ListApplicationsResponse:
         page = await self._applications.list(page_from(request.page))
-        applications = [mapping.application_to(one) for one in page.items]
+        applications = [self._application(one) for one in page.items]
         return pb.ListApplicationsResponse(applications=applications, next_page_token=page.next_token)
 
     async def UpdateApplication(
         self, request: pb.UpdateApplicationRequest, context: Context
     ) -> pb.UpdateApplicationResponse:
         renamed = await self._applications.rename(request.name, request.new_name)
-        return pb.UpdateApplicationResponse(application=mapping.application_to(renamed))
+        return pb.UpdateApplicationResponse(application=self._application(renamed))
 
     async def DeleteApplication(
         self, request: pb.DeleteApplicationRequest, context: Context
     ) -> pb.DeleteApplicationResponse:
         await self._applications.delete(request.name)
         return pb.DeleteApplicationResponse()
+
+    async def BatchGetApplications(
+        self, request: pb.BatchGetApplicationsRequest, context: Context
+    ) -> pb.BatchGetApplicationsResponse:
+        found = await self._applications.several(request.names)
+        return pb.BatchGetApplicationsResponse(applications=[self._application(one) for one in found])
+
+    async def LinkApplication(
+        self, request: pb.LinkApplicationRequest, context: Context
+    ) -> pb.LinkApplicationResponse:
+        linked = await self._applications.link(request.name, request.github_account_name)
+        return pb.LinkApplicationResponse(application=self._application(linked))
 
     # Deployment groups
 
@@ -137,6 +153,14 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         groups = await self._counted(page.items)
         return pb.ListDeploymentGroupsResponse(deployment_groups=groups, next_page_token=page.next_token)
 
+    async def BatchGetDeploymentGroups(
+        self, request: pb.BatchGetDeploymentGroupsRequest, context: Context
+    ) -> pb.BatchGetDeploymentGroupsResponse:
+        found = await self._groups.several(request.application_name, request.names)
+        return pb.BatchGetDeploymentGroupsResponse(
+            deployment_groups=await self._counted(found.items), error_message=found.message
+        )
+
     async def UpdateDeploymentGroup(
         self, request: pb.UpdateDeploymentGroupRequest, context: Context
     ) -> pb.UpdateDeploymentGroupResponse:
@@ -152,7 +176,7 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
             options=_change_from(request.options) if request.HasField("options") else None,
         )
         return pb.UpdateDeploymentGroupResponse(
-            deployment_group=mapping.group_to(saved.group), warnings=saved.warnings
+            deployment_group=self._group(saved.group, DriftCount()), warnings=saved.warnings
         )
 
     async def DeleteDeploymentGroup(
@@ -244,6 +268,15 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
         revisions = [mapping.revision_to(one) for one in page.items]
         return pb.ListRevisionsResponse(revisions=revisions, next_page_token=page.next_token)
 
+    async def BatchGetRevisions(
+        self, request: pb.BatchGetRevisionsRequest, context: Context
+    ) -> pb.BatchGetRevisionsResponse:
+        locations = [location_from(one) for one in request.locations]
+        found = await self._revisions.several(request.application_name, locations)
+        return pb.BatchGetRevisionsResponse(
+            revisions=[mapping.revision_to(one) for one in found.items], error_message=found.message
+        )
+
     # Instances
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.GetInstanceResponse:
@@ -288,7 +321,16 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
 
     async def _counted(self, groups: Sequence[DeploymentGroup]) -> list[pb.DeploymentGroup]:
         counts = await self._drift.counts([group.group_id for group in groups])
-        return [mapping.group_to(group, counts.get(group.group_id, DriftCount())) for group in groups]
+        return [self._group(group, counts.get(group.group_id, DriftCount())) for group in groups]
+
+    def _application(self, application: Application) -> pb.Application:
+        return mapping.application_to(
+            application, resource_arns.application_arn(self._account, application.name)
+        )
+
+    def _group(self, group: DeploymentGroup, drift: DriftCount) -> pb.DeploymentGroup:
+        arn = resource_arns.group_arn(self._account, group.application_name, group.name)
+        return mapping.group_to(group, arn, drift)
 
     def _known(self, known: KnownInstance) -> pb.Instance:
         return instance_to(known.instance, self._links, known.health)

@@ -47,18 +47,19 @@ class GitHubTokens:
 
     path: Path
     tokens: dict[str, Kept]
+    limit: int = LIMIT
     generation: int = 0
     """Rises with each change."""
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    def open(cls, path: Path) -> GitHubTokens:
+    def open(cls, path: Path, limit: int = LIMIT) -> GitHubTokens:
         """Raises SetupError."""
         content = read_file(path)
         if content is None:
-            return cls(path, {})
+            return cls(path, {}, limit)
         try:
-            return cls(path, msgspec.json.decode(content, type=_File).tokens)
+            return cls(path, msgspec.json.decode(content, type=_File).tokens, limit)
         except (msgspec.DecodeError, msgspec.ValidationError) as problem:
             # Without the problem's own text: it may quote the file.
             raise SetupError(
@@ -86,11 +87,11 @@ class GitHubTokens:
                 "that is no token of GitHub: it is one word of printable characters, such as github_pat_…",
             )
         async with self._changing:
-            if name not in self.tokens and len(self.tokens) >= LIMIT:
+            if name not in self.tokens and len(self.tokens) >= self.limit:
                 raise LimitExceeded(
                     "GitHubAccountTokenLimitExceeded",
-                    f"{LIMIT} tokens are stored, the most that are kept: remove one first"
-                    " (`ferryman github-token list`)",
+                    f"{self.limit} tokens are stored, the most that are kept: remove one first"
+                    " (`ferryman github-token list`), or raise limits.github_tokens in the coordinator's configuration",
                 )
             await self._keep(self.tokens | {name: Kept(token, now)})
         return NamedToken(name, now)

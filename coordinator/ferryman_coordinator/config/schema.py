@@ -87,6 +87,22 @@ class Public(Section, frozen=True, kw_only=True):
     ] = ""
 
 
+class Account(Section, frozen=True, kw_only=True):
+    """What CodeDeploy's tools see as account and region: in ARNs, events and signatures."""
+
+    id: Annotated[
+        str,
+        Meta(description="Twelve digits. ARNs made before a change keep the old one.", pattern=r"^\d{12}$"),
+    ] = "000000000000"
+    region: Annotated[
+        str,
+        Meta(
+            description="A name of small letters, digits and dashes, such as eu-1.",
+            pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        ),
+    ] = "local"
+
+
 class Database(Section, frozen=True, kw_only=True):
     """Where everything but bundles and keys is kept."""
 
@@ -355,6 +371,23 @@ class Limits(Section, frozen=True, kw_only=True):
     target_groups_per_group: Annotated[
         int, Meta(description="Target groups of one deployment group.", ge=1)
     ] = 10
+    applications_per_batch: Annotated[
+        int, Meta(description="Applications that are read by name in one call.", ge=1, le=1_000)
+    ] = 100
+    groups_per_batch: Annotated[
+        int, Meta(description="Deployment groups that are read by name in one call.", ge=1, le=1_000)
+    ] = 100
+    revisions_per_batch: Annotated[
+        int, Meta(description="Revisions that are read by location in one call.", ge=1, le=1_000)
+    ] = 25
+    deployments_per_batch: Annotated[
+        int, Meta(description="Deployments that are read by id in one call.", ge=1, le=1_000)
+    ] = 25
+    targets_per_batch: Annotated[
+        int,
+        Meta(description="Targets of a deployment that are read by instance in one call.", ge=1, le=1_000),
+    ] = 25
+    github_tokens: Annotated[int, Meta(description="Stored tokens for GitHub.", ge=1, le=10_000)] = 25
     tag_key_length: Annotated[int, Meta(description="Characters of a tag's key.", ge=1)] = 128
     tag_value_length: Annotated[int, Meta(description="Characters of a tag's value.", ge=1)] = 256
     name_length: Annotated[
@@ -432,6 +465,7 @@ class Config(Section, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
     listen: Listen = Listen()
     public: Public = Public()
+    account: Account = Account()
     database: Database = Database()
     agents: Agents = Agents()
     certificates: Certificates = Certificates()

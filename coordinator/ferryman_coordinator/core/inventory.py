@@ -110,6 +110,8 @@ class DeploymentGroup:
     selection: Selection
     auto_rollback: AutoRollback
     created_at: Instant
+    # The application's.
+    compute_platform: ComputePlatform = ComputePlatform.SERVER
     options: GroupOptions = DEFAULT_OPTIONS
     # Labels of the resource itself, not of instances (CP-172).
     resource_tags: tuple[Tag, ...] = ()

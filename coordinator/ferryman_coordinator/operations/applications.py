@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
@@ -19,6 +20,8 @@ from ferryman_coordinator.errors import (
 )
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.operations import names, resource_tags
+from ferryman_coordinator.operations.batches import check_size
+from ferryman_coordinator.operations.locations import check_token_name
 from ferryman_coordinator.operations.scope import ScopeEnder
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -74,6 +77,21 @@ class Applications:
             raise missing(name)
         return application
 
+    async def several(self, wanted: Sequence[str]) -> tuple[Application, ...]:
+        """Applications by name, in that order; all of them or none (CP-463).
+
+        Raises Invalid, LimitExceeded (BatchLimitExceededException), NotFound (ApplicationDoesNotExistException).
+        """
+        asked = list(dict.fromkeys(wanted)) or [""]
+        check_size("applications", asked, self._limits.applications_per_batch, "applications_per_batch")
+        for name in asked:
+            names.APPLICATION.check(name, self._limits)
+        async with self._store.reading() as connection:
+            found = await queries.several(connection, asked)
+        if gone := [name for name in asked if name not in found]:
+            raise missing(gone[0])
+        return tuple(found[name] for name in asked)
+
     async def list(self, request: PageRequest) -> Page[Application]:
         """Applications by name; raises Invalid for a bad page."""
 
@@ -100,6 +118,23 @@ class Applications:
         except NotMatched as gone:
             raise missing(name) from gone
         return await self.get(new_name)
+
+    async def link(self, name: str, token_name: str) -> Application:
+        """Say which stored token its GitHub revisions are fetched with; an empty name: none any more (CP-156).
+
+        The token need not be there yet. Raises Invalid, NotFound.
+        """
+        application = await self.get(name)
+        if token_name:
+            check_token_name(token_name)
+        batch = Batch()
+        key = {"application_id": application.application_id}
+        batch.update(tables.applications, key, {"github_account_name": token_name}, expect=1)
+        try:
+            await self._store.write(batch)
+        except NotMatched as gone:
+            raise missing(name) from gone
+        return replace(application, github_account_name=token_name)
 
     async def delete(self, name: str) -> None:
         """Remove it with its groups, revisions and history; nothing on any instance changes (CP-150, CP-151).

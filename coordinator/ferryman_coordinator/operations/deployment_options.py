@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.group_options import AlarmConfiguration
 from ferryman_coordinator.core.inventory import Application, ComputePlatform, DeploymentGroup
-from ferryman_coordinator.core.model import AutoRollback, BundleLocation, FileExistsBehavior, RevisionLocation
+from ferryman_coordinator.core.model import (
+    AutoRollback,
+    BundleLocation,
+    FileExistsBehavior,
+    GitHubLocation,
+    RevisionLocation,
+)
 from ferryman_coordinator.engine.creation import CreateOrder
 from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.operations import group_options, group_settings, names
@@ -86,7 +92,7 @@ class OptionChecks:
             raise Invalid(
                 "InvalidDeploymentConfigNameException", f"configuration {config.name!r} has no minimum"
             )
-        revision = check_location(options.revision)
+        revision = _with_link(application, check_location(options.revision))
         check_platform(application, revision)
         names.check_description(options.description)
         rollback = group.auto_rollback if options.auto_rollback is None else options.auto_rollback
@@ -119,6 +125,13 @@ class OptionChecks:
         pinned, warnings = await self._sources.pin(revision)
         # What a store says is stored, shown and sent on like what a caller says.
         return check_location(pinned), (*unpinned_warnings(revision), *warnings)
+
+
+def _with_link(application: Application, location: RevisionLocation) -> RevisionLocation:
+    """A commit without a token of its own is fetched with the one that the application is linked with (CP-156)."""
+    if isinstance(location, GitHubLocation) and not location.token_name:
+        return replace(location, token_name=application.github_account_name)
+    return location
 
 
 def _file_exists_behavior(text: FileExistsBehavior | str) -> FileExistsBehavior:

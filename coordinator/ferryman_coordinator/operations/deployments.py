@@ -34,6 +34,7 @@ from ferryman_coordinator.links.registry import Links
 from ferryman_coordinator.operations import names
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
+from ferryman_coordinator.operations.batches import Found, check_size, missing_message
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions, OptionChecks, Sources
 from ferryman_coordinator.operations.drift import Drift, Readiness
@@ -91,6 +92,7 @@ class Deployments:
         limits: Limits,
     ) -> None:
         self._store = store
+        self._limits = limits
         self._engine = engine
         self._links = links
         self._groups = groups
@@ -162,6 +164,18 @@ class Deployments:
         if found is None:
             raise unknown(wanted)
         return found
+
+    async def several(self, wanted: Sequence[str]) -> tuple[Deployment, ...]:
+        """Those of these ids that exist, in that order (CP-463).
+
+        Raises Invalid, LimitExceeded (BatchLimitExceededException).
+        """
+        asked = list(dict.fromkeys(wanted)) or [""]
+        check_size("deployments", asked, self._limits.deployments_per_batch, "deployments_per_batch")
+        ids = [check_id(one) for one in asked]
+        async with self._store.reading() as connection:
+            found = await queries.several(connection, ids)
+        return tuple(found[one] for one in ids if one in found)
 
     async def list(
         self,
@@ -238,15 +252,31 @@ class Deployments:
         """
         deployment = await self._started(deployment_id)
         if not instance:
-            raise Invalid(
-                "DeploymentTargetIdRequiredException", "the instance is missing: give its id or name"
-            )
+            raise _no_target_named()
         async with self._store.reading() as connection:
             record = await queries.target(connection, deployment.deployment_id, instance)
             if record is None:
                 raise _no_target(deployment.deployment_id, instance)
             (shown,) = await self._shown(connection, deployment, [record])
         return shown
+
+    async def several_targets(self, deployment_id: str, instances: Sequence[str]) -> Found[TargetView]:
+        """Targets by id or name of their instance, in that order; those that are missing are named (CP-463).
+
+        Raises what `targets` raises, and LimitExceeded (BatchLimitExceededException).
+        """
+        asked = list(dict.fromkeys(instances))
+        check_size("targets", asked, self._limits.targets_per_batch, "targets_per_batch")
+        deployment = await self._started(deployment_id)
+        if not all(asked) or not asked:
+            raise _no_target_named()
+        async with self._store.reading() as connection:
+            found = await queries.targets_named(connection, deployment.deployment_id, asked)
+            records = [found[one] for one in asked if one in found]
+            shown = await self._shown(connection, deployment, records)
+        return Found(
+            items=tuple(shown), message=missing_message("target", [one for one in asked if one not in found])
+        )
 
     # Following --------------------------------------------------------------------------------------------------------
 
@@ -350,6 +380,10 @@ def _is_same(asked: RevisionLocation, deployed: RevisionLocation) -> bool:
     if isinstance(asked, S3Location):
         return asked.covers(deployed)
     return asked.key == deployed.key
+
+
+def _no_target_named() -> Invalid:
+    return Invalid("DeploymentTargetIdRequiredException", "the instance is missing: give its id or name")
 
 
 def _no_target(deployment_id: DeploymentId, instance: str) -> NotFound:

@@ -25,6 +25,7 @@ from ferryman_coordinator.operations import (
     resource_tags,
 )
 from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.batches import Found, check_size, missing_message
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.scope import ScopeEnder
 from ferryman_coordinator.store import tables
@@ -106,6 +107,7 @@ class Groups:
             group_id=GroupId(self._ids.guid()),
             application_id=application.application_id,
             application_name=application.name,
+            compute_platform=application.compute_platform,
             name=name,
             config_name=config.name,
             selection=selection,
@@ -135,6 +137,23 @@ class Groups:
         if group is None:
             raise group_settings.missing(application_name, name)
         return group
+
+    async def several(self, application_name: str, wanted: Sequence[str]) -> Found[DeploymentGroup]:
+        """Groups of one application by name, in that order; those that are missing are named (CP-463).
+
+        Raises Invalid, LimitExceeded (BatchLimitExceededException), NotFound (ApplicationDoesNotExistException).
+        """
+        application = await self._applications.get(application_name)
+        asked = list(dict.fromkeys(wanted)) or [""]
+        check_size("deployment groups", asked, self._limits.groups_per_batch, "groups_per_batch")
+        for name in asked:
+            names.GROUP.check(name, self._limits)
+        async with self._store.reading() as connection:
+            found = await queries.several(connection, application.application_id, asked)
+        return Found(
+            items=tuple(found[name] for name in asked if name in found),
+            message=missing_message("deployment group", [name for name in asked if name not in found]),
+        )
 
     async def list(self, application_name: str, request: PageRequest) -> Page[DeploymentGroup]:
         """Groups by name; of every application when `application_name` is empty.

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ferryman.locations import LocationError, is_s3, parse_commit, parse_s3
 from ferryman_coordinator.clock import Clock
+from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.inventory import Application, ComputePlatform, RegisteredRevision
 from ferryman_coordinator.core.model import (
     BundleLocation,
@@ -20,6 +21,7 @@ from ferryman_coordinator.core.model import (
 from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound
 from ferryman_coordinator.operations import applications, names
 from ferryman_coordinator.operations.applications import Applications
+from ferryman_coordinator.operations.batches import Found, check_size, missing_message
 from ferryman_coordinator.operations.locations import check_location, invalid_location
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -49,8 +51,14 @@ class Revisions:
     """What can be asked about revisions."""
 
     def __init__(
-        self, store: Store, clock: Clock, known_applications: Applications, inspector: Inspector
+        self,
+        store: Store,
+        clock: Clock,
+        limits: Limits,
+        known_applications: Applications,
+        inspector: Inspector,
     ) -> None:
+        self._limits = limits
         self._store = store
         self._clock = clock
         self._applications = known_applications
@@ -129,6 +137,24 @@ class Revisions:
         if found is None:
             raise missing(application.name, location.key)
         return found
+
+    async def several(
+        self, application_name: str, locations: Sequence[RevisionLocation | None]
+    ) -> Found[RegisteredRevision]:
+        """Revisions registered at exactly these places, in that order; those that are missing are named (CP-463).
+
+        Raises Invalid, LimitExceeded (BatchLimitExceededException), NotFound (ApplicationDoesNotExistException).
+        """
+        application = await self._applications.get(application_name)
+        asked = locations or [None]
+        check_size("revisions", asked, self._limits.revisions_per_batch, "revisions_per_batch")
+        keys = list(dict.fromkeys(check_location(one).key for one in asked))
+        async with self._store.reading() as connection:
+            found = await queries.several(connection, application.application_id, keys)
+        return Found(
+            items=tuple(found[key] for key in keys if key in found),
+            message=missing_message("revision", [key for key in keys if key not in found]),
+        )
 
     async def list(
         self,

@@ -86,6 +86,7 @@ def group_from(row: Any) -> DeploymentGroup:
         application_id=ApplicationId(row.application_id),
         application_name=row.application_name,
         name=row.name,
+        compute_platform=ComputePlatform(row.compute_platform),
         config_name=row.config_name,
         selection=_selection.decode(row.selection),
         auto_rollback=_auto_rollback.decode(row.auto_rollback),

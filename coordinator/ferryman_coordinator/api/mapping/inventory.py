@@ -24,10 +24,8 @@ from ferryman_coordinator.core.inventory import (
 )
 from ferryman_coordinator.store.queries.drift import DriftCount
 
-_NOTHING = DriftCount()
 
-
-def application_to(application: Application) -> inventory_pb2.Application:
+def application_to(application: Application, arn: str) -> inventory_pb2.Application:
     return inventory_pb2.Application(
         application_id=application.application_id,
         name=application.name,
@@ -35,10 +33,12 @@ def application_to(application: Application) -> inventory_pb2.Application:
         created_at=application.created_at,
         resource_tags=tags_to(application.resource_tags),
         github_account_name=application.github_account_name,
+        linked_to_github=bool(application.github_account_name),
+        arn=arn,
     )
 
 
-def group_to(group: DeploymentGroup, drift: DriftCount = _NOTHING) -> inventory_pb2.DeploymentGroup:
+def group_to(group: DeploymentGroup, arn: str, drift: DriftCount) -> inventory_pb2.DeploymentGroup:
     return inventory_pb2.DeploymentGroup(
         deployment_group_id=group.group_id,
         name=group.name,
@@ -54,6 +54,11 @@ def group_to(group: DeploymentGroup, drift: DriftCount = _NOTHING) -> inventory_
         drifted_instances=drift.drifted,
         options=options_to(group.options),
         resource_tags=tags_to(group.resource_tags),
+        compute_platform=words.platforms.wire(group.compute_platform),
+        arn=arn,
+        auto_scaling_groups=[
+            inventory_pb2.AutoScalingGroup(name=name) for name in group.options.auto_scaling_groups
+        ],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +18,12 @@ async def find(connection: AsyncConnection, name: str) -> Application | None:
     """The application of that name."""
     row = (await connection.execute(sa.select(applications).where(applications.c.name == name))).one_or_none()
     return None if row is None else application_from(row)
+
+
+async def several(connection: AsyncConnection, names: Sequence[str]) -> Mapping[str, Application]:
+    """Those of these names that exist, by name."""
+    rows = await connection.execute(sa.select(applications).where(applications.c.name.in_(names)))
+    return {found.name: found for found in map(application_from, rows)}
 
 
 async def after(connection: AsyncConnection, name: str, limit: int) -> Sequence[Application]:

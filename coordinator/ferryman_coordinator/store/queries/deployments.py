@@ -100,6 +100,16 @@ async def get(connection: AsyncConnection, deployment_id: DeploymentId) -> Deplo
     return deployment_from(row, (await overviews(connection, [deployment_id])).get(deployment_id, {}))
 
 
+async def several(
+    connection: AsyncConnection, ids: Sequence[DeploymentId]
+) -> Mapping[DeploymentId, Deployment]:
+    """Those of these ids that exist, by id."""
+    rows = (await connection.execute(_SELECTED.where(deployments.c.deployment_id.in_(ids)))).all()
+    counted = await overviews(connection, ids)
+    made = (deployment_from(row, counted.get(row.deployment_id, {})) for row in rows)
+    return {one.deployment_id: one for one in made}
+
+
 async def before(
     connection: AsyncConnection,
     wanted: DeploymentFilter,
@@ -222,6 +232,22 @@ async def target(
     )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else target_from(row)
+
+
+async def targets_named(
+    connection: AsyncConnection, deployment_id: DeploymentId, instances: Sequence[str]
+) -> Mapping[str, TargetRecord]:
+    """Those targets that have one of these ids or names, by what they were asked for with; an id wins over a name."""
+    named = targets.c.instance_id.in_(instances) | targets.c.instance_name.in_(instances)
+    query = (
+        sa.select(targets)
+        .where(targets.c.deployment_id == deployment_id, named)
+        .order_by(targets.c.ordinal.desc())
+    )
+    records = [target_from(row) for row in await connection.execute(query)]
+    by_name = {record.instance_name: record for record in records}
+    by_id: dict[str, TargetRecord] = {record.instance_id: record for record in records}
+    return by_name | by_id
 
 
 async def events_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +30,7 @@ _SELECTED = (
     sa.select(
         deployment_groups,
         applications.c.name.label("application_name"),
+        applications.c.compute_platform,
         _attempted.c.status.label("attempted_status"),
         _attempted.c.record.label("attempted_record"),
         _successful.c.status.label("successful_status"),
@@ -49,6 +50,16 @@ async def find(connection: AsyncConnection, application: str, name: str) -> Depl
 async def get(connection: AsyncConnection, group_id: GroupId) -> DeploymentGroup | None:
     """The group of that id, with its pointers."""
     return await _one(connection, deployment_groups.c.group_id == group_id)
+
+
+async def several(
+    connection: AsyncConnection, application_id: ApplicationId, names: Sequence[str]
+) -> Mapping[str, DeploymentGroup]:
+    """Those groups of an application that have one of these names, by name."""
+    query = _SELECTED.where(
+        deployment_groups.c.application_id == application_id, deployment_groups.c.name.in_(names)
+    )
+    return {found.name: found for found in map(group_from, await connection.execute(query))}
 
 
 async def after(

@@ -88,6 +88,14 @@ async def get(
     return found[0] if found else None
 
 
+async def several(
+    connection: AsyncConnection, application_id: ApplicationId, keys: Sequence[str]
+) -> Mapping[str, RegisteredRevision]:
+    """Those revisions of an application whose location has one of these keys, by key."""
+    found = await _found(connection, application_id, revisions.c.revision_key.in_(keys), limit=len(keys))
+    return {one.location.key: one for one in found}
+
+
 async def by_digest(
     connection: AsyncConnection, application_id: ApplicationId, prefix: str, limit: int
 ) -> Sequence[RegisteredRevision]:
