@@ -170,7 +170,9 @@ class App:
         registration = Registration(store, clock, ids, limits, account)
         applications = Applications(store, clock, ids, limits, self.engine)
         configurations = Configurations(store, clock, ids, limits, self._config.deployments.run_cap)
-        groups = Groups(store, clock, ids, limits, applications, configurations, self.engine)
+        groups = Groups(
+            store, clock, ids, limits, applications, configurations, self.engine, self.notices.herald
+        )
         inspector = BundleInspector(self._bundles)
         revisions = Revisions(store, clock, limits, applications, inspector)
         deployments = Deployments(

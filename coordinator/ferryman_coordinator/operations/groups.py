@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core import tags
 from ferryman_coordinator.core.configs import DEFAULTS
-from ferryman_coordinator.core.group_options import GroupOptions
+from ferryman_coordinator.core.group_options import GroupOptions, Trigger
 from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup, Instance
 from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import AutoRollback, GroupId
@@ -61,6 +62,16 @@ class Matching:
     total: int
 
 
+class AnnouncesTriggers(Protocol):
+    """Sends the test messages of triggers."""
+
+    async def announce(
+        self, before: Sequence[Trigger], after: Sequence[Trigger], application: str, group: str
+    ) -> tuple[str, ...]:
+        """Test those of `after` that are new or changed; warnings about what was not delivered."""
+        ...
+
+
 class Groups:
     """What can be asked about deployment groups."""
 
@@ -73,7 +84,9 @@ class Groups:
         known_applications: Applications,
         known_configurations: Configurations,
         running: ScopeEnder,
+        herald: AnnouncesTriggers | None = None,
     ) -> None:
+        """Without a `herald` triggers are saved untested."""
         self._store = store
         self._clock = clock
         self._ids = ids
@@ -81,6 +94,7 @@ class Groups:
         self._applications = known_applications
         self._configurations = known_configurations
         self._running = running
+        self._herald = herald
 
     async def create(
         self,
@@ -126,7 +140,7 @@ class Groups:
             await self._store.write(batch)
         except ConstraintBroken as broken:
             raise await self._refused(group, broken) from broken
-        return await self._saved(group, config)
+        return await self._announced(await self._saved(group, config), ())
 
     async def get(self, application_name: str, name: str) -> DeploymentGroup:
         """Raises Invalid, NotFound (ApplicationDoesNotExistException, DeploymentGroupDoesNotExistException)."""
@@ -206,7 +220,8 @@ class Groups:
         )
         self._check(changed, application)
         await self._write_changes(group, changed, config)
-        return await self._saved(await self.get(application_name, changed.name), config)
+        saved = await self._saved(await self.get(application_name, changed.name), config)
+        return await self._announced(saved, group.options.triggers)
 
     async def delete(self, application_name: str, name: str) -> None:
         """Remove it; its deployments stay as history, and instances are left as they are (CP-181).
@@ -293,6 +308,16 @@ class Groups:
         async with self._store.reading() as connection:
             count = await queries.count_matching(connection, Membership.of_group(group))
         return SavedGroup(group=group, warnings=tuple(group_settings.warnings(group, config, count)))
+
+    async def _announced(self, saved: SavedGroup, before: Sequence[Trigger]) -> SavedGroup:
+        """Its new and changed triggers are tested once it is saved: none can stand in the way (CP-370, CP-371)."""
+        group = saved.group
+        if self._herald is None or not group.options.triggers:
+            return saved
+        undelivered = await self._herald.announce(
+            before, group.options.triggers, group.application_name, group.name
+        )
+        return replace(saved, warnings=(*saved.warnings, *undelivered))
 
 
 def _ensure_config(batch: Batch, config: DeploymentConfig) -> None:
