@@ -124,7 +124,8 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
     ) -> pb.EnrolResponse:
         self._note_version("Enrol", context)
         self.enrolments.append(request)
-        if not request.join_token.endswith(f"-{SECRET}"):
+        is_vouched = request.HasField("provider_identity") and not request.join_token
+        if not is_vouched and not request.join_token.endswith(f"-{SECRET}"):
             await _refuse(
                 context, grpc.StatusCode.UNAUTHENTICATED, "JoinTokenInvalid", "this join token is not known"
             )
@@ -133,7 +134,7 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
                 context, grpc.StatusCode.UNAUTHENTICATED, "JoinTokenUsedUp", "this join token is used up"
             )
         self.token_uses -= 1
-        instance_id = f"i-{len(self.enrolments)}"
+        instance_id = request.provider_instance_id or f"i-{len(self.enrolments)}"
         signed = self.ca.sign(request.certificate_signing_request, instance_id, self.certificate_seconds)
         return pb.EnrolResponse(
             instance_id=instance_id,

@@ -15,7 +15,15 @@ from ferryman_agent.config import Config, load
 from ferryman_agent.config.places import HOME_VARIABLE
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import ConfigError, IdentityError
-from ferryman_agent.host import enrolment, external_identity, facts, given_identity, identity, instance
+from ferryman_agent.host import (
+    enrolment,
+    external_identity,
+    facts,
+    given_identity,
+    identity,
+    instance,
+    provider_identity,
+)
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.host.on_premises import OwnIdentity, read_private
 from ferryman_agent.runtime import mapping
@@ -36,6 +44,9 @@ class Wishes:
     instance_name: str = ""
     tags: tuple[str, ...] = ()
     zone: str = ""
+    # Of a cloud instance: the id that its provider gave it, and the provider that shall be asked for a document.
+    provider_instance_id: str = ""
+    provider: str = ""
     is_forced: bool = False
     config: Path | None = None
 
@@ -48,7 +59,7 @@ def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
     address = wishes.coordinator or config.coordinator.address
     if not address:
         raise IdentityError("no coordinator is given: use --coordinator host:port")
-    order = _order(wishes, address, config)
+    order = _order(wishes, address, config, environment)
     former = _former(config, is_forced=wishes.is_forced)
     identity.require_room(config.identity_path)
     now = SystemClock().now()
@@ -76,29 +87,39 @@ def _completed(wishes: Wishes, path: Path) -> tuple[Wishes, OwnIdentity | None]:
             wishes,
             coordinator=wishes.coordinator or found.coordinator,
             ca_file=wishes.ca_file or (None if wishes.ca_fingerprint else found.ca_file),
-            token=wishes.token or _token(found.join_token_file),
+            token=wishes.token or _token(found),
         )
-    elif not wishes.token:
+    elif not wishes.token and not wishes.provider:
         if external.problem:
             raise IdentityError(external.problem)
         raise IdentityError(
             f"no join token is given: use --token, or name a join_token_file in the identity file {path}"
         )
-    wishes = replace(wishes, instance_name=wishes.instance_name or external.name)
+    if not wishes.provider_instance_id and not wishes.provider:
+        wishes = replace(wishes, instance_name=wishes.instance_name or external.name)
     return wishes, found if isinstance(found, OwnIdentity) and not wishes.token else None
 
 
-def _token(path: Path | None) -> str:
+def _token(own: OwnIdentity) -> str:
+    path = own.join_token_file
     if path is None:
-        return ""
+        return own.join_token.reveal() if own.join_token else ""
     content = read_private(path, "join token file")
     if content is None:
         raise IdentityError(f"cannot read the join token file {path}: there is no such file")
     return content.decode("ascii", errors="replace").strip()
 
 
-def _order(wishes: Wishes, address: str, config: Config) -> enrolment.EnrolOrder:
+def _order(
+    wishes: Wishes, address: str, config: Config, environment: Mapping[str, str]
+) -> enrolment.EnrolOrder:
     host, port = enrolment.parse_address(address)
+    said = provider_identity.ask(wishes.provider, environment) if wishes.provider else None
+    if said is not None and wishes.provider_instance_id not in ("", said.instance_id):
+        raise IdentityError(
+            f"this machine is {said.instance_id}, as its provider says, not {wishes.provider_instance_id!r}: leave"
+            " --instance-id out"
+        )
     return enrolment.EnrolOrder(
         host=host,
         port=port,
@@ -111,6 +132,8 @@ def _order(wishes: Wishes, address: str, config: Config) -> enrolment.EnrolOrder
         proxy=coordinator_proxy(config, host),
         call_seconds=config.coordinator.call_timeout.seconds,
         tags=_tags(wishes.tags),
+        provider_instance_id=said.instance_id if said else wishes.provider_instance_id,
+        provider_identity=said,
     )
 
 

@@ -24,6 +24,7 @@ from ferryman_agent.system import fs
 if TYPE_CHECKING:
     from ferryman_agent.cli.native_service import Service
 
+USAGE = 2
 NOT_RUNNING = 3
 INTERRUPTED = 130
 FROM_STDIN = "-"
@@ -163,6 +164,24 @@ def _enroll_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be given several times")
     add("--zone", default="", help="availability zone of this instance")
+    add(
+        "--kind",
+        choices=("on-premises", "cloud"),
+        default="",
+        help="cloud: the instance is known by its provider's id (default: cloud with --instance-id or --provider)",
+    )
+    add(
+        "--instance-id",
+        default="",
+        metavar="ID",
+        help="the provider's id of a cloud instance, i-… (default: its provider is asked)",
+    )
+    add(
+        "--provider",
+        choices=("aws",),
+        default="",
+        help="have this provider's metadata service vouch for the instance; then --token may be left out",
+    )
     add("--force", action="store_true", help="replace an identity that is still valid")
 
 
@@ -170,6 +189,11 @@ def _enroll(options: argparse.Namespace) -> int:
     """Make this machine an instance of a coordinator."""
     from ferryman_agent.cli import enrolling
 
+    is_cloud = bool(options.instance_id or options.provider) or options.kind == "cloud"
+    if options.kind == "on-premises" and is_cloud:
+        _fail("--instance-id and --provider are for cloud instances: leave --kind on-premises out", USAGE)
+    # Without an id, or without a token, only its provider can say who it is.
+    is_asked = is_cloud and not (options.instance_id and options.token)
     wishes = enrolling.Wishes(
         token=sys.stdin.readline() if options.token == FROM_STDIN else options.token,
         coordinator=options.coordinator,
@@ -178,6 +202,8 @@ def _enroll(options: argparse.Namespace) -> int:
         instance_name=options.instance_name,
         tags=tuple(options.tag),
         zone=options.zone,
+        provider_instance_id=options.instance_id,
+        provider=options.provider or ("aws" if is_asked else ""),
         is_forced=options.force,
         config=options.config,
     )

@@ -25,6 +25,7 @@ from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import certificates
 from ferryman_agent.host.identity import AGENT_METADATA, Identity
+from ferryman_agent.host.provider_identity import ProviderIdentity
 from ferryman_agent.host.tunnel import open_way
 
 CONNECT_SECONDS = 10.0
@@ -35,7 +36,10 @@ _TOKEN = re.compile(r"ferryman-join-1-([0-9a-f]{64})-[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolOrder:
-    """What the operator says. `ca_pem` or else `ca_fingerprint` win over the fingerprint in the token."""
+    """What the operator says. `ca_pem` or else `ca_fingerprint` win over the fingerprint in the token.
+
+    `provider_instance_id` makes it a cloud instance; with what its provider says, the token may be left out.
+    """
 
     host: str
     port: int
@@ -47,6 +51,8 @@ class EnrolOrder:
     zone: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     call_seconds: float = ENROL_SECONDS
+    provider_instance_id: str = ""
+    provider_identity: ProviderIdentity | None = None
     # As in `ferryman.channel.open_channel`.
     proxy: str | None = field(default=None, repr=False)
 
@@ -89,7 +95,7 @@ def fingerprint_in(token: str) -> str:
 
 async def enrol(order: EnrolOrder, now: Instant) -> Identity:
     """Returns the new identity of this machine. Raises IdentityError, which says what to do."""
-    carried = fingerprint_in(order.token)
+    carried = _carried(order)
     ca_pem = order.ca_pem
     if ca_pem is None:
         ca_pem = await asyncio.to_thread(pinned_ca, order, order.ca_fingerprint or carried)
@@ -101,6 +107,8 @@ async def enrol(order: EnrolOrder, now: Instant) -> Identity:
         tags=[types_pb2.Tag(key=key, value=value) for key, value in order.tags.items()],
         zone=order.zone,
         facts=order.facts,
+        provider_instance_id=order.provider_instance_id,
+        provider_identity=_said(order.provider_identity),
     )
     async with open_channel(order.address, ca_certificates=ca_pem, proxy=order.proxy) as channel:
         stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(channel)
@@ -118,6 +126,24 @@ async def enrol(order: EnrolOrder, now: Instant) -> Identity:
         ca_certificates=answer.ca_certificates.decode("ascii"),
         issued_at=now,
         expires_at=Instant(answer.certificate_expires_at),
+    )
+
+
+def _carried(order: EnrolOrder) -> str:
+    if order.token or order.provider_identity is None:
+        return fingerprint_in(order.token)
+    if order.ca_pem is None and order.ca_fingerprint is None:
+        raise IdentityError(
+            "without a join token nothing tells the coordinator from another: give --ca-file or --ca-fingerprint"
+        )
+    return ""
+
+
+def _said(identity: ProviderIdentity | None) -> pb.ProviderIdentity | None:
+    if identity is None:
+        return None
+    return pb.ProviderIdentity(
+        provider=identity.provider, document=identity.document, signature=identity.signature
     )
 
 

@@ -18,8 +18,8 @@ def take_over(own: OwnIdentity, now: Instant) -> Identity:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 
-    if own.cert_file is None or own.key_file is None:
-        raise IdentityError("the identity file names no certificate and key")
+    if own.cert_file is None or own.key_file is None or own.ca_file is None:
+        raise IdentityError("the identity file names no certificate, key and CA")
     host, port = parse_address(own.coordinator)
     chain, key = _content(own.cert_file, "certificate"), _secret(own.key_file)
     try:

@@ -44,11 +44,15 @@ class SessionIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnIdentity:
-    """Ours (AG-081): either certificate and key, or a file with a join token."""
+    """Ours (AG-081): either certificate and key, or a join token, there or in a file.
+
+    `ca_file` is None with a token that stands there, since a token names the CA.
+    """
 
     host_name: str
     coordinator: str
-    ca_file: Path
+    ca_file: Path | None = None
+    join_token: Secret | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
     join_token_file: Path | None = None
@@ -63,8 +67,9 @@ _COMPANIONS = {
 }
 _OWN = ("host_name", "coordinator", "ca_file")
 _OWN_WAYS = ("cert_file", "key_file", "join_token_file")
+_OWN_TOKEN = "join_token"  # noqa: S105  # the name of the key
 _PATHS = ("aws_credentials_file", "ca_file", *_OWN_WAYS)
-KEYS = frozenset((*_COMPANIONS, *sum(_COMPANIONS.values(), ()), *_OWN, *_OWN_WAYS))
+KEYS = frozenset((*_COMPANIONS, *sum(_COMPANIONS.values(), ()), *_OWN, *_OWN_WAYS, _OWN_TOKEN))
 
 
 def load(path: Path, user: str = "") -> OnPremises | None:
@@ -79,7 +84,7 @@ def load(path: Path, user: str = "") -> OnPremises | None:
 def parse(content: bytes, path: Path) -> OnPremises:
     """Returns what the text says; `path` is for the messages. Raises IdentityError, which shows no value."""
     values = _values(content, path)
-    is_ours = any(key in values for key in (*_OWN, *_OWN_WAYS))
+    is_ours = any(key in values for key in (*_OWN, *_OWN_WAYS, _OWN_TOKEN))
     shapes = [key for key in _COMPANIONS if key in values] + (["host_name"] if is_ours else [])
     if len(shapes) > 1:
         raise IdentityError(
@@ -172,15 +177,16 @@ def _original(shape: str, values: Mapping[str, str], path: Path) -> OnPremises:
 
 
 def _own(values: Mapping[str, str], path: Path) -> OwnIdentity:
-    _demand(_OWN, "host_name", values, path)
-    has_token, has_pair = "join_token_file" in values, "cert_file" in values or "key_file" in values
-    if has_token and has_pair:
+    tokens = [key for key in ("join_token_file", _OWN_TOKEN) if key in values]
+    has_pair = "cert_file" in values or "key_file" in values
+    ways = [*tokens, "cert_file or key_file"] if has_pair else tokens
+    _demand(_OWN[:2] if tokens == [_OWN_TOKEN] else _OWN, "host_name", values, path)
+    if len(ways) > 1:
+        raise IdentityError(f"the identity file {path} has both {' and '.join(ways)}: remove one of them")
+    if not ways:
         raise IdentityError(
-            f"the identity file {path} has both join_token_file and cert_file or key_file: remove one of them"
-        )
-    if not has_token and not has_pair:
-        raise IdentityError(
-            f"the identity file {path}: host_name needs cert_file and key_file, or join_token_file, beside it"
+            f"the identity file {path}: host_name needs cert_file and key_file, or join_token_file, or join_token"
+            " beside it"
         )
     if has_pair:
         _demand(("cert_file", "key_file"), "host_name with a certificate", values, path)
@@ -188,7 +194,8 @@ def _own(values: Mapping[str, str], path: Path) -> OwnIdentity:
     return OwnIdentity(
         host_name=values["host_name"],
         coordinator=values["coordinator"],
-        ca_file=Path(values["ca_file"]),
+        ca_file=Path(values["ca_file"]) if "ca_file" in values else None,
+        join_token=Secret(values[_OWN_TOKEN]) if _OWN_TOKEN in values else None,
         **paths,
     )
 

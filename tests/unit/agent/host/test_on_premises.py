@@ -79,6 +79,18 @@ class TestShapes:
         assert isinstance(found, OwnIdentity)
         assert (found.cert_file, found.key_file) == (Path("/etc/c.pem"), Path("/etc/k.pem"))
 
+    @pytest.mark.req("AG-081")
+    def test_a_token_that_stands_there_needs_no_ca_file(self) -> None:
+        short = {"host_name": "web-1", "coordinator": "c.corp:7420", "join_token": "ferryman-join-1-geheim"}
+        found = parse(yaml.safe_dump(short).encode(), HERE)
+        assert isinstance(found, OwnIdentity)
+        assert found.join_token is not None
+        assert (found.ca_file, found.join_token.reveal()) == (None, "ferryman-join-1-geheim")
+        assert "geheim" not in repr(found)
+        for more in ({"join_token_file": "/t", "ca_file": "/ca"}, PAIR | {"ca_file": "/ca"}):
+            assert "join_token" in refusal(short | more)
+        assert "host_name needs coordinator" in refusal({"host_name": "web-1", "join_token": "geheim"})
+
     @pytest.mark.req("AG-076", "AG-081", "V2-340")
     def test_two_identities_are_an_error(self) -> None:
         for content in (USER | SESSION, USER | OWN, SESSION | OWN):
