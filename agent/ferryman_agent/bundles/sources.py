@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
-import lzma
 import struct
-import tarfile
-import zipfile
+import sys
 import zlib
-from collections.abc import Iterator
-from typing import IO, Protocol
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Protocol
 
 from ferryman_agent.bundles.entries import ArchiveEntry
 from ferryman_agent.errors import BundleError
+
+if TYPE_CHECKING:
+    import bz2
+    import gzip
+    import lzma
 
 CHUNK = 1024 * 1024
 
@@ -22,11 +23,7 @@ READ_LIMIT = 64 * CHUNK
 """Bytes that a library may ask for at once: a header that claims more is a trap, or nothing we unpack."""
 
 _BROKEN = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     EOFError,
     ValueError,
@@ -37,6 +34,15 @@ _BROKEN = (
     NotImplementedError,
     RuntimeError,
 )
+
+
+_BROKEN_TOO = {
+    "tarfile": "TarError",
+    "zipfile": "BadZipFile",
+    "gzip": "BadGzipFile",
+    "lzma": "LZMAError",
+}
+"""Only of those that are loaded: one kind of archive needs no library for another."""
 
 
 class Source(Protocol):
@@ -52,7 +58,7 @@ class Source(Protocol):
         """Yields the entries in order."""
         ...
 
-    def chunks(self, entry: ArchiveEntry) -> Iterator[bytes]:
+    def chunks(self, entry: ArchiveEntry) -> Iterable[bytes]:
         """Yields the data of a file in pieces of at most 1 MiB; fails unless it is as long as declared."""
         ...
 
@@ -75,13 +81,18 @@ def reading(what: str) -> Iterator[None]:
         yield
     except BundleError:
         raise
-    except _BROKEN as problem:
+    except _broken() as problem:
         raise damaged(f"{what}: {str(problem) or type(problem).__name__}") from problem
     except OSError as problem:
         if problem.errno is None:
             # bz2 and gzip say so without an errno when the data is broken.
             raise damaged(f"{what}: {problem}") from problem
         raise
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    loaded = ((sys.modules.get(name), error) for name, error in _BROKEN_TOO.items())
+    return (*_BROKEN, *(getattr(library, error) for library, error in loaded if library is not None))
 
 
 class Bounded:

@@ -146,7 +146,7 @@ class _Unpacking:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             self._file(entry, path, iter(lambda: file.read(1024 * 1024), b""))
 
-    def _file(self, entry: ArchiveEntry, path: str, chunks: Iterator[bytes]) -> None:
+    def _file(self, entry: ArchiveEntry, path: str, chunks: Iterable[bytes]) -> None:
         folder, name = self.folders.parent(path, create=True)
         try:
             descriptor = fs.open(name, _CREATE, 0o600, dir_fd=folder)

@@ -1,7 +1,8 @@
 """Carries out an install plan, or leaves the host as it was (D8, V2-188, V2-189).
 
-New files are written beside the old ones and swapped by rename. Each step is in the undo log before it is done, so that
-what fails, or is killed, is taken back. What nobody wants any more goes last, when there is no way back.
+New files are written beside the old ones and swapped by rename; in directories that are new themselves, and closed to
+others until they are filled, under their own names. Each step is in the undo log before it is done, so that what fails,
+or is killed, is taken back. What nobody wants any more goes last, when there is no way back.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from ferryman_agent.files.digests import to_text
 from ferryman_agent.files.originals import Originals
 from ferryman_agent.files.rulebook import RuleBook
 from ferryman_agent.files.siblings import Siblings
-from ferryman_agent.files.staging import stage
+from ferryman_agent.files.staging import make, stage
 from ferryman_agent.files.survey import Archive
 from ferryman_agent.files.sync import sync_file_systems
 from ferryman_agent.files.tree import FILE_FLAGS, FOLDER_FLAGS, Folders, remove_tree
 from ferryman_agent.files.undo import (
     Aside,
+    InPlace,
     Made,
+    Row,
     Settled,
     Staged,
     UndoLog,
@@ -76,6 +79,8 @@ class Application:
         self._staged: dict[str, os.stat_result] = {}
         self._names: dict[str, tuple[str, str]] = {}
         self._moved: dict[str, str] = {}
+        self._new_folders: dict[str, os.stat_result] = {}
+        self.in_place: dict[str, os.stat_result] = {}
         self.leftovers: list[tuple[str, str]] = []
         self.applied = Applied()
 
@@ -88,8 +93,10 @@ class Application:
         correcting = [file for file in changing if file.action is Action.CORRECT]
         self._put_aside()
         self._make_directories()
-        self._stage(writing)
-        self._settle(writing)
+        self._make_in_place([file for file in writing if self._is_in_new_folder(file)])
+        beside = [file for file in writing if file.path not in self.in_place]
+        self._stage(beside)
+        self._settle(beside)
         self._correct(correcting)
         self._finish_directories()
         self._with.rules.make(self._with.journal, self._with.undo)
@@ -139,6 +146,34 @@ class Application:
             if not stat.S_ISDIR(fs.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise
             self.applied.dropped.add(directory.path)
+            return
+        status = fs.fstat(self._host.folder(directory.place[1:]))
+        # Whoever owns the folder around it can have exchanged it.
+        if status.st_uid == fs.geteuid() and stat.S_IMODE(status.st_mode) & 0o777 == 0o700:
+            self._new_folders[directory.place] = status
+
+    def _is_in_new_folder(self, file: PlannedFile) -> bool:
+        return file.action is Action.WRITE and file.place.rpartition("/")[0] in self._new_folders
+
+    def _make_in_place(self, writing: list[PlannedFile]) -> None:
+        """Makes files where nothing was and nobody else can look; what is there nevertheless is left alone here."""
+        rows: list[Row] = []
+        for file in writing:
+            around = self._new_folders[file.place.rpartition("/")[0]]
+            rows.append(InPlace(to_text(file.path), to_text(file.place), around.st_dev, around.st_ino))
+        self._with.undo.add(rows)
+        self._with.journal.add(file.path for file in writing if file.path not in self._with.known)
+        rows = []
+        for file in writing:
+            folder, name = self._host.parent(file.place[1:])
+            try:
+                status = make(self._with.archive, folder, name, file)
+            except FileExistsError:
+                continue
+            self.in_place[file.path] = status
+            rows.append(Settled(to_text(file.path), to_text(file.place), "", status.st_dev, status.st_ino))
+        self._with.undo.add(rows)
+        self.applied.written += len(rows)
 
     def _stage(self, writing: list[PlannedFile]) -> None:
         rows = []

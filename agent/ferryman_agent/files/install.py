@@ -310,7 +310,10 @@ class _Install:
                 continue
             known = archive.known_digest(file.source) if file.kind is EntryKind.FILE else None
             try:
-                status = view.host.statuses[file.path] if file.action is Action.KEEP else fs.lstat(file.place)
+                if file.action is Action.KEEP:
+                    status = view.host.statuses[file.path]
+                else:
+                    status = application.in_place.get(file.path) or fs.lstat(file.place)
             except FileNotFoundError:
                 continue
             take_installed(digests, file.path, file.place, status, known or "", file.target)

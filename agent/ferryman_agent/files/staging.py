@@ -28,14 +28,15 @@ def stage(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.sta
     Raises OSError, InstallError.
     """
     try:
-        return _make(archive, folder, name, file)
+        return make(archive, folder, name, file)
     except FileExistsError:
         # Left behind by an install that was killed.
         fs.unlink(name, dir_fd=folder)
-        return _make(archive, folder, name, file)
+        return make(archive, folder, name, file)
 
 
-def _make(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat_result:
+def make(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat_result:
+    """Does the same where nothing is in the way. Raises FileExistsError otherwise, OSError, InstallError."""
     if file.kind is EntryKind.LINK:
         fs.symlink(file.target, name, dir_fd=folder)
         try:

@@ -86,14 +86,20 @@ class Host:
     def __init__(self, paths: Iterable[str], ours: Collection[str]) -> None:
         """Looks at every path once, a link not followed, missing ones left out; at ACLs of `ours` and of directories.
 
+        Parents come before what is in them.
         Raises OSError.
         """
         self.statuses: dict[str, os.stat_result] = {}
         self.facts: dict[str, HostFact] = {}
+        missing: set[str] = set()
         for path in paths:
+            if path.rpartition("/")[0] in missing:
+                missing.add(path)
+                continue
             try:
                 status = fs.lstat(path)
             except (FileNotFoundError, NotADirectoryError):
+                missing.add(path)
                 continue
             except PermissionError:
                 # Below a directory that is closed to the agent, as `closed` says. What the group has made is not

@@ -52,8 +52,17 @@ class Staged(msgspec.Struct, tag="stage", array_like=True, frozen=True):
     old: str
 
 
+class InPlace(msgspec.Struct, tag="inplace", array_like=True, frozen=True):
+    """A file or link is made at `place` itself. The directory with these numbers, which holds it, is new and closed."""
+
+    path: str
+    place: str
+    device: int
+    inode: int
+
+
 class Settled(msgspec.Struct, tag="settle", array_like=True, frozen=True):
-    """The object with these numbers gets the name of the place; `old` as in Staged."""
+    """The object with these numbers gets the name of the place, or has it; `old` as in Staged, "" where nothing was."""
 
     path: str
     place: str
@@ -101,7 +110,7 @@ class Commit(msgspec.Struct, tag="commit", array_like=True, frozen=True):
     returned: tuple[tuple[str, str, str], ...] = ()
 
 
-Row = Begin | Aside | Made | Staged | Settled | Was | Ruled | Commit
+Row = Begin | Aside | Made | Staged | InPlace | Settled | Was | Ruled | Commit
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(Row)
 
@@ -164,12 +173,16 @@ def take_back(host: Folders, rows: Sequence[Row]) -> tuple[list[str], list[str]]
     """
     failed: list[str] = []
     left: list[str] = []
+    # Of these it is known what they became, or that something else was there already.
+    known = {row.path for row in rows if isinstance(row, Staged | Settled)}
     for row in reversed(rows):
+        if isinstance(row, InPlace) and row.path in known:
+            continue
         try:
             _undo(host, row)
         except (OSError, ValueError) as problem:
             failed.append(f"cannot restore the previous state: {_said(problem)}")
-            if isinstance(row, Made | Staged | Settled):
+            if isinstance(row, Made | Staged | InPlace | Settled):
                 left.append(from_text(row.path))
     left.reverse()
     return failed[:5], left
@@ -182,6 +195,8 @@ def _undo(host: Folders, row: Row) -> None:
         _undo_made(host, row)
     elif isinstance(row, Staged):
         _undo_staged(host, row)
+    elif isinstance(row, InPlace):
+        _undo_in_place(host, row)
     elif isinstance(row, Settled):
         _undo_settled(host, row)
     elif isinstance(row, Was):
@@ -241,6 +256,14 @@ def _undo_staged(host: Folders, row: Staged) -> None:
         fs.unlink(new, dir_fd=folder)
 
 
+def _undo_in_place(host: Folders, row: InPlace) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        folder, name = host.parent(from_text(row.place)[1:])
+        status = fs.fstat(folder)
+        if (status.st_dev, status.st_ino) == (row.device, row.inode):
+            fs.unlink(name, dir_fd=folder)
+
+
 def _undo_settled(host: Folders, row: Settled) -> None:
     """Takes the object away if it is still ours; what it replaced is put over it by `_undo_staged`."""
     try:
@@ -250,7 +273,7 @@ def _undo_settled(host: Folders, row: Settled) -> None:
     now = _there(folder, name)
     if now is None or (now.st_dev, now.st_ino) != (row.device, row.inode):
         return
-    if _there(folder, from_text(row.old)) is None:
+    if not row.old or _there(folder, from_text(row.old)) is None:
         fs.unlink(name, dir_fd=folder)
 
 

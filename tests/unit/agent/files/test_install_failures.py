@@ -16,6 +16,8 @@ from ferryman_agent.errors import InstallError
 from ferryman_agent.files.install import _Install, install
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.files.settings import InstallSettings
+from ferryman_agent.files.tree import Folders
+from ferryman_agent.files.undo import InPlace, Row, take_back
 from tests.support.bundles import GROUP, description, put_archive, tree
 from tests.support.small_disk import small_disk
 
@@ -206,6 +208,27 @@ def test_a_file_that_appears_during_the_install_is_treated_by_the_behavior(
         assert ("SRV/app/a" in host.journal()) is (behavior is FileExistsBehavior.OVERWRITE)
     kept = b"ours" if behavior is FileExistsBehavior.OVERWRITE else b"foreign"
     assert (host.srv / "app/a").read_bytes() == kept
+
+
+@pytest.mark.req("V2-188", "AG-332", "AG-X28")
+@pytest.mark.parametrize("is_exchanged", [False, True])
+def test_a_file_of_a_killed_install_goes_and_one_in_an_exchanged_directory_stays(
+    host: Host, is_exchanged: bool
+) -> None:
+    """The install was killed while it filled a new directory; its owner may have put another one there since."""
+    app = host.srv / "app"
+    app.mkdir()
+    status = app.stat()
+    if is_exchanged:
+        app.rename(host.srv / "elsewhere")
+        app.mkdir()
+    (app / "a").write_bytes(b"1")
+    rows: list[Row] = [
+        InPlace(f"{app}/{name}", f"{app}/{name}", status.st_dev, status.st_ino) for name in "ab"
+    ]
+    with Folders.below("/") as folders:
+        assert take_back(folders, rows) == ([], [])
+    assert (app / "a").exists() is is_exchanged
 
 
 @pytest.mark.req("V2-125", "V2-215", "AG-312")

@@ -103,8 +103,8 @@ class Waiting:
 
 @pytest.mark.req("AG-293")
 async def test_copying_keeps_nobody_waiting(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = Waiting(staging.stage)
-    monkeypatch.setattr("ferryman_agent.files.apply.stage", waiting)
+    waiting = Waiting(staging.make)
+    monkeypatch.setattr("ferryman_agent.files.apply.make", waiting)
     await host.install({"a": b"1"})
     assert waiting.calls == 2
     assert (host.srv / "app/a").read_bytes() == b"1"
