@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 import structlog
 
+from ferryman_coordinator.alarms.book import AlarmBook
+from ferryman_coordinator.alarms.opening import open_sources
+from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.api.agents import AgentServicer, AgentsSettings
 from ferryman_coordinator.api.auth import Authenticator
 from ferryman_coordinator.api.bundles import BundleServicer
@@ -35,6 +38,7 @@ from ferryman_coordinator.data_dir import DataDirectory
 from ferryman_coordinator.engine.engine import Engine
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.errors import Unreachable
+from ferryman_coordinator.http.alarms import AlarmDoor
 from ferryman_coordinator.http.app import make_app
 from ferryman_coordinator.http.bundles import BundleDoor
 from ferryman_coordinator.http.server import HttpServer
@@ -113,7 +117,11 @@ class App:
         self._github_tokens = GitHubTokens.open(directory.github_tokens, config.limits.github_tokens)
         archives = GitHubArchives(config.github, self._github_tokens)
         self._sources = Sources(urls, self.s3, archives)
-        self.engine = Engine(store, self.links, self.clock, ids, self._sources, _engine_settings(config))
+        sources, posted = open_sources(config.alarms.sources, store, self.clock)
+        alarms = AlarmPoller(AlarmBook(sources), self.clock, int(config.alarms.poll_interval))
+        self.engine = Engine(
+            store, self.links, self.clock, ids, self._sources, _engine_settings(config), alarms
+        )
         self.account = Account(account_id=config.account.id, region=config.account.region)
         origin = Origin(account_id=self.account.account_id, region=self.account.region)
         self.notices = NoticeOffice(store, self.clock, self.engine.bell, config.notices, config.sinks, origin)
@@ -125,7 +133,9 @@ class App:
         self.grpc = self._make_grpc(ids)
         door = BundleDoor(self._bundles, urls, self.clock)
         checks = {"database": self._database_answers, "engine": self._engine_is_ready}
-        app = make_app(door.get, checks, self._metrics.exposition)
+        failures = FailureLimiter(config.access.failures_per_minute)
+        alarm_door = AlarmDoor(posted, alarms.pushed, failures, self.clock)
+        app = make_app(door.get, checks, self._metrics.exposition, alarm_door.routes)
         self.http = HttpServer(app, self.certificate.certificate_path, self.certificate.key_path)
 
     def listen(self) -> Ready:

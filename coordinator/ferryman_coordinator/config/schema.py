@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ferryman_coordinator.config.alarm_sources import AlarmSourceSettings
 from ferryman_coordinator.config.sinks import Sink
 from ferryman_coordinator.config.values import Address, ByteSize, Duration
 
@@ -440,6 +441,54 @@ class Notices(Section, frozen=True, kw_only=True):
     ] = Duration(7 * _DAY)
 
 
+class Alarms(Section, frozen=True, kw_only=True):
+    """Alarms that stop deployments, and where they come from."""
+
+    poll_interval: Annotated[
+        Duration,
+        _duration(
+            "How often the alarms that deployments watch are read. Three failures in a row count as unreadable.",
+            "1s",
+            "15s",
+        ),
+    ] = Duration(10_000)
+    sources: Annotated[
+        dict[str, AlarmSourceSettings],
+        Meta(
+            description="Places that know alarms, by a name of your choice; the first one that knows an alarm of a"
+            " plain name answers for it. Each has the settings of the table below."
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
+class Audit(Section, frozen=True, kw_only=True):
+    """Who asked for what, and what the coordinator decided by itself: the audit log."""
+
+    reads: Annotated[
+        bool,
+        Meta(
+            description="Record calls that change nothing, too. Off, they are recorded only when they are refused."
+        ),
+    ] = True
+    keep: Annotated[
+        Duration,
+        _duration("How long records are kept. Older ones go up to a checkpoint of the chain.", "1d", "36500d"),
+    ] = Duration(365 * _DAY)
+    file: Annotated[
+        str,
+        Meta(
+            description="A file that every record is written to as well, one JSON object a line. Empty: none. Records"
+            " that are missing in it at the start are added."
+        ),
+    ] = ""
+    file_size: Annotated[
+        ByteSize, Meta(description="A file that is larger makes room for a new one: it gets the name `<file>.1`.")
+    ] = ByteSize(100 << 20)
+    files_kept: Annotated[
+        int, Meta(description="How many older files stay beside the present one.", ge=1, le=10_000)
+    ] = 10
+
+
 class Log(Section, frozen=True, kw_only=True):
     """What the coordinator writes to standard error: one JSON object a line."""
 
@@ -479,4 +528,6 @@ class Config(Section, frozen=True, kw_only=True):
     limits: Limits = Limits()
     history: History = History()
     notices: Notices = Notices()
+    alarms: Alarms = Alarms()
+    audit: Audit = Audit()
     log: Log = Log()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from ferryman_coordinator.config import sinks
+from ferryman_coordinator.config import alarm_sources, sinks
 from ferryman_coordinator.config.schema import Config, Section
 from ferryman_coordinator.config.values import Address, ByteSize, Duration
 from ferryman_coordinator.errors import SetupError
@@ -260,6 +260,8 @@ def _contradictions(config: Config, origins: Mapping[Key, str]) -> Iterator[str]
     yield from _wrong_addresses(config, origins)
     for place, wrong in sinks.mistakes(config.sinks):
         yield f"{origins[('sinks',)]}: sinks.{place}: {wrong}"
+    for place, wrong in alarm_sources.mistakes(config.alarms.sources):
+        yield f"{origins[('alarms', 'sources')]}: alarms.sources.{place}: {wrong}"
     if config.database.password_file and not config.database.url:
         where = origins[("database", "password_file")]
         yield f"{where}: database.password_file: needs database.url, since SQLite has no password"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from starlette.applications import Starlette
@@ -13,7 +13,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ferryman_coordinator.errors import Denied, Invalid, NotFound, Refused, StoreUnavailable
+from ferryman_coordinator.errors import (
+    Denied,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    Refused,
+    StoreUnavailable,
+    Unauthenticated,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +32,10 @@ Check = Callable[[], Awaitable[str]]
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Invalid, 400),
+    (Unauthenticated, 401),
     (Denied, 403),
     (NotFound, 404),
+    (LimitExceeded, 429),
     (Refused, 409),
     (StoreUnavailable, 503),
 )
@@ -35,8 +45,11 @@ def make_app(
     get_bundle: Callable[[Request], Awaitable[Response]],
     checks: Mapping[str, Check],
     metrics: Callable[[], tuple[bytes, str]],
+    more: Sequence[Route] = (),
 ) -> Starlette:
-    """`checks` decide about readiness, by name; `metrics` gives the text for Prometheus and its media type."""
+    """`checks` decide about readiness, by name; `metrics` gives the text for Prometheus and its media type; `more` are
+    routes of others.
+    """
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -57,6 +70,7 @@ def make_app(
             Route("/readyz", ready),
             Route("/metrics", exposition),
             Route("/bundles/{sha256}", get_bundle),
+            *more,
         ],
         exception_handlers={
             Refused: _refused,
