@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ferryman_agent.core.messages import Instant
+
+
+class Cancellable(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> object:
+        """It does not come."""
+        ...
 
 
 class Clock(Protocol):
@@ -22,6 +31,13 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Returns after `seconds`; at once when that is not positive."""
+        ...
+
+    def after(self, seconds: float, call: Callable[[], object]) -> Cancellable:
+        """Has `call` called on the running event loop after `seconds`, unless it is cancelled before.
+
+        For waits that are many and short: a task that sleeps is several turns of the loop more.
+        """
         ...
 
 
@@ -40,16 +56,27 @@ class SystemClock:
         """See Clock."""
         await asyncio.sleep(max(0.0, seconds))
 
+    def after(self, seconds: float, call: Callable[[], object]) -> Cancellable:
+        """See Clock."""
+        return asyncio.get_running_loop().call_later(max(0.0, seconds), call)
+
 
 async def ends_within(clock: Clock, seconds: float, future: asyncio.Future[Any]) -> bool:
     """Waits for `future`, but at most `seconds`; returns whether it is done. It is neither cancelled nor raised."""
     if future.done():
         return True
-    timer = asyncio.ensure_future(clock.sleep(seconds))
+    woken = asyncio.Event()
+
+    def wake(_: asyncio.Future[Any]) -> None:
+        woken.set()
+
+    future.add_done_callback(wake)
+    timer = clock.after(seconds, woken.set)
     try:
-        await asyncio.wait({future, timer}, return_when=asyncio.FIRST_COMPLETED)
+        await woken.wait()
     finally:
         timer.cancel()
+        future.remove_done_callback(wake)
     return future.done()
 
 

@@ -12,8 +12,10 @@ _UNUSED = ("rich", "greenlet")
 _PROTOBUF_IN_PYTHON = "google.protobuf.internal.python_message"
 
 
-def leave_out() -> None:
+def leave_out(*, speaks_protobuf: bool = True) -> None:
     """Makes imports of what is optional for others fail, as if it were not installed.
+
+    `speaks_protobuf`: False for a process that loads none of it, and need not look for it.
 
     structlog imports them where it finds them: for coloured tracebacks that no agent shows (5 MiB, and a tenth of a
     second), and for threads of a kind that it does not have (1 MiB).
@@ -22,7 +24,7 @@ def leave_out() -> None:
         _hide(name)
     # All that gRPC, structlog and msgspec want of it has come into `typing` by now: 0.4 MiB.
     sys.modules.setdefault("typing_extensions", typing)
-    if _has_fast_protobuf():
+    if speaks_protobuf and _has_fast_protobuf():
         # protobuf loads its second implementation, and what prints messages, to do nothing with it: 1 MiB.
         sys.modules.setdefault(_PROTOBUF_IN_PYTHON, ModuleType(_PROTOBUF_IN_PYTHON))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
@@ -60,8 +60,13 @@ _SECRETS = (
         r"\1",
     ),
 )
-# One quick look that most lines end with.
+# One quick look that most lines end with. A dozen searches for plain text take a tenth of what the pattern takes; only
+# ASCII has no other letters that a pattern without case takes for the same.
 _SUSPECT = re.compile(rf"{_SENSITIVE}|private|ferryman-join|://|\?|bearer|basic", re.IGNORECASE)
+_SUSPECT_PARTS = (
+    *("secret", "token", "passw", "passphrase", "authorization", "credential", "signature", "key"),
+    *("private", "ferryman-join", "://", "?", "bearer", "basic"),
+)
 
 
 class LogStyle(StrEnum):
@@ -109,6 +114,19 @@ class AgentLog(logging.Handler):
         super().close()
 
 
+class _Formatter(ProcessorFormatter):
+    """Formats our own records, which nobody else does, without the copies that several handlers would need."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = record.msg
+        if not isinstance(event, dict):
+            return super().format(record)
+        found: Any = {**event, "_record": record, "_from_structlog": True}
+        for processor in self.processors:
+            found = processor(None, "", found)
+        return str(found)
+
+
 def set_up(settings: LogSettings, clock: Clock, *, stderr: TextIO | None = None) -> AgentLog:
     """Lead structlog and the standard library's loggers to the agent's log; returns the handler that writes it.
 
@@ -116,7 +134,7 @@ def set_up(settings: LogSettings, clock: Clock, *, stderr: TextIO | None = None)
     """
     is_journal = settings.style is LogStyle.JOURNAL
     handler = _to_stderr(stderr or sys.stderr) if is_journal else _to_file(settings, clock)
-    formatter = ProcessorFormatter(
+    formatter = _Formatter(
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[
             _levels,
@@ -156,7 +174,11 @@ def set_coordinator_wire(is_on: bool) -> None:
 
 def redact(text: str) -> str:
     """Take tokens, keys, passwords and the query of presigned addresses out of `text` (AG-443)."""
-    if not _SUSPECT.search(text):
+    if text.isascii():
+        lowered = text.lower()
+        if not any(part in lowered for part in _SUSPECT_PARTS):
+            return text
+    elif not _SUSPECT.search(text):
         return text
     for pattern, kept in _SECRETS:
         text = pattern.sub(kept + REDACTED, text)

@@ -1,11 +1,11 @@
-"""Blocking work beside the event loop, which is never left running behind the caller's back."""
+"""Work that is never left running behind its caller's back: blocking work beside the event loop, and what must end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -16,7 +16,15 @@ async def in_thread(work: Callable[[], T], *, stop: threading.Event | None = Non
     When the caller is cancelled, `stop` is set, the thread is waited for, and only then the cancellation goes on:
     nothing touches the disk any more once this has returned or raised.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(work))
+    return await to_its_end(asyncio.to_thread(work), stop=stop)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T], *, stop: threading.Event | None = None) -> T:
+    """Returns what `work` returns, which no cancellation of the caller cuts short; the cancellation goes on after it.
+
+    `stop` is set when the caller is cancelled.
+    """
+    running = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not running.done():
         try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from itertools import count
 
+from ferryman_agent.clock import Cancellable
 from ferryman_agent.core.messages import Instant
 
 START = Instant(1_700_000_000_000)
@@ -44,6 +46,23 @@ class ManualAgentClock:
         heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._numbers), woken))
         self._changed.set()
         await woken
+
+    def after(self, seconds: float, call: Callable[[], object]) -> Cancellable:
+        loop = asyncio.get_running_loop()
+        if seconds <= 0:
+            return loop.call_soon(call)
+        if seconds <= self._polling:
+
+            def polled() -> None:
+                self.advance(seconds)
+                call()
+
+            return loop.call_later(seconds, polled)
+        woken: asyncio.Future[None] = loop.create_future()
+        woken.add_done_callback(lambda done: done.cancelled() or call())
+        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._numbers), woken))
+        self._changed.set()
+        return woken
 
     @property
     def next_wake(self) -> float | None:

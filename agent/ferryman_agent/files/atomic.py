@@ -16,6 +16,8 @@ def make_directory(path: Path, mode: int) -> None:
 
     Folders that exist are left alone. Raises OSError; NotADirectoryError where something else is in the place.
     """
+    if path.is_dir():
+        return
     missing = []
     current = path
     while not current.is_dir():

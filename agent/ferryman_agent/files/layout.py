@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ferryman_agent.core.messages import DeploymentId, GroupId
@@ -101,7 +102,7 @@ class DeploymentDir:
         return self.logs / "scripts.log"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """All paths of one agent. `state` is for its own journal and outbox: beside `root` unless given.
 
@@ -119,15 +120,15 @@ class Layout:
     def state(self) -> Path:
         return self.state_dir or self.root.parent / "state"
 
-    @property
+    @cached_property
     def instructions(self) -> Path:
         return self.root / "deployment-instructions"
 
-    @property
+    @cached_property
     def deployments_log(self) -> Path:
         return self.root / "deployment-logs" / f"{self.program_name}-deployments.log"
 
-    @property
+    @cached_property
     def ongoing(self) -> Path:
         """Holds a marker for each deployment with a command in progress."""
         return self.root / self.ongoing_name

@@ -48,18 +48,24 @@ class Following(ABC, Generic[C]):
         """
         if is_done():
             return True
-        others = [asyncio.ensure_future(cancel.wait()), asyncio.ensure_future(clock.sleep(seconds))]
+        over = asyncio.Event()
+
+        def end() -> None:
+            over.set()
+            self._changed.set()
+
+        timer = clock.after(seconds, end)
+        cancelled = asyncio.ensure_future(cancel.wait())
         try:
-            for other in others:
-                other.add_done_callback(lambda _: self._changed.set())
-            while not is_done() and not any(other.done() for other in others):
+            cancelled.add_done_callback(lambda _: self._changed.set())
+            while not is_done() and not over.is_set() and not cancelled.done():
                 self._changed.clear()
                 await self._changed.wait()
             return is_done()
         finally:
-            for other in others:
-                other.cancel()
-            await asyncio.wait(others)
+            timer.cancel()
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
 
     @abstractmethod
     def drain(self) -> None:

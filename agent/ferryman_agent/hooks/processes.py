@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_LONGEST_STAT = 4096  # 52 numbers and a name of 16 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,15 @@ def boot_id() -> str:
 def read(pid: int) -> Process | None:
     """The process with this number, None when there is none."""
     try:
-        line = (_PROC / str(pid) / "stat").read_bytes()
+        descriptor = os.open(f"{_PROC}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        line = os.read(descriptor, _LONGEST_STAT)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     # The command's name, in parentheses, may itself hold blanks and parentheses.
     fields = line[line.rfind(b")") + 2 :].split()
     return Process(

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import anyio
-
 from ferryman_agent.clock import Clock
 from ferryman_agent.core.messages import ResourceUsage
 from ferryman_agent.hooks import verdict
@@ -18,6 +16,7 @@ from ferryman_agent.hooks.native import ExitStatus, Follower, end
 from ferryman_agent.hooks.native_processes import processes
 from ferryman_agent.hooks.output import ScriptOutput, ScriptsLog
 from ferryman_agent.hooks.verdict import Prepared, Verdict
+from ferryman_agent.threads import to_its_end
 
 if TYPE_CHECKING:
     from ferryman_agent.hooks.cgroup_maker import GroupMaker
@@ -135,14 +134,16 @@ class Supervisor:
         """End all that belongs to the script; not even a cancellation keeps this from coming to its end."""
         if self._is_closed:
             return
-        with anyio.CancelScope(shield=True):
-            await end(
-                self._follower.child,
-                self._follower.exited,
-                grace_seconds=self._around.settings.kill_grace_seconds,
-                clock=self._around.clock,
-            )
-            self._follower.drain()
+        await to_its_end(self._end_and_close())
+
+    async def _end_and_close(self) -> None:
+        await end(
+            self._follower.child,
+            self._follower.exited,
+            grace_seconds=self._around.settings.kill_grace_seconds,
+            clock=self._around.clock,
+        )
+        self._follower.drain()
         self._close()
         self._around.log.close()
 

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str | None = None) 
     """Entry point. Ends with SystemExit: 0 succeeded, 1 failed or could not start, 2 wrong arguments."""
     name = program or PurePath(sys.argv[0]).stem
     wish = read_arguments(sys.argv[1:] if arguments is None else arguments, program=name)
-    lean.leave_out()
+    lean.leave_out(speaks_protobuf=False)
     # Nothing that is loaded here becomes garbage; looking for it takes a tenth of the start.
     gc.disable()
     if "://" not in (wish.location or ""):

@@ -6,6 +6,7 @@ Called in a thread: it reads files. "Nothing to run" is an answer, a broken AppS
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ferryman_agent.files.appspec_file import AppSpecFile, load_appspec, missing
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.tree import Folders
 from ferryman_agent.runtime.changed_scripts import changed
+from ferryman_agent.system import own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +116,16 @@ def _load(directory: DeploymentDir, wanted: str) -> AppSpecFile | None:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         wanted = directory.app_spec_name.read_text(encoding="utf-8").strip() or wanted
     candidates = (wanted, "appspec.yaml", appspec.DEFAULT_NAME)
+    place = directory.archive
     there = [
-        name for name in candidates if ".." not in Path(name).parts and (directory.archive / name).is_file()
+        name
+        for name in candidates
+        if ".." not in own.slashes(name).split("/") and os.path.isfile(os.path.join(place, name))
     ]
     if not there:
         return None
     try:
-        with Folders.below(directory.archive) as archive:
+        with Folders.below(place) as archive:
             return load_appspec(archive, there, wanted)
     except OSError as error:
         what = f"cannot read the AppSpec file in {directory.archive}: {error.strerror}"

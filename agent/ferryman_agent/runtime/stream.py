@@ -17,7 +17,7 @@ import grpc.aio
 import structlog
 
 from ferryman.v1 import agents_pb2 as pb
-from ferryman_agent.clock import Clock, ends_within, is_set_within
+from ferryman_agent.clock import Clock, ends_within
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import JournalError
 from ferryman_agent.log import WIRE
@@ -101,6 +101,11 @@ class Stream:
         self._sent = 0
         self._next_lines = 0.0
         self._writing_since: float | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Where the coordinator serves bundles (`scheme://host:port`); empty before its Welcome."""
+        return self._base_url
 
     async def greet(self, hello: pb.ConnectRequest) -> None:
         """Says Hello and takes the Welcome in. Raises StreamOver, AioRpcError, JournalError."""
@@ -220,7 +225,11 @@ class Stream:
             pause = self._heartbeat.due_in
             if self._lines:
                 pause = min(pause, max(0.0, self._next_lines - self._clock.monotonic()))
-            await is_set_within(self._clock, pause, self._wake)
+            timer = self._clock.after(pause, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
 
     async def _send(self, message: pb.ConnectRequest) -> None:
         wire.debug("wire.sent", kind=message.WhichOneof("message"))

@@ -108,6 +108,7 @@ class Worker:
         self._chronicle = chronicle or Chronicle(layout, clock)
         self._groups = groups or GroupTurns(layout, clock)
         self._destinations = DestinationTurns()
+        self._directories: dict[CommandId, DeploymentDir] = {}
         self._left: defaultdict[CommandId, list[asyncio.Future[Any]]] = defaultdict(list)
 
     async def perform(self, segment: Segment, perform: Perform, watch: EventWatch) -> WorkEnded:
@@ -133,6 +134,7 @@ class Worker:
 
     async def finish(self, segment: Segment) -> None:
         """See EventWork."""
+        self._directories.pop(segment.command_id, None)
         left = self._left.pop(segment.command_id, [])
         if left:
             log.warning("command.left_work", command_id=segment.command_id, pieces=len(left))
@@ -264,8 +266,11 @@ class Worker:
         return has_waited
 
     async def _prepare(self, segment: Segment, watch: EventWatch) -> DeploymentDir:
-        """Makes the deployment's directory and marker, and sees that the event's start outlives a crash (AG-114)."""
+        """Sees that the event's start outlives a crash, and first that directory and marker are there (AG-114)."""
         deployment = segment.deployment
+        if known := self._directories.get(segment.command_id):
+            await watch.before_doing()
+            return known
 
         def on_disk() -> DeploymentDir:
             directory = self._layout.create_deployment(
@@ -293,6 +298,7 @@ class Worker:
             raise EventError(
                 "DEPLOYMENT_DIR", f"cannot make the deployment's directory: {error.strerror} ({where})"
             ) from error
+        self._directories[segment.command_id] = directory
         return directory
 
     def _previous_archive(self, deployment: DeploymentDescription) -> Path | None:

@@ -190,9 +190,14 @@ async def test_the_scripts_own_limit_ends_the_wait_for_its_outputs_too(bench: Ho
     bench.settings = replace(
         bench.settings, outputs_left_open=OutputsLeftOpen.FAIL, outputs_grace_seconds=100
     )
-    running = asyncio.create_task(bench.run(bench.script("a.sh", LEAVES_A_CHILD, timeout_seconds=30)))
+    text = "sleep 1000 & echo $! $$"
+    running = asyncio.create_task(bench.run(bench.script("a.sh", text, timeout_seconds=30)))
     await bench.watcher.until(lambda: bool(bench.watcher.texts))
-    child = int(bench.watcher.texts[0])
+    child, shell = map(int, bench.watcher.texts[0].split())
+    await gone(shell)
+    for _ in range(20):
+        # Its exit is taken notice of: until then somebody sleeps for as long, for the script itself.
+        await asyncio.sleep(0)
     await clock.until_sleeping(30)
     assert not running.done()
     clock.advance(30)
