@@ -327,6 +327,13 @@ class Deployments(Section, frozen=True, kw_only=True):
     run_cap: Annotated[
         Duration, _duration("A deployment that takes longer than this ends as Failed (TIMEOUT).", "1m", "30d")
     ] = Duration(12 * 3_600_000)
+    on_premises_in_place_only: Annotated[
+        bool,
+        Meta(
+            description="Whether on-premises instances, that is those that enrolled with a join token, are refused in"
+            " blue/green deployments, as CodeDeploy does."
+        ),
+    ] = False
     prefetch_concurrency: Annotated[
         int,
         Meta(
@@ -362,6 +369,7 @@ class Limits(Section, frozen=True, kw_only=True):
     alarms_per_group: Annotated[
         int, Meta(description="Alarms of one deployment group, or of one deployment.", ge=1)
     ] = 10
+    notification_rules: Annotated[int, Meta(description="Notification rules.", ge=1)] = 1_000
     triggers_per_group: Annotated[int, Meta(description="Triggers of one deployment group.", ge=1)] = 10
     auto_scaling_groups_per_group: Annotated[
         int, Meta(description="Autoscaling groups of one deployment group.", ge=1)
@@ -472,7 +480,9 @@ class Audit(Section, frozen=True, kw_only=True):
     ] = True
     keep: Annotated[
         Duration,
-        _duration("How long records are kept. Older ones go up to a checkpoint of the chain.", "1d", "36500d"),
+        _duration(
+            "How long records are kept. Older ones go up to a checkpoint of the chain.", "1d", "36500d"
+        ),
     ] = Duration(365 * _DAY)
     file: Annotated[
         str,
@@ -482,7 +492,8 @@ class Audit(Section, frozen=True, kw_only=True):
         ),
     ] = ""
     file_size: Annotated[
-        ByteSize, Meta(description="A file that is larger makes room for a new one: it gets the name `<file>.1`.")
+        ByteSize,
+        Meta(description="A file that is larger makes room for a new one: it gets the name `<file>.1`."),
     ] = ByteSize(100 << 20)
     files_kept: Annotated[
         int, Meta(description="How many older files stay beside the present one.", ge=1, le=10_000)

@@ -67,26 +67,36 @@ async def setting(connection: AsyncConnection, key: str) -> str | None:
     return await connection.scalar(sa.select(settings.c.value).where(settings.c.key == key))
 
 
-async def after(
-    connection: AsyncConnection, position: int, limit: int, wanted: EventFilter | None = None
-) -> Sequence[PublishedEvent]:
-    """The next events behind `position`, in order; without a filter every one."""
+async def after(connection: AsyncConnection, position: int, limit: int) -> Sequence[PublishedEvent]:
+    """The next events behind `position`, in order."""
     query = _selected().where(events.c.position > position).order_by(events.c.position).limit(limit)
-    if wanted is not None:
-        query = query.where(*wanted.conditions())
     return [event_from(row, row.arn or "") for row in await connection.execute(query)]
 
 
-async def before_last(connection: AsyncConnection, count: int, wanted: EventFilter) -> int:
-    """The position behind which there are `count` of the wanted events, or as many as there are."""
+async def between(
+    connection: AsyncConnection, position: int, until: int, limit: int, wanted: EventFilter
+) -> Sequence[PublishedEvent]:
+    """The next wanted events behind `position`, up to `until`, in order."""
+    query = (
+        _selected()
+        .where(events.c.position > position, events.c.position <= until, *wanted.conditions())
+        .order_by(events.c.position)
+        .limit(limit)
+    )
+    return [event_from(row, row.arn or "") for row in await connection.execute(query)]
+
+
+async def last_between(
+    connection: AsyncConnection, position: int, until: int, count: int, wanted: EventFilter
+) -> Sequence[int]:
+    """Positions of the last `count` wanted events in that stretch, newest first."""
     query = (
         sa.select(events.c.position)
-        .where(*wanted.conditions())
+        .where(events.c.position > position, events.c.position <= until, *wanted.conditions())
         .order_by(events.c.position.desc())
         .limit(count)
     )
-    positions = (await connection.scalars(query)).all()
-    return positions[-1] - 1 if positions else await newest_position(connection)
+    return (await connection.scalars(query)).all()
 
 
 def _selected() -> sa.Select[Any]:
@@ -188,6 +198,20 @@ async def deliveries_after(
     if key:
         query = query.where(sa.tuple_(*order) > sa.tuple_(*key))
     return [delivery_from(row) for row in await connection.execute(query)]
+
+
+async def count(connection: AsyncConnection, wanted: DeliveryFilter, delivery_ids: Sequence[str] = ()) -> int:
+    """How many there are, or how many of these ids."""
+    query = sa.select(sa.func.count()).select_from(deliveries).where(*wanted.conditions())
+    if delivery_ids:
+        query = query.where(deliveries.c.delivery_id.in_(delivery_ids))
+    return await connection.scalar(query) or 0
+
+
+async def known(connection: AsyncConnection, delivery_ids: Sequence[str]) -> frozenset[str]:
+    """Those of the ids that there are."""
+    query = sa.select(deliveries.c.delivery_id).where(deliveries.c.delivery_id.in_(delivery_ids))
+    return frozenset((await connection.scalars(query)).all())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
