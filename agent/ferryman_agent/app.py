@@ -26,6 +26,7 @@ from ferryman_agent.host.renewal import Renewal
 from ferryman_agent.host.service_manager import notify
 from ferryman_agent.host.shutdown import is_host_going_down
 from ferryman_agent.log import set_coordinator_wire, set_verbose
+from ferryman_agent.runtime.bundle_calls import BundleCalls
 from ferryman_agent.runtime.chronicle import Chronicle
 from ferryman_agent.runtime.commands import Answer
 from ferryman_agent.runtime.downloads import Downloads
@@ -81,8 +82,13 @@ class Agent:
         self._journal = Journal(config.journal_path, clock)
         lines = LiveLines()
         turns = ArchiveTurns()
+        bundle_calls = BundleCalls()
         self._downloads = downloads = Downloads(
-            config, self._layout, lambda: identity.load(config.identity_path), self._deployments_in_use
+            config,
+            self._layout,
+            lambda: identity.load(config.identity_path),
+            self._deployments_in_use,
+            ask=bundle_calls.ask,
         )
         self._installs = installs = Installs(config, self._layout, clock)
         self._worker = Worker(
@@ -125,6 +131,7 @@ class Agent:
             clock=clock,
             random=random_number,
             changed=self._shown,
+            bundles=bundle_calls,
             began=lambda: self._drift.stream_began(),
             proxy_for=lambda host: coordinator_proxy(self._config, host),
             throttled_seconds=config.coordinator.throttle_wait.seconds,

@@ -25,6 +25,7 @@ from ferryman_coordinator.bundles.github import GitHubArchives
 from ferryman_coordinator.bundles.github_tokens import GitHubTokens
 from ferryman_coordinator.bundles.inspect import BundleInspector
 from ferryman_coordinator.bundles.s3 import S3Store
+from ferryman_coordinator.bundles.small import SmallBundles
 from ferryman_coordinator.bundles.sources import Sources
 from ferryman_coordinator.bundles.storage import BundleStorage
 from ferryman_coordinator.bundles.urls import BundleUrls
@@ -111,7 +112,7 @@ class App:
         self.certificate.renew_if_due(now)
         self._bundles = BundleStorage(directory.bundles, store, self.clock, config.bundles.size_limit)
         self._bundles.prepare()
-        urls = BundleUrls.open(directory.url_key, config.bundles.url_lifetime)
+        self._urls = urls = BundleUrls.open(directory.url_key, config.bundles.url_lifetime)
         self.links = Links(self.clock, StoredSeen(store), _link_settings(config))
         self.s3 = S3Store(config.s3, self.clock)
         self._github_tokens = GitHubTokens.open(directory.github_tokens, config.limits.github_tokens)
@@ -217,6 +218,7 @@ class App:
             events=self.engine,
             installed=self.drift,
             logs=logs,
+            bundles=SmallBundles(self._bundles, self._urls, clock),
             failures=failures,
             clock=clock,
             settings=self._agents_settings,

@@ -15,6 +15,9 @@ MESSAGE_LIMIT = 4 * 1024 * 1024
 UPLOAD_PART_LIMIT = 1024 * 1024
 """Largest `content` of one UploadBundleRequest, in bytes."""
 
+SMALL_BUNDLE_LIMIT = 1024 * 1024
+"""Largest archive in bytes that agents may have by FetchBundle."""
+
 PROTOCOL_VERSION = 1
 """What an agent's Hello says; a coordinator refuses those that it does not speak."""
 

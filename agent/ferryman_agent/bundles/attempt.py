@@ -31,7 +31,7 @@ def attempt(wanted: Attempt, *, halt: Halt, pace: Pace, on_progress: Progress) -
     What was received stays when it is halted or may be tried again, for the next attempt to go on from.
     """
     destination = Path(wanted.destination)
-    part = Part(part_of(destination))
+    part = Part(part_of(destination), wanted.size_bytes)
     is_kept = False
     try:
         outcome = _Trial(wanted, part, halt, pace, on_progress).run()

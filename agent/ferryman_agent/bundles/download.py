@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ferryman_agent.bundles.building import Build, Built
+from ferryman_agent.bundles.call_hands import CallHands
 from ferryman_agent.bundles.hands import Hands, ThreadHands
 from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.obtain import Obtained, local_path, obtain
@@ -131,11 +132,13 @@ async def _hands_for(deployment: DeploymentDescription, transport: Transport) ->
     local = local_path(deployment.revision.url)
     if local is not None:
         size = await in_thread(lambda: local.stat().st_size if local.is_file() else None)
-    hands: Hands = ThreadHands()
+    hands: Hands
     if transport.may_spawn and (size is None or size > transport.small_bytes):
         from ferryman_agent.bundles.child_hands import ChildHands
 
         hands = ChildHands()
+    else:
+        hands = ThreadHands() if transport.ask is None else CallHands(transport.ask)
     try:
         yield hands
     finally:

@@ -65,6 +65,11 @@ class ThreadHands:
         halt = Halt()
         return await in_thread(lambda: build(wanted, halt), stop=halt)
 
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second; None without a limit."""
+        return self._pace.bytes_per_second
+
     def set_rate(self, bytes_per_second: float | None) -> None:
         """See Hands."""
         self._pace.bytes_per_second = bytes_per_second

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from ferryman_agent.files.hashing import blocks
+from ferryman_agent.files.hashing import blocks, sha256
 from ferryman_agent.system import fcntl, fs
 
 _FLAGS = fs.O_RDWR | fs.O_CREAT | fs.O_NOFOLLOW
@@ -19,16 +17,17 @@ _FLAGS = fs.O_RDWR | fs.O_CREAT | fs.O_NOFOLLOW
 class Part:
     """Bytes received so far. Blocking, and not for two threads at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted_bytes: int | None = None) -> None:
         """Opens or creates the file with mode 0600 (V2-063). Raises OSError."""
         self.path, self._descriptor = _open_alone(path)
-        self._digest = hashlib.sha256()
+        self._wanted_bytes = wanted_bytes
+        self._digest = sha256(wanted_bytes)
         self.size = 0
 
     def resume(self) -> None:
         """Takes what an earlier try left behind as the beginning. Raises OSError."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        self._digest = hashlib.sha256()
+        self._digest = sha256(self._wanted_bytes)
         self.size = 0
         for block in blocks(self._descriptor):
             self._digest.update(block)
@@ -38,7 +37,7 @@ class Part:
         """Throws away what is there. Raises OSError."""
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        self._digest = hashlib.sha256()
+        self._digest = sha256(self._wanted_bytes)
         self.size = 0
 
     def append(self, chunks: Sequence[bytes]) -> None:
@@ -85,6 +84,6 @@ def _open_alone(path: Path) -> tuple[Path, int]:
     except OSError:
         # Another task fetches the same bundle: both may go on, but not into one file.
         os.close(descriptor)
-        path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
+        path = path.with_name(f"{path.name}-{os.urandom(4).hex()}")
         descriptor = fs.open(path, _FLAGS | fs.O_EXCL, 0o600)
     return path, descriptor

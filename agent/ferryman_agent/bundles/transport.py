@@ -8,11 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ferryman_agent.bundles.route import Route
 from ferryman_agent.bundles.uses import Uses
 from ferryman_agent.core.throttle import ThrottleGate
+
+if TYPE_CHECKING:
+    from ferryman_agent.bundles.asking import Ask
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -59,6 +62,7 @@ class Transport:
     """One for each agent. `is_ending` is set when the agent ends: what goes on may finish, nothing is tried again.
 
     `small_bytes`: up to which size a bundle is worked on in this process; every one is where it may not spawn.
+    `ask`: how the coordinator is asked for a small one of its own; None where there is no stream to it.
     `sleep`, `monotonic` and `random_number` are for tests to replace.
     """
 
@@ -69,6 +73,7 @@ class Transport:
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
     small_bytes: int = SMALL_BYTES
     may_spawn: bool = True
+    ask: Ask | None = None
     sleep: Sleep = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
     random_number: Callable[[], float] = random.random

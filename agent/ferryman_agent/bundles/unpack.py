@@ -7,7 +7,6 @@ written (V2-104, V2-111, V2-125). Plain tar, zip and directories are judged as a
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.bundles.sources import Source
 from ferryman_agent.bundles.space import disk_full, is_disk_full, require_space
 from ferryman_agent.files.digests import Digests, mark_of
+from ferryman_agent.files.hashing import sha256
 from ferryman_agent.files.shared_modes import OTHERS_WRITE
 from ferryman_agent.files.tree import Folders, remove_tree
 from ferryman_agent.system import fs
@@ -154,7 +154,7 @@ class _Unpacking:
             # Admitted as new, yet there: this file system does not tell the two names apart (V2-114).
             raise refuse(entry.name, "is on this file system the same as an earlier entry") from None
         try:
-            digest = hashlib.sha256()
+            digest = sha256(entry.size if entry.kind is Kind.FILE else None)
             for chunk in chunks:
                 self._count(entry, len(chunk))
                 if len(chunk) <= _POINTER_BYTES and chunk.startswith(_POINTER):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from ferryman_agent.core.drift import FileDrift, InstalledGroup, Known, drift_of, must_read, summary
 from ferryman_agent.core.messages import GroupId, Instant
 from ferryman_agent.files.digests import Digests, Installed, blocks, mark_of
+from ferryman_agent.files.hashing import sha256
 from ferryman_agent.files.layout import DeploymentDir, Layout
 from ferryman_agent.files.manifest import (
     RecordUnusable,
@@ -254,10 +255,7 @@ class _Check:
         descriptor = fs.open(name, FILE_FLAGS, dir_fd=folder)
         try:
             before = mark_of(fs.fstat(descriptor))
-            # Not with the module: OpenSSL is 4 MiB, and most agents wait more than they check.
-            import hashlib
-
-            digest = hashlib.sha256()
+            digest = sha256(before[1])
             for block in blocks(descriptor):
                 digest.update(block)
                 self._go_on()

@@ -5,15 +5,16 @@ They follow from group and name, so that what an install left that was killed is
 
 from __future__ import annotations
 
-import hashlib
 import os
+
+from ferryman_agent.files.hashing import short_name_hash
 
 
 class Siblings:
     """The temporary names of one deployment group."""
 
     def __init__(self, group_id: str) -> None:
-        self._group = hashlib.blake2b(group_id.encode(), digest_size=8)
+        self._group = short_name_hash(group_id.encode())
 
     def new(self, name: str, *, is_ours: bool) -> str:
         """Returns the name under which a file's next content waits.

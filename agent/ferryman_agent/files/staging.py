@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 
 from ferryman.appspec import EntryKind
 from ferryman_agent.core.install_facts import PlannedFile
 from ferryman_agent.errors import InstallError
 from ferryman_agent.files.access import set_attributes, set_link_owner
+from ferryman_agent.files.hashing import sha256
 from ferryman_agent.files.survey import Archive
 from ferryman_agent.files.tree import FILE_FLAGS
 from ferryman_agent.system import fs
@@ -76,7 +76,9 @@ def _copy(source: int, target: int, archive: Archive, path: str) -> int:
     copied = len(first)
     if copied < _SMALL:
         if archive.known_digest(path) is None:
-            archive.note_digest(path, hashlib.sha256(first).hexdigest())
+            digest = sha256(copied)
+            digest.update(first)
+            archive.note_digest(path, digest.hexdigest())
         return copied
     try:
         while count := fs.copy_file_range(source, target, _STEP):

@@ -19,6 +19,7 @@ from ferryman_agent.runtime.work import Progress
 log = structlog.stdlib.get_logger(__name__)
 
 if TYPE_CHECKING:
+    from ferryman_agent.bundles.asking import Ask
     from ferryman_agent.bundles.route import Proxy
     from ferryman_agent.bundles.transport import Transport
 
@@ -27,7 +28,8 @@ class Downloads:
     """`load_identity` gives the CAs that the coordinator's own bundles are served under; None for a local deployment.
 
     `in_use` names deployments whose files must not be pruned: commands of theirs run or wait (AG-175). `may_spawn`: a
-    process that lives on keeps large work out of itself by child processes; a short one has no use for them.
+    process that lives on keeps large work out of itself by child processes; a short one has no use for them. `ask`:
+    how the coordinator is asked for a small bundle of its own.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Downloads:
         in_use: Callable[[], frozenset[str]],
         *,
         may_spawn: bool = True,
+        ask: Ask | None = None,
     ) -> None:
         self._config = config
         self._layout = layout
         self._load_identity = load_identity
         self._in_use = in_use
         self._may_spawn = may_spawn
+        self._ask = ask
         self._secrets = DownloadSecrets()
         self._shared: Transport | None = None
         self._is_ending = False
@@ -101,7 +105,7 @@ class Downloads:
 
         if self._shared is None:
             rate = SharedRate(self._config.bundles.download_rate)
-            self._shared = Transport(rate=rate, may_spawn=self._may_spawn)
+            self._shared = Transport(rate=rate, may_spawn=self._may_spawn, ask=self._ask)
             if self._is_ending:
                 self._shared.is_ending.set()
         identity = self._load_identity()

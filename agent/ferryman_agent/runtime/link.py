@@ -30,6 +30,7 @@ from ferryman_agent.host.facts import Facts
 from ferryman_agent.host.identity import AGENT_METADATA, Identity
 from ferryman_agent.runtime import mapping
 from ferryman_agent.runtime.backoff import THROTTLED_SECONDS, Backoff, Ending
+from ferryman_agent.runtime.bundle_calls import BundleCalls
 from ferryman_agent.runtime.heartbeat import Heartbeat
 from ferryman_agent.runtime.journal import Journal
 from ferryman_agent.runtime.live_lines import LiveLines
@@ -80,7 +81,8 @@ class LinkStatus:
 class Link:
     """`load_identity` and `proxy_for` are asked before each try, so that what is renewed or reloaded counts at once.
 
-    `proxy_for` says by host which proxy to take, as `ferryman.channel.open_channel` wants it.
+    `proxy_for` says by host which proxy to take, as `ferryman.channel.open_channel` wants it. `bundles` is lent the
+    channel.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Link:
         clock: Clock,
         random: Callable[[], float],
         changed: Callable[[], None],
+        bundles: BundleCalls | None = None,
         began: Callable[[], None] = lambda: None,
         proxy_for: Callable[[str], str | None] = lambda host: None,
         throttled_seconds: float = THROTTLED_SECONDS,
@@ -115,6 +118,7 @@ class Link:
         self._random = random
         self._changed = changed
         self._began = began
+        self._bundles = bundles or BundleCalls()
         self._backoff = Backoff(random, throttled_seconds)
         self._answers: deque[pb.ConnectRequest] = deque(maxlen=ANSWERS_LIMIT)
         self._wake = asyncio.Event()
@@ -252,7 +256,8 @@ class Link:
             self._compare(stream)
             self._become(LinkState.CONNECTED)
             self._began()
-            await stream.run()
+            with self._bundles.over(stub, stream.base_url):
+                await stream.run()
         finally:
             call.cancel()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import grpc.aio
@@ -16,6 +17,7 @@ from ferryman_coordinator.api.agent_stream import AgentEvents, AgentStream, Inst
 from ferryman_coordinator.api.auth import Context, current_agent
 from ferryman_coordinator.api.mapping.agents import OrderMapper, command_id_from
 from ferryman_coordinator.api.mapping.values import facts_from, tags_from
+from ferryman_coordinator.bundles.small import SmallBundles
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.inventory import Facts, IssuedCertificate
 from ferryman_coordinator.core.model import InstanceId
@@ -65,6 +67,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         events: AgentEvents,
         installed: InstalledKeeper,
         logs: LogKeeper,
+        bundles: SmallBundles,
         failures: FailureLimiter,
         clock: Clock,
         settings: Callable[[], AgentsSettings],
@@ -75,6 +78,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         self._events = events
         self._installed = installed
         self._logs = logs
+        self._bundles = bundles
         self._failures = failures
         self._clock = clock
         self._settings = settings
@@ -154,6 +158,13 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             await stream.run(request_iterator, context)
         finally:
             self._links.detach(link, self._clock.now())
+
+    async def FetchBundle(
+        self, request: pb.FetchBundleRequest, context: Context
+    ) -> AsyncIterator[pb.FetchBundleResponse]:
+        async with aclosing(self._bundles.pieces(request.address)) as pieces:
+            async for piece in pieces:
+                yield pb.FetchBundleResponse(content=piece)
 
     def sign(self, request: bytes, instance_id: InstanceId, longest_ms: int | None) -> SignedCertificate:
         """Raises Invalid."""

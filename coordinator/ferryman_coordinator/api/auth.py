@@ -30,7 +30,9 @@ OPEN = frozenset(
     }
 )
 
-OF_AGENTS = frozenset({"/ferryman.v1.AgentService/Connect", "/ferryman.v1.AgentService/RenewCertificate"})
+OF_AGENTS = frozenset(
+    f"/ferryman.v1.AgentService/{name}" for name in ("Connect", "FetchBundle", "RenewCertificate")
+)
 
 _BEARER = "bearer "
 _BELIEVED = 10_000

@@ -45,7 +45,9 @@ FILES = [
     if module.name.endswith("_pb2")
 ]
 OPEN = {"/ferryman.v1.AgentService/Enrol"}
-OF_AGENTS = {"/ferryman.v1.AgentService/Connect", "/ferryman.v1.AgentService/RenewCertificate"}
+OF_AGENTS = {
+    f"/ferryman.v1.AgentService/{name}" for name in ("Connect", "FetchBundle", "RenewCertificate")
+}
 
 
 def methods() -> Iterator[tuple[str, MethodDescriptor]]:
