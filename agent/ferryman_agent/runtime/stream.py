@@ -17,7 +17,7 @@ import grpc.aio
 import structlog
 
 from ferryman.v1 import agents_pb2 as pb
-from ferryman_agent.clock import Clock, ends_within, is_set_within
+from ferryman_agent.clock import Clock, ends_within
 from ferryman_agent.core.messages import CommandId, DeploymentDescription, DeploymentId, GroupId, Segment
 from ferryman_agent.errors import JournalError
 from ferryman_agent.log import WIRE
@@ -225,7 +225,11 @@ class Stream:
             pause = self._heartbeat.due_in
             if self._lines:
                 pause = min(pause, max(0.0, self._next_lines - self._clock.monotonic()))
-            await is_set_within(self._clock, pause, self._wake)
+            timer = self._clock.after(pause, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
 
     async def _send(self, message: pb.ConnectRequest) -> None:
         wire.debug("wire.sent", kind=message.WhichOneof("message"))
