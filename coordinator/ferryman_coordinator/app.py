@@ -15,6 +15,7 @@ from ferryman_coordinator.api.agents import AgentServicer, AgentsSettings
 from ferryman_coordinator.api.auth import Authenticator
 from ferryman_coordinator.api.bundles import BundleServicer
 from ferryman_coordinator.api.deployments import DeploymentServicer
+from ferryman_coordinator.api.events import EventServicer
 from ferryman_coordinator.api.instances import InstanceServicer
 from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.api.inventory import InventoryOperations, InventoryServicer
@@ -58,12 +59,15 @@ from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.connections import Connections
+from ferryman_coordinator.operations.deliveries import Deliveries
 from ferryman_coordinator.operations.deployments import Deployments
 from ferryman_coordinator.operations.drift import Drift
 from ferryman_coordinator.operations.enrolment import Enrolment
+from ferryman_coordinator.operations.events import Events
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.join_tokens import JoinTokens
+from ferryman_coordinator.operations.notification_rules import NotificationRules
 from ferryman_coordinator.operations.registration import Registration
 from ferryman_coordinator.operations.resources import Resources
 from ferryman_coordinator.operations.revisions import Revisions
@@ -211,6 +215,12 @@ class App:
             drift=self.drift,
             account=account,
         )
+        notices = self.notices
+        events = EventServicer(
+            Events(store, clock, self.engine.bell, notices.origin),
+            Deliveries(store, clock, notices.herald, notices.courier.hurry),
+            NotificationRules(store, clock, ids, limits, notices.origin, notices.sinks, applications, groups),
+        )
         agents = AgentServicer(
             enrolment=enrolment,
             authority=self._authority,
@@ -228,6 +238,7 @@ class App:
             DeploymentServicer(deployments, logs).register,
             InventoryServicer(inventory, self.links).register,
             InstanceServicer(self.instances, registration, self.links).register,
+            events.register,
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,
             ResourceServicer(resources, Search(store, account)).register,
