@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def short_name_hash(data: bytes) -> _Hash:
     return made
 
 
-def _own(function: str, modules: Sequence[str]) -> Callable[..., Any]:
+# A module that is not there is looked for in every place of the path, each time anew.
+@functools.cache
+def _own(function: str, modules: tuple[str, ...]) -> Callable[..., Any]:
     for name in modules:
         with contextlib.suppress(ImportError):
             found: Callable[..., Any] = getattr(importlib.import_module(name), function)
