@@ -130,11 +130,12 @@ class App:
         self.account = Account(account_id=config.account.id, region=config.account.region)
         origin = Origin(account_id=self.account.account_id, region=self.account.region)
         self.notices = NoticeOffice(store, self.clock, self.engine.bell, config.notices, config.sinks, origin)
-        self.history = History(store, self.clock, config.history.keep)
+        self.history = History(store, self.clock, config.history.keep, keep_events_ms=config.notices.keep)
         self.instances = Instances(store, self.clock, config.limits, self.engine)
         self.drift = Drift(store, self.clock, self.links, self.instances)
         self._metrics = Metrics()
         self._observe()
+        self._metrics.observe_notices(self.notices.figures, self.clock.now)
         self.grpc = self._make_grpc(ids)
         door = BundleDoor(self._bundles, urls, self.clock)
         checks = {"database": self._database_answers, "engine": self._engine_is_ready}

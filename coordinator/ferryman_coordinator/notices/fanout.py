@@ -28,14 +28,12 @@ from ferryman_coordinator.store.store import Store
 
 log = structlog.get_logger(__name__)
 
-POSITION = "notices.position"
-"""Setting that holds the position up to which there are deliveries."""
-
 _PAGE = 200
 _LOOK_EVERY_MS = 5_000
 """Without a ring: another coordinator may have stored something."""
 _NOTED_EVERY = 1_000
-"""Events that nobody waits for, after which it is noted all the same how far we are."""
+_NOTED_EVERY_MS = 60_000
+"""After so many events that nobody waits for, or so long, it is noted all the same how far we are."""
 
 
 class FanOut:
@@ -59,6 +57,7 @@ class FanOut:
         self._origin = origin
         self._position: int | None = None
         self._noted = 0
+        self._note_at = Instant(0)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -75,7 +74,7 @@ class FanOut:
         """Work off one page; False when there was nothing. Raises StoreUnavailable."""
         async with self._store.reading() as connection:
             if self._position is None:
-                self._position = self._noted = int(await queries.setting(connection, POSITION) or 0)
+                self._position = self._noted = int(await queries.setting(connection, queries.FAN_OUT) or 0)
             page = await queries.after(connection, self._position, _PAGE)
             if not page:
                 return False
@@ -97,13 +96,15 @@ class FanOut:
         return made
 
     async def _keep(self, made: Sequence[Delivery], position: int) -> None:
-        if made or position - self._noted >= _NOTED_EVERY:
+        now = self._clock.now()
+        if made or position - self._noted >= _NOTED_EVERY or now >= self._note_at:
             batch = Batch()
             for delivery in made:
                 batch.add(tables.deliveries, delivery_row(delivery))
-            batch.put(tables.settings, {"key": POSITION, "value": str(position)})
+            batch.put(tables.settings, {"key": queries.FAN_OUT, "value": str(position)})
             await self._store.write(batch)
             self._noted = position
+            self._note_at = Instant(now + _NOTED_EVERY_MS)
         self._position = position
         if made:
             self._delivered()

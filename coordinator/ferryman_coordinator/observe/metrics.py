@@ -11,7 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from ferryman_coordinator import __version__
-from ferryman_coordinator.core.model import DeploymentStatus
+from ferryman_coordinator.core.model import DeploymentStatus, Instant
+from ferryman_coordinator.store.queries.events import Backlog
 
 _PREFIX = "ferryman_"
 _CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -55,6 +56,17 @@ class EngineFigures(Protocol):
     def store_retries(self) -> int: ...
 
 
+class NoticeFigures(Protocol):
+    """Counted by those who tell the world."""
+
+    @property
+    def backlog(self) -> Backlog: ...
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+
+
 class Metrics:
     """The registry of this process, and the counters that have no other home."""
 
@@ -87,6 +99,10 @@ class Metrics:
     ) -> None:
         """Shows what others count, read at each scrape."""
         self._registry.register(_Figures(agents, deployments, drifted, store, engine))
+
+    def observe_notices(self, figures: NoticeFigures, now: Callable[[], Instant]) -> None:
+        """Shows how messages of triggers and rules fare, read at each scrape."""
+        self._registry.register(_Notices(figures, now))
 
     def exposition(self) -> tuple[bytes, str]:
         """The text, and its media type."""
@@ -155,6 +171,25 @@ class _Figures(Collector):
         yield _counter(
             "store_retries", "Rounds that found no database and tried again.", figures.store_retries
         )
+
+
+class _Notices(Collector):
+    def __init__(self, figures: NoticeFigures, now: Callable[[], Instant]) -> None:
+        self._figures = figures
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        backlog = self._figures.backlog
+        waits = 0 if backlog.oldest is None else max(0, self._now() - backlog.oldest) / 1000
+        yield GaugeMetricFamily(
+            f"{_PREFIX}notices_waiting", "Messages that wait for their sinks.", backlog.waiting
+        )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}notices_oldest_waiting_seconds", "How long the oldest of them has been waiting.", waits
+        )
+        yield GaugeMetricFamily(f"{_PREFIX}notices_dead", "Messages that were put aside.", backlog.dead)
+        yield _counter("notices_delivered", "Messages that sinks took.", self._figures.delivered)
+        yield _counter("notices_failed", "Attempts that sinks did not take.", self._figures.failed)
 
 
 def _counter(name: str, help_text: str, value: float) -> CounterMetricFamily:

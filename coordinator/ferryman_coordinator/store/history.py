@@ -11,6 +11,8 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.model import DeploymentId, Instant
 from ferryman_coordinator.errors import StoreUnavailable
 from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.event_history import prune_deliveries, prune_events
+from ferryman_coordinator.store.event_records import DeliveryState
 from ferryman_coordinator.store.queries import history as queries
 from ferryman_coordinator.store.store import Store
 from ferryman_coordinator.store.tables import changes, deployments, target_events, targets
@@ -22,6 +24,8 @@ _EVERY_MS = 3_600_000
 _FEED_KEPT_MS = 3_600_000
 """For so long the watchers of a finished deployment may go on from any change; later they get a snapshot."""
 
+_EVENTS_KEPT_MS = 7 * 86_400_000
+
 _CHANGES_AT_ONCE = 5_000
 _TARGETS_AT_ONCE = 500
 """Deleted in one transaction: others are waiting to write."""
@@ -30,11 +34,16 @@ _TARGETS_AT_ONCE = 500
 class History:
     """Prunes when it is told to, or by itself as a task."""
 
-    def __init__(self, store: Store, clock: Clock, keep_ms: int) -> None:
-        """`keep_ms`: how long deployments are kept once they are finished."""
+    def __init__(
+        self, store: Store, clock: Clock, keep_ms: int, *, keep_events_ms: int = _EVENTS_KEPT_MS
+    ) -> None:
+        """`keep_ms`: how long deployments are kept once they are finished, and messages that were put aside;
+        `keep_events_ms`: how long events and delivered messages are.
+        """
         self._store = store
         self._clock = clock
         self._keep_ms = keep_ms
+        self._keep_events_ms = keep_events_ms
 
     async def run(self) -> None:
         """Prune every hour, until cancelled."""
@@ -60,6 +69,9 @@ class History:
             await self._delete(deployment_id, target_count)
         if old:
             log.info("history.pruned", deployments=len(old))
+        await prune_events(self._store, Instant(now - self._keep_events_ms))
+        await prune_deliveries(self._store, DeliveryState.DELIVERED, Instant(now - self._keep_events_ms))
+        await prune_deliveries(self._store, DeliveryState.DEAD, Instant(now - self._keep_ms))
 
     async def _shorten(self, feed: queries.LongFeed) -> None:
         for sequence in _steps(feed.first, feed.last, _CHANGES_AT_ONCE):

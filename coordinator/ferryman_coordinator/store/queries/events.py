@@ -14,6 +14,9 @@ from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.store.event_records import Delivery, DeliveryState, delivery_from, event_from
 from ferryman_coordinator.store.tables import deliveries, events, instances, settings
 
+FAN_OUT = "notices.position"
+"""Setting that holds the position up to which there are deliveries."""
+
 PRUNED = "events.pruned"
 """Setting that holds the newest position that is no longer kept."""
 
