@@ -203,6 +203,7 @@ class App:
             account,
             self.drift,
             limits,
+            self._config.deployments.on_premises_in_place_only,
         )
         logs = ScriptLogs(self.links, deployments)
         resources = Resources(store, limits, account, applications, groups)

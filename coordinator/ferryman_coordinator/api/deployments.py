@@ -13,9 +13,11 @@ from ferryman_coordinator.api.auth import Context, current_caller
 from ferryman_coordinator.api.mapping import deployments as mapping
 from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.api.mapping.group_options import alarms_from
+from ferryman_coordinator.api.mapping.selections import selection_from
 from ferryman_coordinator.api.mapping.values import location_from, location_to, page_from, rollback_from
 from ferryman_coordinator.core.model import DeploymentId, FileExistsBehavior, Instant
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions
+from ferryman_coordinator.operations.deployment_styles import TargetInstances
 from ferryman_coordinator.operations.deployments import Deployments
 from ferryman_coordinator.operations.script_logs import ScriptLogs
 
@@ -58,6 +60,9 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
             warnings=planned.warnings,
             deployment_config_name=planned.config_name,
             revision=location_to(planned.revision),
+            quotas=[
+                pb.QuotaUse(setting=one.setting, used=one.used, limit=one.limit) for one in planned.quotas
+            ],
         )
 
     async def GetDeployment(
@@ -111,6 +116,7 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
             request.deployment_id,
             page_from(request.page),
             sorted(words.target_statuses.words(request.statuses)),
+            sorted(words.instance_labels.words(request.labels)),
         )
         deployment_id = DeploymentId(request.deployment_id)
         targets = [mapping.target_to(deployment_id, one) for one in page.items]
@@ -168,4 +174,14 @@ def _options_from(options: pb.DeploymentOptions) -> DeploymentOptions:
         update_outdated_instances_only=options.update_outdated_instances_only,
         auto_rollback=rollback_from(options.auto_rollback) if options.HasField("auto_rollback") else None,
         override_alarms=alarms_from(options.override_alarms) if options.HasField("override_alarms") else None,
+        target_instances=_fleet_from(options.target_instances)
+        if options.HasField("target_instances")
+        else None,
+    )
+
+
+def _fleet_from(fleet: pb.TargetInstances) -> TargetInstances:
+    """Raises Invalid."""
+    return TargetInstances(
+        selection=selection_from(fleet.selection), auto_scaling_groups=tuple(fleet.auto_scaling_groups)
     )

@@ -34,6 +34,8 @@ _IDS_SHOWN = 100
 
 def abort_cause(schedule: Schedule, zones: Sequence[str], failed: Target) -> str | None:
     """Why the deployment must be given up after this failure, None if it may go on (CP-281, CP-292)."""
+    if schedule.fleet.is_exhausted and schedule.fleet.is_spoilt:
+        return _spoilt(schedule.fleet)
     if schedule.fleet.is_exhausted:
         return _exhausted("", schedule.fleet)
     if schedule.zones and schedule.zones[failed.zone_index].is_exhausted:
@@ -54,6 +56,8 @@ def final_cause(schedule: Schedule) -> str | None:
     """Why a deployment that has nothing left to do has failed, None if it has succeeded (CP-271, CP-284)."""
     if not schedule.fleet.succeeded:
         return f"Not a single instance succeeded {_numbers(schedule.fleet)}."
+    if schedule.fleet.is_spoilt:
+        return _spoilt(schedule.fleet)
     if not schedule.fleet.is_kept:
         return f"Too few instances are healthy at the end {_numbers(schedule.fleet)}."
     return None
@@ -93,6 +97,10 @@ def instances(number: int) -> str:
 def _by_end(failed: Iterable[Target]) -> list[Target]:
     """In an order that a restored rollout finds again."""
     return sorted(failed, key=lambda target: (target.completed_at or 0, target.ordinal))
+
+
+def _spoilt(tally: Tally) -> str:
+    return f"The group requires every instance to succeed, and not all of them did {_numbers(tally)}."
 
 
 def _exhausted(where: str, tally: Tally) -> str:

@@ -25,6 +25,13 @@ class DeploymentOption(StrEnum):
     WITHOUT_TRAFFIC_CONTROL = "WITHOUT_TRAFFIC_CONTROL"
 
 
+class InstanceLabel(StrEnum):
+    """API:TargetLabel: which of the two fleets of a blue/green deployment an instance belongs to."""
+
+    BLUE = "Blue"
+    GREEN = "Green"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentStyle:
     """CP-161; the defaults are those of the Server platform."""

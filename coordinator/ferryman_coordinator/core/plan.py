@@ -48,6 +48,8 @@ class Plan:
     concurrency: int
     # Which limit binds, in one sentence.
     reason: str
+    # How many targets there are, even if it would end before the first one.
+    targeted: int
     error: ErrorInformation | None = None
     warnings: tuple[str, ...] = ()
 
@@ -57,7 +59,8 @@ def plan(spec: RolloutSpec, members: Sequence[Member]) -> Plan:
     schedule, zones = line_up(spec, members, Instant(0))
     fleet = schedule.fleet
     error = admission.refusal(spec, schedule, zones)
-    warning = admission.small_fleet_warning(spec.minimum, fleet.counted)
+    is_impossible = fleet.minimum >= fleet.counted
+    warning = admission.small_fleet_warning(spec.minimum, fleet.counted) if is_impossible else None
     warnings = [*admission.notes(schedule), *([warning] if warning else [])]
     if schedule.order and error is None and fleet.available < fleet.minimum:
         warnings.append(
@@ -70,6 +73,7 @@ def plan(spec: RolloutSpec, members: Sequence[Member]) -> Plan:
         minimum=fleet.minimum,
         concurrency=fleet.concurrency,
         reason=_binding(spec, schedule, zones),
+        targeted=len(schedule.order),
         error=error,
         warnings=tuple(warnings),
     )

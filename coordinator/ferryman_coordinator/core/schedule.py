@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ferryman_coordinator.core.model import (
+    Creator,
     DeploymentId,
     HealthyHostsType,
     InstanceHealth,
@@ -36,6 +37,13 @@ def resolve_minimum(minimum: MinimumHealthyHosts, counted: int) -> int:
     return max(counted - minimum.value, 0)
 
 
+def minimum_for(spec: RolloutSpec, counted: int) -> int:
+    """M of the fleet: that of the configuration, or 0 for a fleet of one that asks to be deployed to anyway (A7)."""
+    if counted == 1 and spec.options.single_as_one_at_a_time:
+        return 0
+    return resolve_minimum(spec.minimum, counted)
+
+
 def rank(member: Member) -> int:
     """Class in the order of start: Unhealthy first, then by revision Unknown, Old, Current (CP-277)."""
     if member.instance_health is InstanceHealth.UNHEALTHY:
@@ -54,13 +62,17 @@ def start_order(members: Iterable[Member], deployment_id: DeploymentId, *, by_zo
 
 
 class Tally:
-    """Counts of the fleet, or of one of its zones; `counted` (N) and `minimum` (M) never change."""
+    """Counts of the fleet, or of one of its zones; `counted` (N) and `minimum` (M) never change.
 
-    __slots__ = ("available", "by_status", "counted", "minimum")
+    With `requires_all` a single failure is too many (K6); how many go at once is still a matter of M.
+    """
 
-    def __init__(self, counted: int, minimum: int) -> None:
+    __slots__ = ("available", "by_status", "counted", "minimum", "requires_all")
+
+    def __init__(self, counted: int, minimum: int, requires_all: bool = False) -> None:
         self.counted = counted
         self.minimum = minimum
+        self.requires_all = requires_all
         # Counted, healthy and not in progress (avail).
         self.available = 0
         self.by_status = dict.fromkeys(TargetStatus, 0)
@@ -89,12 +101,17 @@ class Tally:
     @property
     def is_exhausted(self) -> bool:
         """Work is left, and no more failures can be afforded: the abort test (CP-281, CP-282)."""
-        return self.pending > 0 and self.counted - self.failed <= self.minimum
+        return self.pending > 0 and (self.is_spoilt or self.counted - self.failed <= self.minimum)
 
     @property
     def is_kept(self) -> bool:
         """The minimum holds if nothing else fails: the final test is about this (CP-284)."""
-        return self.counted - self.failed >= self.minimum
+        return self.counted - self.failed >= self.minimum and not self.is_spoilt
+
+    @property
+    def is_spoilt(self) -> bool:
+        """One has failed, and all had to succeed."""
+        return self.requires_all and self.failed > 0
 
     def may_start(self, is_healthy: bool) -> bool:
         """Whether one more may go in progress; an unhealthy one takes nothing from what is available (CP-272)."""
@@ -124,13 +141,19 @@ class Schedule:
     ) -> None:
         """`counted` and `zone_counted`: N and Nz; members that are no targets count as healthy (CP-302)."""
         self.order = order
-        self.fleet = Tally(counted, resolve_minimum(spec.minimum, counted))
+        minimum = minimum_for(spec, counted)
+        # Who rolls back wants as many instances as possible to have the old revision again.
+        requires_all = spec.options.require_all and spec.creator is not Creator.ROLLBACK
+        self.fleet = Tally(counted, minimum, requires_all)
         self.zones: list[Tally] = []
         self.zone = 0
         self._next = 0
         if spec.zonal is not None:
             per_zone = spec.zonal.minimum_per_zone
-            self.zones = [Tally(count, resolve_minimum(per_zone, count)) for count in zone_counted]
+            alone = counted == 1 and spec.options.single_as_one_at_a_time
+            self.zones = [
+                Tally(count, 0 if alone else resolve_minimum(per_zone, count)) for count in zone_counted
+            ]
         for tally in (self.fleet, *self.zones):
             tally.available = tally.counted
         for target in order:

@@ -21,6 +21,11 @@ from ferryman_coordinator.errors import Invalid
 from ferryman_coordinator.operations import group_options, group_settings, names
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.deployment_styles import (
+    TargetInstances,
+    check_target_instances,
+    check_zonal,
+)
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.locations import check_location
 from ferryman_coordinator.operations.revisions import Inspector, check_platform, unpinned_warnings
@@ -42,6 +47,7 @@ class DeploymentOptions:
     auto_rollback: AutoRollback | None = None
     # Instead of the group's; whoever gives it must be allowed to update the group (CP-214).
     override_alarms: AlarmConfiguration | None = None
+    target_instances: TargetInstances | None = None
 
 
 class Sources(Protocol):
@@ -92,13 +98,17 @@ class OptionChecks:
             raise Invalid(
                 "InvalidDeploymentConfigNameException", f"configuration {config.name!r} has no minimum"
             )
+        check_zonal(config, group.options)
         revision = _with_link(application, check_location(options.revision))
         check_platform(application, revision)
         names.check_description(options.description)
+        check_target_instances(options.target_instances, group, self._limits)
         rollback = group.auto_rollback if options.auto_rollback is None else options.auto_rollback
         group_settings.check_auto_rollback(rollback)
         if options.override_alarms is not None:
             group_options.check_alarms(options.override_alarms, self._limits)
+        behavior = _file_exists_behavior(options.file_exists_behavior)
+        group_options.check_role(group.options.service_role_arn)
         return CreateOrder(
             group=group,
             override_alarms=options.override_alarms,
@@ -109,7 +119,7 @@ class OptionChecks:
             auto_rollback=rollback,
             description=options.description,
             ignore_application_stop_failures=options.ignore_application_stop_failures,
-            file_exists_behavior=_file_exists_behavior(options.file_exists_behavior),
+            file_exists_behavior=behavior,
             adopt=options.adopt,
             update_outdated_instances_only=options.update_outdated_instances_only,
             request_key=request_key,

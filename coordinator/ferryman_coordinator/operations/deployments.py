@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core import plan as planning
 from ferryman_coordinator.core.ending import StopAnswer
+from ferryman_coordinator.core.group_options import DeploymentType, InstanceLabel
 from ferryman_coordinator.core.inventory import Deployment, DeploymentGroup
 from ferryman_coordinator.core.model import (
     DeploymentId,
@@ -37,6 +38,7 @@ from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.batches import Found, check_size, missing_message
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions, OptionChecks, Sources
+from ferryman_coordinator.operations.deployment_styles import check_start
 from ferryman_coordinator.operations.drift import Drift, Readiness
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.locations import check_location
@@ -61,6 +63,15 @@ class CreatedDeployment:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaUse:
+    """How much of a limit is used up once the planned deployment runs (CP-422)."""
+
+    setting: str
+    used: int
+    limit: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDeployment:
     """What a creation with the same options would do, if it came now."""
@@ -72,6 +83,7 @@ class PlannedDeployment:
     # Targets of which it is known whether what they run now could come back from their own disk.
     can_roll_back: Mapping[InstanceId, bool]
     warnings: tuple[str, ...]
+    quotas: tuple[QuotaUse, ...] = ()
 
 
 class Deployments:
@@ -90,7 +102,9 @@ class Deployments:
         account: Account,
         drift: Drift,
         limits: Limits,
+        on_premises_in_place_only: bool = False,
     ) -> None:
+        self._on_premises_in_place_only = on_premises_in_place_only
         self._store = store
         self._limits = limits
         self._engine = engine
@@ -119,6 +133,7 @@ class Deployments:
         if request_key and (known := await self._known(group, options, request_key)) is not None:
             return CreatedDeployment(deployment_id=known)
         order = await self._checks.check(application, group, options, request_key)
+        await self._check_start(group, options)
         pinned, warnings = await self._checks.pin(order.revision)
         ready = await self._ready(order, ask=True)
         deployment_id = await self._engine.create(replace(order, revision=pinned, warnings=ready.warnings))
@@ -131,6 +146,7 @@ class Deployments:
         """
         application, group = await self._checks.scope(options)
         order = await self._checks.check(application, group, options, "")
+        await self._check_start(group, options)
         await self._engine.check(group)
         async with self._store.reading() as connection:
             good = await last_good(connection, group)
@@ -145,6 +161,7 @@ class Deployments:
             connected=self._links.connected(),
             can_roll_back=ready.can_roll_back,
             warnings=(*planned.warnings, *ready.warnings),
+            quotas=self._quotas(planned),
         )
 
     async def stop(self, deployment_id: str, by: str, auto_rollback: bool | None = None) -> StopAnswer:
@@ -218,13 +235,24 @@ class Deployments:
         )
 
     async def targets(
-        self, deployment_id: str, request: PageRequest, statuses: Sequence[TargetStatus] = ()
+        self,
+        deployment_id: str,
+        request: PageRequest,
+        statuses: Sequence[TargetStatus] = (),
+        labels: Sequence[InstanceLabel] = (),
     ) -> Page[TargetView]:
-        """In the order of start; no `statuses` stand for all of them.
+        """In the order of start; no `statuses` stand for all of them. `labels` are for blue/green (CP-457).
 
-        Raises Invalid, NotFound (DeploymentDoesNotExistException), Conflict (DeploymentNotStartedException).
+        Raises Invalid (InvalidDeploymentInstanceTypeException and others), NotFound (DeploymentDoesNotExistException),
+        Conflict (DeploymentNotStartedException).
         """
         deployment = await self._started(deployment_id)
+        if labels and deployment.spec.options.style.type is DeploymentType.IN_PLACE:
+            raise Invalid(
+                "InvalidDeploymentInstanceTypeException",
+                f"deployment {deployment_id} goes in place, so none of its instances is {' or '.join(labels)}: "
+                "leave the filter out",
+            )
 
         async def fetch(after: Key | None, limit: int) -> Sequence[TargetView]:
             behind = int(after[0]) if after else -1
@@ -322,6 +350,22 @@ class Deployments:
                 deployment_id=first.deployment_id,
             )
         return first.deployment_id
+
+    async def _check_start(self, group: DeploymentGroup, options: DeploymentOptions) -> None:
+        async with self._store.reading() as connection:
+            await check_start(
+                connection,
+                group,
+                options.target_instances,
+                on_premises_in_place_only=self._on_premises_in_place_only,
+            )
+
+    def _quotas(self, planned: planning.Plan) -> tuple[QuotaUse, ...]:
+        limits = self._limits
+        return (
+            QuotaUse("limits.instances_per_deployment", planned.targeted, limits.instances_per_deployment),
+            QuotaUse("limits.concurrent_deployments", self._engine.count + 1, limits.concurrent_deployments),
+        )
 
     async def _ready(self, order: CreateOrder, *, ask: bool) -> Readiness:
         """What is known of the targets' ways back (AG-558)."""

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 
 from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.admission import small_fleet_warning
-from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup
+from ferryman_coordinator.core.group_options import (
+    DeploymentOption,
+    DeploymentType,
+    GroupOptions,
+    LoadBalancers,
+)
+from ferryman_coordinator.core.inventory import (
+    Application,
+    ComputePlatform,
+    DeploymentConfig,
+    DeploymentGroup,
+)
 from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import AutoRollback, RollbackEvent
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound
@@ -46,10 +57,22 @@ def warnings(group: DeploymentGroup, config: DeploymentConfig, matching: int) ->
         warning = small_fleet_warning(config.minimum, matching)
         if warning:
             yield f"configuration {config.name}: {warning}"
+    if group.compute_platform is ComputePlatform.SERVER:
+        yield from _style_warnings(group.options)
     alarms = group.options.alarms
     is_watched = alarms.enabled and alarms.alarms
     if not is_watched and group.auto_rollback.enabled and _ON_ALARM in group.auto_rollback.events:
         yield "rollback on DEPLOYMENT_STOP_ON_ALARM never happens: the group has no alarm"
+
+
+def _style_warnings(options: GroupOptions) -> Iterator[str]:
+    """What is stored, but does not work yet, or not so."""
+    if options.style.type is DeploymentType.BLUE_GREEN:
+        yield "this version keeps blue/green settings, but refuses to start deployments of the group"
+    elif options.style.option is DeploymentOption.WITH_TRAFFIC_CONTROL:
+        yield "this version keeps load balancers, but refuses to start deployments with traffic control"
+    elif options.load_balancers != LoadBalancers():
+        yield f"the load balancers are not used: the style of the group is {options.style.option}"
 
 
 def missing(application_name: str, name: str) -> NotFound:

@@ -15,7 +15,7 @@ from ferryman_coordinator.core.inventory import Application, DeploymentConfig, D
 from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import AutoRollback, GroupId
 from ferryman_coordinator.core.tags import Selection, Tag
-from ferryman_coordinator.errors import ConstraintBroken, NotFound, NotMatched
+from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound, NotMatched
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.operations import (
     applications,
@@ -28,6 +28,7 @@ from ferryman_coordinator.operations import (
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.batches import Found, check_size, missing_message
 from ferryman_coordinator.operations.configurations import Configurations
+from ferryman_coordinator.operations.deployment_styles import check_zonal
 from ferryman_coordinator.operations.scope import ScopeEnder
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -106,10 +107,12 @@ class Groups:
         auto_rollback: AutoRollback = AutoRollback(),  # noqa: B008 - frozen
         options: OptionChange | None = None,
         tags: Sequence[Tag] = (),
+        requires_role: bool = False,
     ) -> SavedGroup:
         """A new group; without `config_name` it gets the platform's default (CP-120, CP-158, CP-159).
 
-        `options` changes the platform's defaults; `tags` are labels of the group itself (CP-172). Raises Invalid,
+        `options` changes the platform's defaults; `tags` are labels of the group itself (CP-172); `requires_role` when
+        the caller's door demands a service role (CP-018). Raises Invalid,
         NotFound (ApplicationDoesNotExistException, DeploymentConfigDoesNotExistException), Conflict
         (DeploymentGroupAlreadyExistsException), LimitExceeded.
         """
@@ -130,7 +133,9 @@ class Groups:
             options=defaults if options is None else options(defaults),
             resource_tags=resource_tags.check(tags, self._limits),
         )
-        self._check(group, application)
+        if requires_role and not group.options.service_role_arn:
+            raise Invalid("RoleRequiredException", "the service role is missing: give its ARN")
+        self._check(group, application, config)
         batch = Batch()
         quota = queries.fewer_than(self._limits.groups_per_application, application.application_id)
         batch.ensure(_QUOTA, quota)
@@ -218,7 +223,7 @@ class Groups:
             auto_rollback=group.auto_rollback if auto_rollback is None else auto_rollback,
             options=group_options.keeping_alarms(group.options, changed_options),
         )
-        self._check(changed, application)
+        self._check(changed, application, config)
         await self._write_changes(group, changed, config)
         saved = await self._saved(await self.get(application_name, changed.name), config)
         return await self._announced(saved, group.options.triggers)
@@ -261,10 +266,11 @@ class Groups:
             total = await instance_queries.count(connection, is_registered=True, wanted=wanted)
         return Matching(page=page, total=total)
 
-    def _check(self, group: DeploymentGroup, application: Application) -> None:
+    def _check(self, group: DeploymentGroup, application: Application, config: DeploymentConfig) -> None:
         group_options.check_selection(group.selection, self._limits)
         group_settings.check_auto_rollback(group.auto_rollback)
         group_options.check(group.options, application, self._limits)
+        check_zonal(config, group.options)
 
     async def _config(self, application: Application, name: str) -> DeploymentConfig:
         config = await self._configurations.get(name or DEFAULTS[application.compute_platform])

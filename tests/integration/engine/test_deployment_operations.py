@@ -349,9 +349,8 @@ async def test_targets_are_read_in_the_order_of_start(desk: Desk) -> None:
 async def test_a_target_shows_the_arn_of_its_instance(desk: Desk) -> None:
     cloud = "i-0123456789abcdef0"
     batch = Batch()
-    batch.update(
-        tables.instances, {"instance_id": "mi-2"}, {"instance_id": cloud, "kind": InstanceKind.CLOUD.value}
-    )
+    moved = {"instance_id": cloud, "kind": InstanceKind.CLOUD.value, "arn": ""}
+    batch.update(tables.instances, {"instance_id": "mi-2"}, moved)
     await desk.world.store.write(batch)
     deployment_id = await desk.create()
     await desk.world.until(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ferryman.v1 import agents_pb2, inventory_pb2, types_pb2
+from ferryman.v1 import agents_pb2, deployments_pb2, inventory_pb2, types_pb2
 from ferryman_coordinator.core.drift import FileDrift
 from ferryman_coordinator.core.group_options import (
     AgentUpdates,
@@ -14,6 +14,7 @@ from ferryman_coordinator.core.group_options import (
     DeploymentOption,
     DeploymentType,
     GreenProvisioning,
+    InstanceLabel,
     OutdatedInstancesStrategy,
     QueueMode,
     ReadyAction,
@@ -158,6 +159,12 @@ outdated_strategies = Words(
     inventory_pb2.OutdatedInstancesStrategy,
     "OUTDATED_INSTANCES_STRATEGY",
     "InvalidInputException",
+)
+instance_labels = Words(
+    InstanceLabel,
+    deployments_pb2.InstanceLabel,
+    "INSTANCE_LABEL",
+    "InvalidDeploymentInstanceTypeException",
 )
 queue_modes = Words(QueueMode, inventory_pb2.QueueMode, "QUEUE_MODE", "InvalidInputException")
 agent_updates = Words(AgentUpdates, inventory_pb2.AgentUpdates, "AGENT_UPDATES", "InvalidInputException")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ferryman.channel import MESSAGE_LIMIT
 from ferryman.v1 import inventory_pb2, types_pb2
-from ferryman_coordinator.api.mapping import deployments, selections, values, words
+from ferryman_coordinator.api.mapping import deployments, values, words
+from ferryman_coordinator.api.mapping.selections import selection_from, selection_to
 from ferryman_coordinator.api.mapping.words import Words
 from ferryman_coordinator.core.inventory import Deployment, Facts
 from ferryman_coordinator.core.lifecycle import in_place_path
@@ -145,7 +146,7 @@ def test_settings_come_back(
     assert values.rollback_from(values.rollback_to(rollback)) == rollback
     assert values.minimum_from(values.minimum_to(minimum)) == minimum
     assert values.facts_from(values.facts_to(host)) == host
-    assert selections.selection_from(selections.selection_to(selection)) == selection
+    assert selection_from(selection_to(selection)) == selection
     assert values.zonal_from(values.zonal_to(zonal)) == zonal
 
 
