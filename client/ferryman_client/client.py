@@ -20,6 +20,7 @@ from ferryman.v1 import (
     bundles_pb2_grpc,
     deployments_pb2,
     deployments_pb2_grpc,
+    instances_pb2_grpc,
     inventory_pb2,
     inventory_pb2_grpc,
     resources_pb2_grpc,
@@ -65,6 +66,8 @@ class Client:
         self.deployments = deployments_pb2_grpc.DeploymentServiceStub(self._channel)
         self.inventory: inventory_pb2_grpc.InventoryServiceAsyncStub
         self.inventory = inventory_pb2_grpc.InventoryServiceStub(self._channel)
+        self.instances: instances_pb2_grpc.InstanceServiceAsyncStub
+        self.instances = instances_pb2_grpc.InstanceServiceStub(self._channel)
         self.bundles: bundles_pb2_grpc.BundleServiceAsyncStub
         self.bundles = bundles_pb2_grpc.BundleServiceStub(self._channel)
         self.resources: resources_pb2_grpc.ResourceServiceAsyncStub

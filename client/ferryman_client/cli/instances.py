@@ -1,4 +1,4 @@
-"""`ferryman instance`: list, show, check, tag, deregister."""
+"""`ferryman instance`: list, show, history, check, tag. `registration.py` has register and deregister."""
 
 from __future__ import annotations
 
@@ -9,19 +9,31 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ferryman.v1 import inventory_pb2, types_pb2
-from ferryman_client.cli import render
+from ferryman.v1 import instances_pb2, inventory_pb2, types_pb2
+from ferryman_client.cli import registration, render
 from ferryman_client.cli.drift import print_installed
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.selections import tag_filter
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail, parse_tag
-from ferryman_client.cli.words import enum_word, iso_time, revision_label, tags_text
+from ferryman_client.cli.words import (
+    deployment_status,
+    enum_word,
+    iso_time,
+    plain,
+    revision_label,
+    tags_text,
+    target_status,
+)
 from ferryman_client.client import CALL_TIMEOUT_SECONDS, Client
 
 app = typer.Typer(no_args_is_help=True, help="Instances: registered machines with an agent.")
 
 _STAT_SECONDS = 30.0
 _DIGESTS_SECONDS = 600.0
+_SHOWN_DEPLOYMENTS = 10
+
+app.command()(registration.register)
+app.command()(registration.deregister)
 
 InstanceArgument = Annotated[str, typer.Argument(help="Name or id of the instance.")]
 
@@ -34,17 +46,20 @@ def list_(
     deregistered: Annotated[
         bool, typer.Option("--deregistered", help="Those that were deregistered.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Those that were deregistered, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List instances."""
+    if every:
+        status = inventory_pb2.REGISTRATION_STATUS_UNSPECIFIED
+    elif deregistered:
+        status = inventory_pb2.REGISTRATION_STATUS_DEREGISTERED
+    else:
+        status = inventory_pb2.REGISTRATION_STATUS_REGISTERED
 
     async def read(client: Client) -> list[inventory_pb2.Instance]:
         request = inventory_pb2.ListInstancesRequest(
-            registration_status=(
-                inventory_pb2.REGISTRATION_STATUS_DEREGISTERED
-                if deregistered
-                else inventory_pb2.REGISTRATION_STATUS_REGISTERED
-            ),
+            registration_status=status,
             tag_filters=[tag_filter(text) for text in tag or ()],
         )
         pages = every_page(lambda page: client.call(client.inventory.ListInstances, page), request)
@@ -57,11 +72,16 @@ def list_(
 
 @app.command()
 def show(instance: InstanceArgument, as_json: JsonOption = False) -> None:
-    """Show one instance: what it is, whether it is connected, its health in each group, and which files changed."""
-    request = inventory_pb2.GetInstanceRequest(instance=instance)
-    found = ask(lambda client: client.call(client.inventory.GetInstance, request)).instance
+    """Show one instance: what it is, its health in each group, which files changed, and its last deployments."""
+
+    async def read(client: Client) -> tuple[inventory_pb2.Instance, list[instances_pb2.InstanceDeployment]]:
+        request = inventory_pb2.GetInstanceRequest(instance=instance)
+        found = (await client.call(client.inventory.GetInstance, request)).instance
+        return found, await _history(client, found.instance_id, _SHOWN_DEPLOYMENTS)
+
+    found, deployments = ask(read)
     if as_json:
-        render.print_json(found)
+        render.print_json(plain(found) | {"recentDeployments": [plain(one) for one in deployments]})
         return
     render.print_details(_details(found))
     if found.health:
@@ -73,6 +93,23 @@ def show(instance: InstanceArgument, as_json: JsonOption = False) -> None:
         )
         render.say("")
         print_installed(found.health)
+    if deployments:
+        render.say("")
+        _print_history(deployments)
+
+
+@app.command()
+def history(
+    instance: InstanceArgument,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was deployed to an instance, newest first."""
+    found = ask(lambda client: _history(client, instance, limit))
+    if as_json:
+        render.print_json(found)
+    else:
+        _print_history(found)
 
 
 @app.command()
@@ -115,37 +152,25 @@ def check(
 
 @app.command(name="tag")
 def tag_(
-    instance: InstanceArgument,
+    instances: Annotated[list[str], typer.Argument(help="Names or ids of instances.")],
     add: Annotated[list[str] | None, typer.Option("--add", help="KEY=VALUE. Repeat for more.")] = None,
     remove: Annotated[list[str] | None, typer.Option("--remove", help="KEY=VALUE. Repeat for more.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add and remove tags; the next deployment sees them."""
+    """Add and remove tags, of all these instances or of none; the next deployment sees them."""
     if not add and not remove:
         fail("give --add or --remove", EXIT_USAGE)
-    request = inventory_pb2.TagInstanceRequest(
-        instance=instance,
+    request = instances_pb2.TagInstancesRequest(
+        instances=instances,
         add=[parse_tag(text) for text in add or ()],
         remove=[parse_tag(text) for text in remove or ()],
     )
-    found = ask(lambda client: client.call(client.inventory.TagInstance, request)).instance
+    tagged = ask(lambda client: client.call(client.instances.TagInstances, request)).instances
     if as_json:
-        render.print_json(found)
-    else:
+        render.print_json(tagged[0] if len(instances) == 1 else list(tagged))
+        return
+    for found in tagged:
         render.say(f"{found.name}: {tags_text(found.tags) or 'no tags'}")
-
-
-@app.command()
-def deregister(
-    instance: InstanceArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Take an instance out of all future deployments and revoke its certificate. Nothing is removed from it."""
-    if not yes and not typer.confirm(f"Deregister {instance}? Its agent will have to enrol anew"):
-        fail("nothing was changed", EXIT_USAGE)
-    request = inventory_pb2.DeregisterInstanceRequest(instance=instance)
-    ask(lambda client: client.call(client.inventory.DeregisterInstance, request))
-    render.say(f"instance {instance} deregistered")
 
 
 def print_instances(found: Sequence[inventory_pb2.Instance], *, as_json: bool, empty: str) -> None:
@@ -156,7 +181,7 @@ def print_instances(found: Sequence[inventory_pb2.Instance], *, as_json: bool, e
     rows = (
         (
             item.name,
-            Text("connected", "green") if item.is_connected else Text("silent", "red"),
+            _agent(item),
             tags_text(item.tags),
             item.zone or "-",
             item.facts.agent_version or "-",
@@ -178,17 +203,71 @@ def _details(item: inventory_pb2.Instance) -> list[tuple[str, render.Cell]]:
         ("Id", item.instance_id),
         ("ARN", item.arn),
         ("Kind", kind or ""),
+        ("IAM user", item.iam_user_arn),
+        ("IAM session", item.iam_session_arn),
         ("Tags", tags_text(item.tags)),
         ("Zone", item.zone),
+        ("Autoscaling group", item.auto_scaling_group),
+        ("Lifecycle state", item.lifecycle_state if _has_lifecycle(item) else ""),
         ("Connected", connected),
         ("Registered", iso_time(item.registered_at)),
+        ("Enrolled", iso_time(item.enrolled_at) if item.enrolled_at else "not yet"),
         ("Deregistered", iso_time(item.deregistered_at) if item.deregistered_at else ""),
         ("Certificate until", iso_time(item.certificate_expires_at) if item.certificate_expires_at else ""),
+        ("Identity trouble", _trouble(item)),
         ("Host", " ".join(filter(None, (facts.host_name, *facts.addresses)))),
         ("System", " ".join(filter(None, (facts.os, facts.os_version, facts.architecture)))),
         ("Agent", facts.agent_version),
         ("Disk", disk if facts.disk_total_bytes else ""),
     ]
+
+
+def _agent(item: inventory_pb2.Instance) -> Text:
+    if item.is_connected:
+        return Text("connected", "green")
+    if item.deregistered_at:
+        return Text("deregistered", "dim")
+    return Text("silent", "red") if item.enrolled_at else Text("not enrolled", "yellow")
+
+
+def _has_lifecycle(item: inventory_pb2.Instance) -> bool:
+    return bool(item.auto_scaling_group) or item.lifecycle_state not in ("", "InService")
+
+
+def _trouble(item: inventory_pb2.Instance) -> Text | str:
+    if not item.HasField("identity_trouble"):
+        return ""
+    trouble = item.identity_trouble
+    who = f", {trouble.host_name}" if trouble.host_name else ""
+    return Text(f"{trouble.reason} at {iso_time(trouble.at)}{who}: {trouble.message}", "red")
+
+
+async def _history(client: Client, instance: str, limit: int) -> list[instances_pb2.InstanceDeployment]:
+    request = instances_pb2.ListInstanceDeploymentsRequest(instance=instance)
+    found: list[instances_pb2.InstanceDeployment] = []
+    pages = every_page(lambda page: client.call(client.instances.ListInstanceDeployments, page), request)
+    async for response in pages:
+        found += response.deployments
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def _print_history(found: Sequence[instances_pb2.InstanceDeployment]) -> None:
+    rows = (
+        (
+            item.deployment_id,
+            item.application_name,
+            item.deployment_group_name,
+            render.status(target_status(item.status)),
+            render.status(deployment_status(item.deployment_status)),
+            iso_time(item.created_at),
+            iso_time(item.ended_at) if item.ended_at else "-",
+        )
+        for item in found
+    )
+    columns = ("DEPLOYMENT", "APPLICATION", "GROUP", "HERE", "IN ALL", "CREATED", "ENDED HERE")
+    render.print_table(columns, rows, empty="nothing was ever deployed to it")
 
 
 def _is_meant(one: inventory_pb2.InstanceDeploymentHealth, application: str, group: str) -> bool:

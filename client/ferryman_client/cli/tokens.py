@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ferryman.v1 import tokens_pb2
+from ferryman.v1 import tokens_pb2, types_pb2
 from ferryman_client.cli import render
 from ferryman_client.cli.configs import parse_duration
 from ferryman_client.cli.pages import every_page
@@ -29,6 +29,32 @@ def create(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="KEY=VALUE for each instance. Repeat.")
     ] = None,
+    allow_tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-tag",
+            help="A tag that the machine may choose: KEY=VALUE with * for any text, or KEY for any value. Repeat."
+            " Without: as the coordinator is configured.",
+        ),
+    ] = None,
+    preset_tags: Annotated[
+        bool, typer.Option("--preset-tags", help="The machine chooses no tags at all.")
+    ] = False,
+    allow_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-name",
+            help="A name that the machine may choose, with * for any text: 'web-*'; 'i-*' for cloud instances. Repeat."
+            " Without: any.",
+        ),
+    ] = None,
+    replace_identity: Annotated[
+        bool,
+        typer.Option(
+            "--replace-identity",
+            help="Good also when --instance-name has enrolled already: its former certificate ends then.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Create a token. It is shown once, now."""
@@ -37,7 +63,13 @@ def create(
     seconds = parse_duration(ttl)
     if not seconds:
         fail(f"a token with --ttl {ttl} could never be used: give a duration such as 30m", EXIT_USAGE)
+    if preset_tags and allow_tag:
+        fail("--preset-tags allows no tag: leave --allow-tag out", EXIT_USAGE)
+    rule = tokens_pb2.TagRule(patterns=[tag_pattern(text) for text in allow_tag or ()])
     request = tokens_pb2.CreateJoinTokenRequest(
+        allowed_tags=rule if preset_tags or allow_tag else None,
+        allowed_names=allow_name or (),
+        replaces_identity=replace_identity,
         uses=uses,
         unlimited_uses=uses == 0,
         ttl_seconds=seconds,
@@ -75,11 +107,31 @@ def list_(as_json: JsonOption = False) -> None:
             iso_time(item.revoked_at) if item.HasField("revoked_at") else "-",
             item.instance_name or "-",
             tags_text(item.tags) or "-",
+            _allowed(item),
         )
         for item in found
     )
-    columns = ("ID", "USES LEFT", "EXPIRES", "REVOKED", "INSTANCE", "TAGS")
+    columns = ("ID", "USES LEFT", "EXPIRES", "REVOKED", "INSTANCE", "TAGS", "ALLOWS")
     render.print_table(columns, rows, empty="no join tokens; `ferryman token create --join`")
+
+
+def tag_pattern(text: str) -> types_pb2.Tag:
+    """Returns what `KEY=VALUE` allows, or `KEY`: any value of it. Ends the process when there is no key."""
+    pattern = parse_tag(text)
+    if "=" not in text:
+        pattern.value = "*"
+    return pattern
+
+
+def _allowed(token: tokens_pb2.JoinToken) -> str:
+    tags = ", ".join(
+        "any tag" if (tag.key, tag.value) == ("*", "*") else f"{tag.key}={tag.value}"
+        for tag in token.allowed_tags
+    )
+    names = ", ".join("any name" if name == "*" else name for name in token.allowed_names)
+    if token.instance_name:
+        names = "replaces its identity" if token.replaces_identity else ""
+    return "; ".join(filter(None, (names, tags or "no tags")))
 
 
 @app.command()

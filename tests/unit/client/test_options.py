@@ -14,6 +14,7 @@ from ferryman_client.cli.groupfile import read_group_file
 from ferryman_client.cli.places import url_location
 from ferryman_client.cli.selections import auto_rollback, selection, tag_filter
 from ferryman_client.cli.session import exit_code
+from ferryman_client.cli.tokens import tag_pattern
 
 COUNT = inventory_pb2.MINIMUM_HEALTHY_HOSTS_TYPE_HOST_COUNT
 PERCENT = inventory_pb2.MINIMUM_HEALTHY_HOSTS_TYPE_FLEET_PERCENT
@@ -128,3 +129,12 @@ def test_archive_kind_of_a_url_is_by_its_path() -> None:
 )
 def test_exit_codes_are_those_promised(problem: errors.ClientError, code: int) -> None:
     assert exit_code(problem) == code
+
+
+@pytest.mark.parametrize(
+    "text, key, value",
+    [("role=web*", "role", "web*"), ("role", "role", "*"), ("role=", "role", ""), ("*=*", "*", "*")],
+)
+def test_a_pattern_of_tags_without_a_value_means_any(text: str, key: str, value: str) -> None:
+    found = tag_pattern(text)
+    assert (found.key, found.value) == (key, value)
