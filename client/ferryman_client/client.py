@@ -20,6 +20,8 @@ from ferryman.v1 import (
     bundles_pb2_grpc,
     deployments_pb2,
     deployments_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
     instances_pb2_grpc,
     inventory_pb2,
     inventory_pb2_grpc,
@@ -68,6 +70,8 @@ class Client:
         self.inventory = inventory_pb2_grpc.InventoryServiceStub(self._channel)
         self.instances: instances_pb2_grpc.InstanceServiceAsyncStub
         self.instances = instances_pb2_grpc.InstanceServiceStub(self._channel)
+        self.events: events_pb2_grpc.EventServiceAsyncStub
+        self.events = events_pb2_grpc.EventServiceStub(self._channel)
         self.bundles: bundles_pb2_grpc.BundleServiceAsyncStub
         self.bundles = bundles_pb2_grpc.BundleServiceStub(self._channel)
         self.resources: resources_pb2_grpc.ResourceServiceAsyncStub
@@ -128,6 +132,32 @@ class Client:
                     lost_at, attempt = None, 0
                     after_sequence = max(after_sequence, change.sequence)
                     yield change
+                return
+            except (Unreachable, CoordinatorFault):
+                now = asyncio.get_running_loop().time()
+                lost_at = lost_at or now
+                if now - lost_at > patience_seconds:
+                    raise
+            await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+            attempt += 1
+
+    async def watch_events(
+        self, request: events_pb2.WatchEventsRequest, *, patience_seconds: float = 600.0
+    ) -> AsyncIterator[events_pb2.WatchEventsResponse]:
+        """Yields what the request asks for, signs of life included, each event once.
+
+        Outlives the coordinator: after a lost stream it goes on behind the last position that was seen. Raises
+        Unreachable when there was no answer for `patience_seconds`.
+        """
+        lost_at: float | None = None
+        attempt = 0
+        while True:
+            try:
+                async for one in self.stream(self.events.WatchEvents, request):
+                    lost_at, attempt = None, 0
+                    request.after_position = one.position
+                    request.last = 0
+                    yield one
                 return
             except (Unreachable, CoordinatorFault):
                 now = asyncio.get_running_loop().time()

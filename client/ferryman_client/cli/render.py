@@ -58,6 +58,12 @@ def print_json(value: Message | Sequence[Message] | dict[str, Any]) -> None:
     sys.stdout.write(json_safe(json.dumps(shown, indent=2, ensure_ascii=False)) + "\n")
 
 
+def print_line(value: dict[str, Any]) -> None:
+    """Prints one JSON object as one line, at once: somebody may be following."""
+    sys.stdout.write(json_safe(json.dumps(value, ensure_ascii=False)) + "\n")
+    sys.stdout.flush()
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
     """Prints rows under their columns; `empty` says what it means that there are none."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
