@@ -14,7 +14,7 @@ import structlog
 
 from ferryman_coordinator.alarms.source import AlarmSource, Answer, Unread
 from ferryman_coordinator.core.alarms import AlarmReading
-from ferryman_coordinator.errors import Refused
+from ferryman_coordinator.errors import Refused, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -88,8 +88,8 @@ class AlarmBook:
                 answers = await self._by_name[name].read(alarms)
         except TimeoutError:
             return self._failed(name, f"it gave no answer within {READ_S:g} s")
-        except Refused as refused:
-            return self._failed(name, refused.message)
+        except (Refused, StoreUnavailable) as refused:
+            return self._failed(name, str(refused))
         except Exception as error:
             log.error("alarms.source_broken", source=name, exc_info=error)
             return self._failed(

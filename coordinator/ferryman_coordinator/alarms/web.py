@@ -40,7 +40,7 @@ class Web:
     async def fetch(self, url: str, query: Mapping[str, str] | None = None, *, limit: int) -> Fetched:
         """GET; at most `limit` bytes are taken in. Raises Unreachable: it says what could not be asked, and why.
 
-        A connection that breaks at once is tried a second time: it was the other end's restart, as a rule.
+        A connection that ends without an answer is tried a second time, by the library.
         """
         import aiohttp
 
@@ -48,12 +48,7 @@ class Web:
             async with asyncio.timeout(self._settings.timeout / 1000):
                 session = self._session(await asyncio.to_thread(self._headers))
                 async with session:
-                    try:
-                        return await _get(session, url, query, limit)
-                    except aiohttp.ClientConnectorCertificateError:
-                        raise
-                    except aiohttp.ClientConnectionError:
-                        return await _get(session, url, query, limit)
+                    return await _get(session, url, query, limit)
         except TimeoutError:
             raise _failed(url, f"no answer within {self._settings.timeout}") from None
         except (aiohttp.ClientError, OSError, ValueError) as problem:
