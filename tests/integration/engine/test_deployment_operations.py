@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,11 @@ import pytest
 from ferryman.v1 import inventory_pb2
 from ferryman_coordinator.api.mapping.deployments import deployment_to, target_to
 from ferryman_coordinator.api.mapping.values import minimum_to, zonal_to
-from ferryman_coordinator.config.schema import Limits
+from ferryman_coordinator.core.group_options import AlarmConfiguration
 from ferryman_coordinator.core.inventory import Application, ComputePlatform, InstanceKind
 from ferryman_coordinator.core.model import (
     ApplicationId,
     AutoRollback,
-    BundleLocation,
     BundleType,
     Creator,
     DeploymentId,
@@ -28,7 +27,6 @@ from ferryman_coordinator.core.model import (
     HealthyHostsType,
     InstanceId,
     MinimumHealthyHosts,
-    RevisionLocation,
     RollbackEvent,
     TargetStatus,
     UrlLocation,
@@ -38,14 +36,7 @@ from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.engine.logs import LogLine
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound, Refused
 from ferryman_coordinator.links.orders import SegmentOrder
-from ferryman_coordinator.operations.applications import Applications
-from ferryman_coordinator.operations.arns import Account
-from ferryman_coordinator.operations.configurations import Configurations
-from ferryman_coordinator.operations.deployment_options import DeploymentOptions
-from ferryman_coordinator.operations.deployments import Deployments
-from ferryman_coordinator.operations.drift import Drift
-from ferryman_coordinator.operations.groups import Groups
-from ferryman_coordinator.operations.instances import Instances
+from ferryman_coordinator.operations.deployment_styles import TargetInstances
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import PageRequest
@@ -53,78 +44,14 @@ from ferryman_coordinator.store.inventory_records import application_row
 from tests.support.clock import START
 from tests.support.coordinator_records import bundle
 from tests.support.crashing_store import HoldingStore, held
-from tests.support.engine_world import World, open_world
+from tests.support.deployment_desk import MISSING, OPTIONS
+from tests.support.deployment_desk import DeploymentDesk as Desk
+from tests.support.engine_world import open_world
 from tests.support.fake_agent import Gate, broken_revision, failing
-
-OPTIONS = DeploymentOptions(
-    application_name="web",
-    group_name="production",
-    revision=bundle("a"),
-    config_name="CodeDeployDefault.AllAtOnce",
-)
-MISSING = bundle("f")
 
 
 def hosts(count: int) -> MinimumHealthyHosts:
     return MinimumHealthyHosts(type=HealthyHostsType.HOST_COUNT, value=count)
-
-
-class Shelf:
-    """Pretends to look into bundles: all are there but one."""
-
-    async def inspect(self, location: BundleLocation) -> Sequence[str]:
-        if location == MISSING:
-            raise Invalid("InvalidRevisionException", "the bundle is not in the coordinator's store")
-        return ["line 3: unknown key"] if location == bundle("3") else []
-
-
-class Elsewhere:
-    """Pretends to look at what is in no store of the coordinator's."""
-
-    async def pin(self, location: RevisionLocation) -> tuple[RevisionLocation, Sequence[str]]:
-        return location, []
-
-
-class Desk:
-    """The operations of a world."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        parts = (world.store, world.clock, world.ids, Limits())
-        applications = Applications(*parts, world.engine)
-        self.configurations = Configurations(*parts, run_cap_ms=12 * 3_600_000)
-        groups = Groups(*parts, applications, self.configurations, world.engine)
-        self.deployments = Deployments(
-            world.store,
-            world.engine,
-            world.links,
-            applications,
-            groups,
-            self.configurations,
-            Shelf(),
-            Elsewhere(),
-            Account(account_id="123456789012", region="eu-1"),
-            Drift(
-                world.store,
-                world.clock,
-                world.links,
-                Instances(world.store, world.clock, Limits(), world.engine),
-            ),
-            Limits(),
-        )
-
-    async def create(self, **changes: Any) -> str:
-        return (await self.deployments.create(replace(OPTIONS, **changes))).deployment_id
-
-    async def done(self, **changes: Any) -> str:
-        deployment_id = await self.create(**changes)
-        await self.ended(deployment_id)
-        return deployment_id
-
-    async def ended(self, deployment_id: str) -> None:
-        async with aclosing(self.deployments.watch(deployment_id)) as updates:
-            async for _ in updates:
-                pass
 
 
 @pytest.fixture
@@ -145,7 +72,13 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("InvalidRevisionException", {"revision": replace(bundle("a"), sha256="abc")}),
     ("InvalidRevisionException", {"revision": UrlLocation(url="ftp://x/y", bundle_type=BundleType.ZIP)}),
     ("DescriptionTooLongException", {"description": "x" * 257}),
+    ("InvalidTargetInstancesException", {"target_instances": TargetInstances()}),
     ("InvalidAutoRollbackConfigException", {"auto_rollback": AutoRollback(enabled=True)}),
+    ("InvalidAlarmConfigException", {"override_alarms": AlarmConfiguration(enabled=True)}),
+    (
+        "AlarmsLimitExceededException",
+        {"override_alarms": AlarmConfiguration(alarms=tuple("abcdefghijk"))},
+    ),
     ("InvalidFileExistsBehaviorException", {"file_exists_behavior": "SHRUG"}),
 ]
 
@@ -166,7 +99,7 @@ async def test_a_mistake_is_refused_by_name_and_leaves_no_trace(
 @pytest.mark.req("CP-227")
 async def test_of_several_mistakes_the_first_in_the_agreed_order_is_reported(desk: Desk) -> None:
     # One mistake for each step of the order; later ones must not hide earlier ones.
-    steps = [WRONG[2], WRONG[4], WRONG[5], WRONG[7], WRONG[10], WRONG[11], WRONG[12]]
+    steps = [WRONG[number] for number in (2, 4, 5, 7, 10, 11, 12, 13, 15)]
     for first in range(len(steps)):
         wrong: dict[str, Any] = {}
         for _, changes in steps[first:]:
