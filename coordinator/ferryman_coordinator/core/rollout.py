@@ -103,7 +103,7 @@ class Rollout:
             zones=zones,
             zone_counted=tuple(tally.counted for tally in schedule.zones),
             rollback_message=rollback.progress(DeploymentStatus.CREATED) if is_rollback else "",
-            messages=admission.notes(schedule),
+            messages=(*admission.notes(schedule), *alarms.warnings),
             alarms=alarms.records,
         )
         refused = admission.refusal(spec, schedule, zones)
