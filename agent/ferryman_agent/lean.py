@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -9,7 +10,12 @@ import typing
 from types import ModuleType
 
 _UNUSED = ("rich", "greenlet")
-_PROTOBUF_IN_PYTHON = "google.protobuf.internal.python_message"
+_IN_PYTHON: dict[str, dict[str, object]] = {
+    "google.protobuf.internal.python_message": {},
+    "google.protobuf.internal.well_known_types": {"WKTBASES": {}},
+}
+"""What stands in for modules that protobuf loads to do nothing with: its second implementation, what prints messages,
+and methods of message types that we do not use; 1.4 MiB. With what is taken from them all the same."""
 
 
 def leave_out(*, speaks_protobuf: bool = True) -> None:
@@ -25,8 +31,8 @@ def leave_out(*, speaks_protobuf: bool = True) -> None:
     # All that gRPC, structlog and msgspec want of it has come into `typing` by now: 0.4 MiB.
     sys.modules.setdefault("typing_extensions", typing)
     if speaks_protobuf and _has_fast_protobuf():
-        # protobuf loads its second implementation, and what prints messages, to do nothing with it: 1 MiB.
-        sys.modules.setdefault(_PROTOBUF_IN_PYTHON, ModuleType(_PROTOBUF_IN_PYTHON))
+        for name, content in _IN_PYTHON.items():
+            _stand_in(name, **content)
 
 
 def _has_fast_protobuf() -> bool:
@@ -42,9 +48,26 @@ def load_asyncio_alone() -> None:
     if "ssl" in sys.modules:
         return
     _hide("ssl")
+    _stand_in("asyncio.sslproto")
     import asyncio  # noqa: F401 - imported for what it leaves out
 
     del sys.modules["ssl"]
+
+
+def forget(*names: str) -> None:
+    """Lets go of modules that have done their work: what is loaded next takes their memory."""
+    for name in names:
+        sys.modules.pop(name, None)
+        package, _, last = name.rpartition(".")
+        if package in sys.modules:
+            vars(sys.modules[package]).pop(last, None)
+    gc.collect()
+
+
+def _stand_in(name: str, **content: object) -> None:
+    module = ModuleType(name)
+    vars(module).update(content)
+    sys.modules.setdefault(name, module)
 
 
 def _hide(name: str) -> None:

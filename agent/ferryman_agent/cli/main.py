@@ -1,21 +1,18 @@
 """ferryman-agent enroll | run | start | stop | …: arguments, exit codes, and the only place that prints.
 
-argparse, not typer as in the other commands: typer brings pydantic and rich, and the agent runs as root with as little
-in it as can be (DEPENDENCIES, rule 4). What is heavy is imported inside the commands, so that `--version` answers at
-once.
+What is heavy is imported inside the commands, so that `--version` answers at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NoReturn
 
-from ferryman_agent import __version__, lean
+from ferryman_agent import lean
 from ferryman_agent.errors import AgentError
 from ferryman_agent.local.command import is_alias
 from ferryman_agent.local.command import main as local_deployment
@@ -41,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         before, after = given[: given.index("deploy-local")], given[given.index("deploy-local") + 1 :]
         if not before or before[0].partition("=")[0] in ("--config", "--config_file"):
             local_deployment([*before, *after], program="ferryman-agent deploy-local")
-    options = _parser().parse_args(given)
+    options = _read(given)
     # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if options.command is not _run:
@@ -54,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
+def _read(given: Sequence[str]) -> SimpleNamespace:
+    # In a function of its own, since the agent lets go of the module.
+    from ferryman_agent.cli import arguments
+
+    return arguments.read(given, ACTIONS)
+
+
 def _keep_stdout_clean() -> None:
     """What is logged before, or without, `set_up` goes to standard error: scripts read our output as JSON."""
     import structlog
@@ -61,131 +65,7 @@ def _keep_stdout_clean() -> None:
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ferryman-agent", description="The Ferryman agent: carries out deployments on this machine."
-    )
-    parser.add_argument("--version", action="version", version=f"ferryman-agent {__version__}")
-    _config_option(parser, default=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def command(name: str, action: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        about = (action.__doc__ or "").strip()
-        added = commands.add_parser(name, help=about.partition(". ")[0].rstrip("."), description=about)
-        added.set_defaults(command=action)
-        # It may stand before the command as well: what the command does not say must not hide that.
-        _config_option(added, default=argparse.SUPPRESS)
-        return added
-
-    _enroll_options(command("enroll", _enroll))
-    commands.add_parser("deploy-local", help="Deploy a revision on this machine, without a coordinator")
-    _profile_option(command("run", _run))
-    _json_option(command("status", _status))
-    command("start", _start)
-    for name, action in (("stop", _stop), ("restart", _restart)):
-        how = command(name, action).add_mutually_exclusive_group()
-        how.add_argument("--wait", action="store_true", help="let the lifecycle events that run end first")
-        how.add_argument("--force", action="store_true", help="end the scripts that run; their events fail")
-    command("reload", _reload)
-    config = command("config", _config)
-    config.add_argument("--show", action="store_true", help="print every setting and where it came from")
-    _json_option(config)
-    _profile_option(config)
-    _json_option(command("doctor", _doctor))
-    _json_option(command("history", _history))
-    forget = command("forget-revision", _forget_revision)
-    forget.add_argument("--group", required=True, metavar="GROUP", help="deployment group, by id or name")
-    collect = command("gc", _gc)
-    collect.add_argument(
-        "--remove",
-        "--group",
-        dest="group",
-        metavar="GROUP",
-        help="remove the data of this one, by id or name",
-    )
-    collect.add_argument(
-        "--uninstall", action="store_true", help="with --remove: what the group has installed as well"
-    )
-    _json_option(collect)
-    logs = command("logs", _logs)
-    logs.add_argument("--deployment", metavar="ID", help="of this deployment (default: of the newest)")
-    logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
-    return parser
-
-
-def _json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json", action="store_true", dest="as_json", help="as JSON, with stable field names"
-    )
-
-
-def _profile_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", metavar="NAME", help="defaults to take: default, compat or strict")
-
-
-def _config_option(parser: argparse.ArgumentParser, *, default: object) -> None:
-    # The original's spelling works as well (AG-018).
-    parser.add_argument(
-        "--config",
-        "--config_file",
-        type=Path,
-        metavar="FILE",
-        default=default,
-        help="configuration file (default: the system's)",
-    )
-
-
-def _enroll_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--coordinator",
-        default="",
-        metavar="HOST:PORT",
-        help="the coordinator (default: from the configuration)",
-    )
-    add(
-        "--token",
-        default="",
-        help="join token, from `ferryman token create --join`; - reads it from stdin (default: the identity file's)",
-    )
-    trust = parser.add_mutually_exclusive_group()
-    trust.add_argument(
-        "--ca-fingerprint",
-        default="",
-        metavar="sha256:HEX",
-        help="of the coordinator's CA (default: from the token)",
-    )
-    trust.add_argument("--ca-file", type=Path, metavar="FILE", help="PEM file with the CA to trust")
-    add(
-        "--instance-name",
-        default="",
-        metavar="NAME",
-        help="what to call this instance (default: the host name)",
-    )
-    add("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be given several times")
-    add("--zone", default="", help="availability zone of this instance")
-    add(
-        "--kind",
-        choices=("on-premises", "cloud"),
-        default="",
-        help="cloud: the instance is known by its provider's id (default: cloud with --instance-id or --provider)",
-    )
-    add(
-        "--instance-id",
-        default="",
-        metavar="ID",
-        help="the provider's id of a cloud instance, i-… (default: its provider is asked)",
-    )
-    add(
-        "--provider",
-        choices=("aws",),
-        default="",
-        help="have this provider's metadata service vouch for the instance; then --token may be left out",
-    )
-    add("--force", action="store_true", help="replace an identity that is still valid")
-
-
-def _enroll(options: argparse.Namespace) -> int:
+def _enroll(options: SimpleNamespace) -> int:
     """Make this machine an instance of a coordinator."""
     from ferryman_agent.cli import enrolling
 
@@ -211,8 +91,9 @@ def _enroll(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: SimpleNamespace) -> int:
     """Run the agent in the foreground until it is stopped."""
+    lean.forget("ferryman_agent.cli.arguments", "argparse", "gettext")
     # Before anything that imports structlog, which imports asyncio.
     lean.leave_out()
     lean.load_asyncio_alone()
@@ -228,38 +109,38 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _start(options: argparse.Namespace) -> int:
+def _start(options: SimpleNamespace) -> int:
     """Start the agent in the background, where no systemd does, and wait until it is ready."""
     print(_plain(_service(options).start()))
     return 0
 
 
-def _status(options: argparse.Namespace) -> int:
+def _status(options: SimpleNamespace) -> int:
     """Show what the agent does. Exit code 0: it runs, 3: it does not, 4: that cannot be told."""
     overview = _service(options).overview()
     print(overview.as_json() if options.as_json else _plain(overview.as_text()))
     return 0 if overview.is_running else NOT_RUNNING
 
 
-def _stop(options: argparse.Namespace) -> int:
+def _stop(options: SimpleNamespace) -> int:
     """Stop the agent. Refused while a lifecycle event runs, unless --wait or --force is given."""
     print(_plain(_service(options).stop(wait=options.wait, force=options.force)))
     return 0
 
 
-def _restart(options: argparse.Namespace) -> int:
+def _restart(options: SimpleNamespace) -> int:
     """Stop the agent, as `stop` does, and start it again."""
     print(_plain(_service(options).restart(wait=options.wait, force=options.force)))
     return 0
 
 
-def _reload(options: argparse.Namespace) -> int:
+def _reload(options: SimpleNamespace) -> int:
     """Have the running agent read its configuration again, without a restart. Exit code 7: none is running."""
     print(_plain(_service(options).reload()))
     return 0
 
 
-def _config(options: argparse.Namespace) -> int:
+def _config(options: SimpleNamespace) -> int:
     """Check the configuration, and show what counts. Exit code 1: the agent would not start with it."""
     from ferryman_agent.cli import showing
     from ferryman_agent.config import load
@@ -275,7 +156,7 @@ def _config(options: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(options: argparse.Namespace) -> int:
+def _doctor(options: SimpleNamespace) -> int:
     """Look for what keeps this machine from deployments, and say what to do. Exit code 1: something does."""
     from ferryman_agent.cli import doctor
 
@@ -284,7 +165,7 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if doctor.is_well(found) else 1
 
 
-def _history(options: argparse.Namespace) -> int:
+def _history(options: SimpleNamespace) -> int:
     """List the deployments whose files are on this machine."""
     from ferryman_agent.cli import history
     from ferryman_agent.config import load
@@ -294,7 +175,7 @@ def _history(options: argparse.Namespace) -> int:
     return 0
 
 
-def _forget_revision(options: argparse.Namespace) -> int:
+def _forget_revision(options: SimpleNamespace) -> int:
     """Forget which revision of a deployment group was the last successful one. Its scripts are not run any more: a way
     past an ApplicationStop that is broken.
     """
@@ -305,7 +186,7 @@ def _forget_revision(options: argparse.Namespace) -> int:
     return 0
 
 
-def _gc(options: argparse.Namespace) -> int:
+def _gc(options: SimpleNamespace) -> int:
     """List the deployment groups that have data on this machine, or remove that of one which it has left. The files
     that the group installed stay, unless --uninstall is given. Refused while the group is in use.
     """
@@ -323,7 +204,7 @@ def _gc(options: argparse.Namespace) -> int:
     return 0
 
 
-def _logs(options: argparse.Namespace) -> int:
+def _logs(options: SimpleNamespace) -> int:
     """Print what the scripts of a deployment printed."""
     from ferryman_agent.cli import script_logs
     from ferryman_agent.config import load
@@ -342,7 +223,7 @@ def _logs(options: argparse.Namespace) -> int:
     return 0
 
 
-def _service(options: argparse.Namespace) -> Service:
+def _service(options: SimpleNamespace) -> Service:
     from ferryman_agent.cli.native_service import Service
 
     return Service(options.config, os.environ)
@@ -356,6 +237,23 @@ def _fail(message: str, code: int = 1) -> NoReturn:
 def _plain(text: str) -> str:
     """Control characters but line ends made visible: root reads here what a coordinator says, whoever that is."""
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+ACTIONS = {
+    "enroll": _enroll,
+    "run": _run,
+    "start": _start,
+    "status": _status,
+    "stop": _stop,
+    "restart": _restart,
+    "reload": _reload,
+    "config": _config,
+    "doctor": _doctor,
+    "history": _history,
+    "forget-revision": _forget_revision,
+    "gc": _gc,
+    "logs": _logs,
+}
 
 
 if __name__ == "__main__":

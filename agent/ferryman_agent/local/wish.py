@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ferryman_agent import __version__
+
+if TYPE_CHECKING:
+    import argparse
 
 DESCRIPTION = """\
 Deploy a revision on this machine with the agent's own engine: no coordinator, no enrolment, no configuration needed.
@@ -47,6 +50,9 @@ def read_arguments(arguments: Sequence[str], *, program: str) -> Wish:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
+    # Only now: the agent imports this module too, and reads no arguments with it.
+    import argparse
+
     # No abbreviations: a script that uses one would change its meaning with the next option of ours.
     parser = argparse.ArgumentParser(
         prog=program,
