@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,9 @@ def shown(fleet: Fleet, name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.req("CP-063", "CP-073", "CP-079", "CP-083", "CP-094", "CP-102", "CP-106", "CP-107", "CP-113")
+@pytest.mark.req(
+    "CP-063", "CP-073", "CP-079", "CP-083", "CP-094", "CP-102", "CP-106", "CP-107", "CP-112", "CP-113"
+)
 def test_an_instance_s_whole_life(fleet: Fleet, tmp_path: Path) -> None:
     host_file = tmp_path / "machine" / "ferryman.onpremises.yml"
     agent = AgentProcess(host_file.parent, "web-7")
@@ -61,6 +64,9 @@ def test_an_instance_s_whole_life(fleet: Fleet, tmp_path: Path) -> None:
         write_bundle(tmp_path / "bundle", {}, {"file": "x"})
         deploy = ("deploy", "-a", "app", "-g", "web", "--source", str(tmp_path / "bundle"), "--json")
         run(fleet, *deploy, "--config", "CodeDeployDefault.AllAtOnce")
+        group = run(fleet, "group", "show", "web", "-a", "app")
+        for label in ("Last attempted", "Last successful"):
+            assert re.search(rf"{label}: +d-[A-Z0-9]{{9}}  Succeeded  20\d\d-\d\d-\d\dT\d\d:", group)
         after = shown(fleet, "web-7")
         assert after["instanceId"] == before["instanceId"]
         recent: dict[str, str]

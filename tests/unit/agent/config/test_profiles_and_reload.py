@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,10 +141,13 @@ class TestFile:
         (warning,) = load(path, HOME).warnings
         assert "belongs to user 12345" in warning
 
-    @pytest.mark.req("AG-K07")
+    @pytest.mark.req("AG-K07", "CP-080")
     def test_where_the_identity_file_is_looked_for(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        if sys.platform != "win32":
+            place = "/etc/codedeploy-agent/conf/codedeploy.onpremises.yml"
+            assert Path(place) == places.ORIGINALS_IDENTITY
         ours, original = tmp_path / "ferryman.onpremises.yml", tmp_path / "original.yml"
         monkeypatch.setattr(places, "SYSTEM_FILES", (tmp_path / "a.yml", tmp_path / "b.yml"))
         monkeypatch.setattr(places, "ORIGINALS_FILE", tmp_path / "c.yml")

@@ -51,7 +51,7 @@ def refusal(content: object) -> str:
 
 
 class TestShapes:
-    @pytest.mark.req("AG-075", "AG-079", "V2-340")
+    @pytest.mark.req("AG-075", "AG-079", "V2-340", "CP-081", "CP-082")
     def test_the_original_s_two_shapes(self, tmp_path: Path) -> None:
         found = load(written(tmp_path, dict(USER)))
         assert isinstance(found, UserIdentity)
@@ -91,13 +91,13 @@ class TestShapes:
             assert "join_token" in refusal(short | more)
         assert "host_name needs coordinator" in refusal({"host_name": "web-1", "join_token": "geheim"})
 
-    @pytest.mark.req("AG-076", "AG-081", "V2-340")
+    @pytest.mark.req("AG-076", "AG-081", "V2-340", "CP-084")
     def test_two_identities_are_an_error(self) -> None:
         for content in (USER | SESSION, USER | OWN, SESSION | OWN):
             assert "both" in refusal(content)
         assert "both join_token_file and cert_file" in refusal(OWN | PAIR)
 
-    @pytest.mark.req("AG-077", "V2-340", "AG-081")
+    @pytest.mark.req("AG-077", "V2-340", "AG-081", "CP-081", "CP-082")
     @pytest.mark.parametrize(
         "shape,key",
         [("iam_user_arn", key) for key in USER if key != "iam_user_arn"]

@@ -34,7 +34,7 @@ def test_every_folder_of_the_agent_is_closed(
     assert closed == ["\\\\?\\C:\\ProgramData\\Ferryman\\state"]
 
 
-@pytest.mark.req("AG-532", "AG-533")
+@pytest.mark.req("AG-532", "AG-533", "CP-080")
 def test_places_are_below_program_data() -> None:
     found = windows_places.places({"ProgramData": "D:\\Data"})
     assert found.directories["root_dir"] == "D:\\Data\\Amazon\\CodeDeploy"
