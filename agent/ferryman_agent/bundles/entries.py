@@ -14,6 +14,8 @@ from ferryman_agent.bundles.limits import BundleLimits
 from ferryman_agent.errors import BundleError
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_ORDINARY = re.compile(r"(?:\./)?(\.?[\w+@=,~-][\w+@=,~ .-]*(?:/\.?[\w+@=,~-][\w+@=,~ .-]*)*)/?", re.ASCII)
+"""A name that nothing can be wrong with but its length."""
 _DRIVE_OR_SHARE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _MOST_HOPS = 40
 _MOST_STEPS = 500_000
@@ -109,6 +111,13 @@ class EntryChecks:
                 raise refuse(path, f"is a symbolic link that leaves the target directory: {shown(target)}")
 
     def _path(self, name: str) -> str:
+        ordinary = _ORDINARY.fullmatch(name)
+        if (
+            ordinary is not None
+            and len(name) * 4 <= _COMPONENT_BYTES
+            and name.count("/") < self._limits.max_depth
+        ):
+            return ordinary[1]
         if _CONTROL.search(name):
             raise refuse(name, "has a control character in its name")
         if name.startswith("/") or _DRIVE_OR_SHARE.match(name):
@@ -153,7 +162,9 @@ class EntryChecks:
             raise over_limit(f"a declared size of {self.declared_bytes} bytes or more, with {limit} allowed")
 
     def _check_place(self, entry: ArchiveEntry, path: str) -> None:
-        end = path.find("/")
+        above = path.rpartition("/")[0]
+        # What is above a folder was looked at when that was.
+        end = -1 if self._kinds.get(above) is Kind.DIRECTORY else path.find("/")
         while end != -1:
             parent = path[:end]
             kind = self._kinds.setdefault(parent, Kind.DIRECTORY)

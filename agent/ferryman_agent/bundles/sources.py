@@ -7,15 +7,10 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ferryman_agent.bundles.entries import ArchiveEntry
 from ferryman_agent.errors import BundleError
-
-if TYPE_CHECKING:
-    import bz2
-    import gzip
-    import lzma
 
 CHUNK = 1024 * 1024
 
@@ -39,7 +34,6 @@ _BROKEN = (
 _BROKEN_TOO = {
     "tarfile": "TarError",
     "zipfile": "BadZipFile",
-    "gzip": "BadGzipFile",
     "lzma": "LZMAError",
 }
 """Only of those that are loaded: one kind of archive needs no library for another."""
@@ -95,13 +89,25 @@ def _broken() -> tuple[type[Exception], ...]:
     return (*_BROKEN, *(getattr(library, error) for library, error in loaded if library is not None))
 
 
+class Readable(Protocol):
+    """What `Bounded` reads: a file, or what a decompressor made of one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+    def tell(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class Bounded:
     """A file, or a decompressor that only goes forward, that refuses to hand out too much at once.
 
     `tarfile` and `zipfile` read as many bytes as a header says into memory.
     """
 
-    def __init__(self, file: IO[bytes] | bz2.BZ2File | lzma.LZMAFile | gzip.GzipFile) -> None:
+    def __init__(self, file: Readable) -> None:
         self._file = file
 
     def read(self, size: int | None = -1) -> bytes:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, cast
 
 from ferryman_agent.bundles.entries import ArchiveEntry, Kind, shown
 from ferryman_agent.bundles.formats import Format
+from ferryman_agent.bundles.forward import Forward, decompressed, gunzipped
 from ferryman_agent.bundles.sources import CHUNK, Bounded, damaged, reading
+from ferryman_agent.bundles.tar_header import Header
 from ferryman_agent.system import fs
 
 _KINDS = {
@@ -33,11 +32,19 @@ class TarSource:
         self.is_indexed = found is Format.TAR
         self._file = file
         self._sparse: dict[int, tarfile.TarInfo] = {}
-        self._stream = Bounded(_opened(file, found))
-        with reading("no tar archive in it"):
-            self._tar = tarfile.TarFile(
-                fileobj=cast(IO[bytes], self._stream), mode="r", encoding="utf-8", errors="surrogateescape"
-            )
+        self._stream = Bounded(file if found is Format.TAR else Forward(_blocks(file, found)))
+        try:
+            with reading("no tar archive in it"):
+                self._tar = tarfile.TarFile(
+                    fileobj=cast(IO[bytes], self._stream),
+                    mode="r",
+                    tarinfo=Header,
+                    encoding="utf-8",
+                    errors="surrogateescape",
+                )
+        except BaseException:
+            self._close_stream()
+            raise
 
     def entries(self) -> Iterator[ArchiveEntry]:
         """See Source."""
@@ -60,19 +67,19 @@ class TarSource:
                 key=member.offset_data,
             )
 
-    def chunks(self, entry: ArchiveEntry) -> Iterator[bytes]:
+    def chunks(self, entry: ArchiveEntry) -> Iterable[bytes]:
         """See Source."""
         sparse = self._sparse.get(entry.key)
-        if sparse is not None:
-            yield from self._sparse_chunks(sparse)
-            return
+        return self._sparse_chunks(sparse) if sparse is not None else self._chunks(entry)
+
+    def _chunks(self, entry: ArchiveEntry) -> Iterator[bytes]:
         left, offset = entry.size, entry.key
         while left:
             wanted = min(left, CHUNK)
             if self.is_indexed:
                 chunk = fs.pread(self._file.fileno(), wanted, offset)
             else:
-                with reading(f"in {shown(entry.name)}"):
+                with reading("in one of its files"):
                     chunk = self._stream.read(wanted)
             if not chunk:
                 raise damaged(f"{shown(entry.name)} ends {left} bytes early")
@@ -94,6 +101,9 @@ class TarSource:
     def close(self) -> None:
         """See Source."""
         self._tar.close()
+        self._close_stream()
+
+    def _close_stream(self) -> None:
         if not self.is_indexed:
             self._stream.close()
 
@@ -110,14 +120,17 @@ class TarSource:
             yield chunk
 
 
-def _opened(file: IO[bytes], found: Format) -> IO[bytes] | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
+def _blocks(file: IO[bytes], found: Format) -> Iterable[bytes]:
+    """Only the library that is needed is loaded."""
     if found is Format.GZIP:
-        return gzip.GzipFile(fileobj=file, mode="rb")
+        return gunzipped(file)
     if found is Format.BZIP2:
-        return bz2.BZ2File(file)
-    if found is Format.XZ:
-        return lzma.LZMAFile(file)
-    return file
+        import bz2
+
+        return decompressed(bz2.BZ2File(file))
+    import lzma
+
+    return decompressed(lzma.LZMAFile(file))
 
 
 def _nanoseconds(seconds: float) -> int | None:
