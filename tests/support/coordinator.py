@@ -23,6 +23,7 @@ from ferryman.v1 import (
     agents_pb2_grpc,
     bundles_pb2_grpc,
     deployments_pb2_grpc,
+    events_pb2_grpc,
     faults_pb2,
     instances_pb2_grpc,
     inventory_pb2_grpc,
@@ -172,6 +173,11 @@ def deployments_stub(channel: grpc.aio.Channel) -> deployments_pb2_grpc.Deployme
     stub: deployments_pb2_grpc.DeploymentServiceAsyncStub = deployments_pb2_grpc.DeploymentServiceStub(
         channel
     )
+    return stub
+
+
+def events_stub(channel: grpc.aio.Channel) -> events_pb2_grpc.EventServiceAsyncStub:
+    stub: events_pb2_grpc.EventServiceAsyncStub = events_pb2_grpc.EventServiceStub(channel)
     return stub
 
 
