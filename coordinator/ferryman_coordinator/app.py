@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -12,13 +13,18 @@ from ferryman_coordinator.alarms.book import AlarmBook
 from ferryman_coordinator.alarms.opening import open_sources
 from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.api.agents import AgentServicer, AgentsSettings
+from ferryman_coordinator.api.audit import AuditServicer
+from ferryman_coordinator.api.audit_entries import Entries
 from ferryman_coordinator.api.auth import Authenticator
 from ferryman_coordinator.api.bundles import BundleServicer
 from ferryman_coordinator.api.deployments import DeploymentServicer
 from ferryman_coordinator.api.events import EventServicer
+from ferryman_coordinator.api.guard import Guard
+from ferryman_coordinator.api.identity import IdentityOperations, IdentityServicer
 from ferryman_coordinator.api.instances import InstanceServicer
 from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.api.inventory import InventoryOperations, InventoryServicer
+from ferryman_coordinator.api.recorder import Recorder
 from ferryman_coordinator.api.resources import ResourceServicer
 from ferryman_coordinator.api.server import GrpcServer
 from ferryman_coordinator.api.tokens import TokenServicer
@@ -33,6 +39,7 @@ from ferryman_coordinator.bundles.urls import BundleUrls
 from ferryman_coordinator.clock import SystemClock
 from ferryman_coordinator.config import Address, Config
 from ferryman_coordinator.config.schema import TokenTags
+from ferryman_coordinator.core.audit import Place
 from ferryman_coordinator.core.inventory import ANY_TAG
 from ferryman_coordinator.core.model import Timers
 from ferryman_coordinator.core.payloads import Origin
@@ -47,18 +54,23 @@ from ferryman_coordinator.http.server import HttpServer
 from ferryman_coordinator.identity.authority import Authority
 from ferryman_coordinator.identity.failures import FailureLimiter
 from ferryman_coordinator.identity.providers import trusted_providers
+from ferryman_coordinator.identity.sealing import Seal, key_in
 from ferryman_coordinator.identity.server_certificate import ServerCertificate, server_names
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.keyfiles import READABLE, write_file
 from ferryman_coordinator.links.registry import Links, LinkSettings
 from ferryman_coordinator.links.seen import StoredSeen
 from ferryman_coordinator.notices.office import NoticeOffice
+from ferryman_coordinator.observe.audit import AuditLog, read_anchor
+from ferryman_coordinator.observe.audit_file import AuditFile
 from ferryman_coordinator.observe.metrics import Metrics
 from ferryman_coordinator.operations.access import Access
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
+from ferryman_coordinator.operations.audit import AuditTrail
 from ferryman_coordinator.operations.configurations import Configurations
 from ferryman_coordinator.operations.connections import Connections
+from ferryman_coordinator.operations.credentials import Credentials
 from ferryman_coordinator.operations.deliveries import Deliveries
 from ferryman_coordinator.operations.deployments import Deployments
 from ferryman_coordinator.operations.drift import Drift
@@ -71,9 +83,12 @@ from ferryman_coordinator.operations.notification_rules import NotificationRules
 from ferryman_coordinator.operations.registration import Registration
 from ferryman_coordinator.operations.resources import Resources
 from ferryman_coordinator.operations.revisions import Revisions
+from ferryman_coordinator.operations.roles import Roles
 from ferryman_coordinator.operations.script_logs import ScriptLogs
 from ferryman_coordinator.operations.search import Search
+from ferryman_coordinator.operations.simulation import Simulation
 from ferryman_coordinator.operations.tokens import FirstAdministrator
+from ferryman_coordinator.operations.users import Users
 from ferryman_coordinator.store.history import History
 from ferryman_coordinator.store.queries import revisions as revision_queries
 from ferryman_coordinator.store.queries.revisions import RevisionSource
@@ -128,6 +143,7 @@ class App:
             store, self.links, self.clock, ids, self._sources, _engine_settings(config), alarms
         )
         self.account = Account(account_id=config.account.id, region=config.account.region)
+        self.audit, self.audit_trail, self.audit_file = self._make_audit(ids)
         origin = Origin(account_id=self.account.account_id, region=self.account.region)
         self.notices = NoticeOffice(store, self.clock, self.engine.bell, config.notices, config.sinks, origin)
         self.history = History(store, self.clock, config.history.keep, keep_events_ms=config.notices.keep)
@@ -243,10 +259,40 @@ class App:
             events.register,
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,
+            IdentityServicer(self._identity(ids)).register,
+            AuditServicer(self.audit_trail, lambda: read_anchor(self._directory.audit_anchor)).register,
             ResourceServicer(resources, Search(store, account)).register,
         ]
-        gate = Gate(Authenticator(self.access, enrolment, failures, clock), self._metrics)
+        gate = Gate(
+            Authenticator(self.access, enrolment, failures, clock),
+            Guard(store, clock, account),
+            Recorder(self.audit, Entries(clock, ids), reads=self._config.audit.reads),
+            self._metrics,
+        )
         return GrpcServer(gate, services, lambda: self.certificate.current, self._authority.certificate_pem)
+
+    def _identity(self, ids: Ids) -> IdentityOperations:
+        store, clock, limits, account = self._store, self.clock, self._config.limits, self.account
+        users = Users(store, clock, ids, limits, account, self.access.forget)
+        seal = Seal.open(self._directory.access_key_seal)
+        return IdentityOperations(
+            users=users,
+            roles=Roles(store, clock, limits, account, self.access.forget),
+            credentials=Credentials(store, clock, ids, users, self.access, seal, account),
+            simulation=Simulation(self.access, users, clock, account),
+            account=account,
+        )
+
+    def _make_audit(self, ids: Ids) -> tuple[AuditLog, AuditTrail, AuditFile | None]:
+        settings, key = self._config.audit, key_in(self._directory.audit_seal)
+        place = Place(account_id=self.account.account_id, region=self.account.region)
+        log = AuditLog(self._store, self.clock, ids, place, key, self._directory.audit_anchor)
+        trail = AuditTrail(self._store, self.clock, key, int(settings.keep))
+        if not settings.file:
+            return log, trail, None
+        file = AuditFile(self._store, Path(settings.file), int(settings.file_size), settings.files_kept)
+        log.when_stored(file.more)
+        return log, trail, file
 
     def _server_certificate(self) -> ServerCertificate:
         listen = self._config.listen

@@ -78,6 +78,11 @@ class DataDirectory:
         return self.root / "audit.key"
 
     @property
+    def audit_anchor(self) -> Path:
+        """Where the audit log had come to, outside of the database."""
+        return self.root / "audit.anchor"
+
+    @property
     def github_tokens(self) -> Path:
         return self.root / "github-tokens.json"
 

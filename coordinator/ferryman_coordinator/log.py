@@ -26,7 +26,7 @@ _SECRET_NAME = re.compile(
 _SECRET_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
     # Join tokens keep their fingerprint: it is public and says which coordinator they are for.
     (re.compile(r"(ferryman-join-1-[0-9a-f]*)-[A-Za-z0-9_-]+"), rf"\1-{REDACTED}"),
-    (re.compile(r"ferryman-access-1-[A-Za-z0-9_-]+"), REDACTED),
+    (re.compile(r"ferryman-(?:access|session)-1-[A-Za-z0-9_-]+"), REDACTED),
     (re.compile(r"\b(?:gh[opsru]|github_pat)_[A-Za-z0-9_]{16,}"), REDACTED),
     (re.compile(r"(?i)\b(bearer) +[^\s\"',]+"), rf"\1 {REDACTED}"),
     (

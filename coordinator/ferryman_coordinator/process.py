@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from ferryman_coordinator.app import App, Ready
 from ferryman_coordinator.config import Config
 from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.data_dir import DataDirectory, database_url
-from ferryman_coordinator.errors import SetupError
+from ferryman_coordinator.errors import SetupError, StoreUnavailable
 from ferryman_coordinator.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,11 @@ class Coordinator:
                     tasks.create_task(self._app.drift.run()),
                     tasks.create_task(self._app.s3.run()),
                     tasks.create_task(self._app.access.run()),
+                    tasks.create_task(self._app.audit_trail.run()),
                 ]
+                if self._app.audit_file is not None:
+                    background.append(tasks.create_task(self._app.audit_file.run()))
+                audit = tasks.create_task(self._app.audit.run())
                 await self._app.engine.ready()
                 await self._app.grpc.start()
                 http = tasks.create_task(self._app.http.run())
@@ -89,7 +94,7 @@ class Coordinator:
                     "coordinator.ready", grpc=str(ready.grpc), agents=str(ready.agents), http=ready.http_url
                 )
                 await stop.wait()
-                await self._end(background, http)
+                await self._end(background, http, audit)
         except ExceptionGroup as several:
             raise several.exceptions[0] from several
 
@@ -109,7 +114,9 @@ class Coordinator:
         await first.add_token(directory.keep_admin_token)
         log.warning("coordinator.admin_token_made_anew", file=str(directory.admin_token), reason=why)
 
-    async def _end(self, background: Iterable[asyncio.Task[None]], http: asyncio.Task[None]) -> None:
+    async def _end(
+        self, background: Iterable[asyncio.Task[None]], http: asyncio.Task[None], audit: asyncio.Task[None]
+    ) -> None:
         """Agents first: they hear that they shall come back, and everything that they reported is stored."""
         log.info("coordinator.ending")
         self._app.is_ready = False
@@ -120,6 +127,14 @@ class Coordinator:
         for task in background:
             task.cancel()
         await asyncio.wait(background)
+        # Last: what the others did on their way out is recorded as well.
+        self._app.audit.stop()
+        await audit
+        await self._app.audit.close()
+        if self._app.audit_file is not None:
+            await self._app.audit_file.finish()
+        with contextlib.suppress(StoreUnavailable):
+            await self._app.access.keep_uses()
         log.info("coordinator.ended")
 
     async def _renew_certificate(self) -> None:

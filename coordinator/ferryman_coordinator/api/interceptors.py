@@ -1,4 +1,5 @@
-"""Around every call: who makes it, how its end is told, and that it is counted. One interceptor, so one order.
+"""Around every call: who makes it, whether he may, how its end is told, recorded and counted. One interceptor, so
+one order.
 
 Nothing of a request is read before it is known who calls: to gRPC every call has a stream of requests here, and the
 message is taken in, and made sense of, only afterwards. A hostile message of 4 MiB becomes 100 MiB of objects.
@@ -21,8 +22,12 @@ from google.protobuf.message import DecodeError, Message
 
 from ferryman import channel
 from ferryman_coordinator.api.answers import Answer, answer_to
-from ferryman_coordinator.api.auth import OPEN, Authenticator, Context
+from ferryman_coordinator.api.auth import OPEN, Authenticator, Context, source_of
+from ferryman_coordinator.api.guard import Guard
+from ferryman_coordinator.api.recorder import CallInProgress, Recorder
+from ferryman_coordinator.api.rules import rule_of
 from ferryman_coordinator.errors import Invalid, LimitExceeded, StreamEnded
+from ferryman_coordinator.operations.access import Admitted
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +62,12 @@ class CallCounter(Protocol):
 class Gate(grpc.aio.ServerInterceptor):
     """Lets a call through to its servicer only for a caller that may make it, and ends it in words."""
 
-    def __init__(self, authenticator: Authenticator, counter: CallCounter) -> None:
+    def __init__(
+        self, authenticator: Authenticator, guard: Guard, recorder: Recorder, counter: CallCounter
+    ) -> None:
         self._authenticator = authenticator
+        self._guard = guard
+        self._recorder = recorder
         self._counter = counter
         self._wrapped: dict[str, Handler] = {}
         # Open streams of answers, with their method.
@@ -102,18 +111,22 @@ class Gate(grpc.aio.ServerInterceptor):
         parse: Parse = functools.partial(_parsed, handler.request_deserializer or bytes, most)
 
         async def unary(requests: AsyncIterator[bytes], context: Context) -> Any:
-            async with self._call(method, context, is_timed=not handler.request_streaming):
-                return await behaviour(await given(requests, parse), context)
+            async with self._call(method, context, is_timed=not handler.request_streaming) as call:
+                request = await self._let_in(call, await given(requests, parse))
+                return await self._let_out(call, await behaviour(request, context))
 
         async def stream(requests: AsyncIterator[bytes], context: Context) -> None:
-            async with self._call(method, context, is_stream=True):
-                request = await given(requests, parse)
+            async with self._call(method, context, is_stream=True) as call:
+                request = await self._let_in(call, await given(requests, parse))
                 if not inspect.isasyncgenfunction(behaviour):
                     await behaviour(request, context)
                     return
                 async with contextlib.aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
+                        # A stream may last for days: it is granted when it begins.
+                        await self._recorder.granted(call, None)
                         await context.write(answer)
+                await self._recorder.granted(call, None)
 
         make: Any = (
             grpc.stream_stream_rpc_method_handler
@@ -128,16 +141,18 @@ class Gate(grpc.aio.ServerInterceptor):
     @contextlib.asynccontextmanager
     async def _call(
         self, method: str, context: Context, *, is_stream: bool = False, is_timed: bool = False
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[CallInProgress]:
         """One call, from the question who makes it to how it ends."""
         began, code = time.monotonic(), "OK"
         task = asyncio.current_task()
+        call = CallInProgress(method, rule_of(method), context)
         try:
-            await self._authenticator.admit(method, context)
+            call.who = await self._authenticator.admit(method, context)
             with self._noted(task if is_stream else None, method):
-                yield
+                yield call
         except asyncio.CancelledError:
             code = "CANCELLED"
+            self._recorder.failed(call, None)
             if self._is_ending and task is not None:
                 task.uncancel()
                 await self._abort(method, context, answer_to(_ENDING, method))
@@ -148,9 +163,26 @@ class Gate(grpc.aio.ServerInterceptor):
         except Exception as error:
             answer = answer_to(error, method)
             code = answer.code.name
+            if not (call.who is None and isinstance(error, LimitExceeded)):
+                # One that is refused unseen, for it failed too often, does not fill the audit log either.
+                self._recorder.failed(call, answer)
             await self._abort(method, context, answer)
         finally:
             self._counter.call_ended(method, code, time.monotonic() - began if is_timed else None)
+
+    async def _let_in(self, call: CallInProgress, request: Any) -> Any:
+        """The request itself; raises Denied."""
+        call.request = request
+        if call.rule is not None and isinstance(call.who, Admitted):
+            await self._guard.check(call.rule, request, call.who, source_of(call.context))
+        return request
+
+    async def _let_out(self, call: CallInProgress, answer: Any) -> Any:
+        """The answer, as far as the caller may see it, once it is recorded."""
+        if call.rule is not None and isinstance(call.who, Admitted):
+            await self._guard.show(call.rule, call.request, answer, call.who, source_of(call.context))
+        await self._recorder.granted(call, answer)
+        return answer
 
     @contextlib.contextmanager
     def _noted(self, task: asyncio.Task[Any] | None, method: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ import pkgutil
 import socket
 import ssl
 import warnings
-from collections.abc import Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from tests.support.coordinator import (
     inventory_stub,
     make_request,
     refusal,
+    running_coordinator,
 )
 
 # Found, not listed: a service that comes later is tried as well.
@@ -45,9 +46,14 @@ FILES = [
     if module.name.endswith("_pb2")
 ]
 OPEN = {"/ferryman.v1.AgentService/Enrol"}
-OF_AGENTS = {
-    f"/ferryman.v1.AgentService/{name}" for name in ("Connect", "FetchBundle", "RenewCertificate")
-}
+OF_AGENTS = {f"/ferryman.v1.AgentService/{name}" for name in ("Connect", "FetchBundle", "RenewCertificate")}
+
+
+@pytest.fixture
+async def patient_coordinator(tmp_path: Path) -> AsyncIterator[RunningCoordinator]:
+    """One that does not tire of refusing: there are many calls to try."""
+    async with running_coordinator(tmp_path / "data", {"access.failures_per_minute": "10000"}) as running:
+        yield running
 
 
 def methods() -> Iterator[tuple[str, MethodDescriptor]]:
@@ -99,9 +105,9 @@ def test_every_call_is_tried() -> None:
     ],
 )
 async def test_no_call_of_people_is_granted_without_a_token(
-    coordinator: RunningCoordinator, metadata: Metadata, reason: str
+    patient_coordinator: RunningCoordinator, metadata: Metadata, reason: str
 ) -> None:
-    async with coordinator.channel() as channel:
+    async with patient_coordinator.channel() as channel:
         for path, method in methods():
             if path in OPEN:
                 continue
@@ -120,12 +126,12 @@ async def test_not_even_the_administrator_gets_at_calls_of_agents(coordinator: R
 
 
 @pytest.mark.req("CP-439", "PF-276", "PF-277")
-async def test_agents_get_at_their_own_calls_only(coordinator: RunningCoordinator) -> None:
-    agent = await coordinator.enrol("web-1")
+async def test_agents_get_at_their_own_calls_only(patient_coordinator: RunningCoordinator) -> None:
+    agent = await patient_coordinator.enrol("web-1")
     async with agent.channel() as channel:
         for path, method in methods():
             if path not in OF_AGENTS:
-                code, fault = await refusal(call(channel, path, method, coordinator.admin))
+                code, fault = await refusal(call(channel, path, method, patient_coordinator.admin))
                 assert (code, fault.reason) == (grpc.StatusCode.PERMISSION_DENIED, "WrongPort"), path
 
 
