@@ -176,7 +176,7 @@ def test_nobody_there_is_told_with_the_way_out() -> None:
         provider_identity.ask("aws", {provider_identity.ENDPOINT_VARIABLE: "http://127.0.0.1:1"})
 
 
-@pytest.mark.req("CP-102")
+@pytest.mark.req("CP-102", "CP-104")
 async def test_a_host_file_with_its_token_in_it_is_all_that_an_enrolment_needs(
     home: AgentHome, coordinator: FakeCoordinator
 ) -> None:
