@@ -71,6 +71,9 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
         self.lines: list[pb.LogLines] = []
         self.prefetched: list[pb.PrefetchDone] = []
         self.installed: list[pb.InstalledState] = []
+        self.archives: dict[str, bytes] = {}
+        self.http_host, self.http_port = "", 1
+        self.fetched: list[str] = []
         self.port = 0
         self.agents_port = 0
         self._servers: list[grpc.aio.Server] = []
@@ -161,6 +164,16 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
             certificate_expires_at=signed.expires_at,
         )
 
+    async def FetchBundle(  # noqa: N802 - the name in the .proto
+        self, request: pb.FetchBundleRequest, context: Any
+    ) -> AsyncIterator[pb.FetchBundleResponse]:
+        self.fetched.append(request.address)
+        if (content := self.archives.get(request.address)) is None:
+            await _refuse(context, grpc.StatusCode.NOT_FOUND, "BundleDoesNotExist", "there is none")
+            return
+        for begin in range(0, len(content), 1000):
+            yield pb.FetchBundleResponse(content=content[begin : begin + 1000])
+
     async def Connect(  # noqa: N802 - the name in the .proto
         self, requests: AsyncIterator[pb.ConnectRequest], context: Any
     ) -> AsyncIterator[pb.ConnectResponse]:
@@ -176,7 +189,8 @@ class FakeCoordinator(agents_pb2_grpc.AgentServiceServicer):
             instance_id=session.identity,
             heartbeat_interval_ms=self.heartbeat_ms,
             http_scheme="http",
-            http_port=1,
+            http_host=self.http_host,
+            http_port=self.http_port,
             acknowledged_report=self.acknowledged,
             now=self.now_ms,
             protocol_version=self.protocol_version,

@@ -10,6 +10,7 @@ import signal
 import time
 import zipfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -97,6 +98,43 @@ async def test_a_stop_does_not_wait_for_an_address_that_cannot_be_reached(
     assert await coordinator.finished("d-1/i-1/1/0") == "SUCCEEDED"
     ended = [word for word in coordinator.story() if "DownloadBundle" in word and "start" not in word]
     assert ended == ["SUCCEEDED DownloadBundle"]
+
+
+async def test_a_small_bundle_comes_over_the_stream_and_loads_no_http_client(
+    coordinator: FakeCoordinator, agent: AgentHome
+) -> None:
+    """The coordinator serves no HTTP here: its Welcome names a port where nobody listens."""
+    content = a_bundle(padding=30_000)
+    coordinator.archives["/bundles/x?signature=s"] = content
+    command = run_segment("d-1", events=(*EVENTS, "Install"), download_url="/bundles/x?signature=s")
+    command.deployment.revision.bundle.sha256 = hashlib.sha256(content).hexdigest()
+    command.deployment.revision.bundle.size_bytes = len(content)
+    await agent.start()
+    session = await coordinator.connected()
+    session.send(run_segment=command)
+    assert await coordinator.finished("d-1/i-1/1/0") == "SUCCEEDED", coordinator.story()
+    assert coordinator.fetched == ["/bundles/x?signature=s"]
+    archive = agent.root / "g-1" / "d-1"
+    assert (archive / "bundle.tar").read_bytes() == content
+    assert (archive / "deployment-archive" / "padding").stat().st_size == 30_000
+    mapped = (Path("/proc") / str(agent.pid) / "maps").read_text()
+    for library in ("/_ssl.", "libcrypto", "/_hashlib."):
+        assert library not in mapped
+
+
+async def test_a_small_bundle_that_the_stream_does_not_bring_comes_by_http(
+    coordinator: FakeCoordinator, agent: AgentHome, server: Server
+) -> None:
+    server.data = a_bundle()
+    coordinator.http_port = server.port
+    coordinator.http_host = "127.0.0.1"
+    command = from_store(server)
+    command.deployment.download_url = "/bundles/x"
+    await agent.start()
+    session = await coordinator.connected()
+    session.send(run_segment=command)
+    assert await coordinator.finished("d-1/i-1/1/0") == "SUCCEEDED", coordinator.story()
+    assert (coordinator.fetched, len(server.seen)) == (["/bundles/x"], 1)
 
 
 @pytest.mark.req("V2-141", "AG-231", "V2-001", "AG-236")

@@ -1,0 +1,56 @@
+"""Digests are right whoever computes them, and OpenSSL is loaded only for what is worth it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ferryman_agent.files.hashing import OWN_BYTES, sha256, sha256_of, short_name_hash
+
+PROGRAM = """
+import sys
+from ferryman_agent.files.hashing import OWN_BYTES, sha256
+for size in {sizes}:
+    digest = sha256(size)
+    digest.update(b"content")
+print(digest.hexdigest(), "_hashlib" in sys.modules)
+"""
+DIGEST = hashlib.sha256(b"content").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "sizes, with_openssl",
+    [
+        ("[7]", False),
+        ("[OWN_BYTES] * 32", False),
+        ("[OWN_BYTES] * 33", True),
+        ("[OWN_BYTES + 1]", True),
+        ("[None]", True),
+    ],
+)
+def test_little_is_digested_without_openssl(sizes: str, with_openssl: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(sizes=sizes)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [DIGEST, str(with_openssl)]
+
+
+@pytest.mark.parametrize("size", [0, 1, OWN_BYTES, OWN_BYTES + 1])
+def test_files_of_all_sizes_have_the_same_digest_as_ever(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    with (tmp_path / "file").open("rb") as file:
+        assert sha256_of(file.fileno()) == hashlib.sha256(content).hexdigest()
+
+
+def test_names_beside_files_are_those_of_every_version() -> None:
+    # An install that was killed may have left some, and the next version must know them.
+    digest = short_name_hash(b"g-1")
+    digest.update(b"name")
+    assert digest.hexdigest() == hashlib.blake2b(b"g-1name", digest_size=8).hexdigest()
+    assert sha256(3).digest_size == 32
