@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -31,10 +32,13 @@ def main(arguments: Sequence[str] | None = None, *, program: str | None = None) 
     if "://" not in (wish.location or ""):
         lean.load_asyncio_alone()
     try:
-        raise SystemExit(_deploy(wish, name))
+        code = _deploy(wish, name)
     except AgentError as error:
         _complain(name, str(error))
-        raise SystemExit(FAILED) from None
+        code = FAILED
+    if arguments is None:
+        _leave(code)
+    raise SystemExit(code)
 
 
 def _deploy(wish: Wish, name: str) -> int:
@@ -55,6 +59,14 @@ def _deploy(wish: Wish, name: str) -> int:
     from ferryman_agent.local.start import start
 
     return start(wish, draft, location, found)
+
+
+def _leave(code: int) -> None:
+    """Ends the process at once: all is closed, and to take the interpreter apart takes as long as two scripts."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _current_directory() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import secrets
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +55,12 @@ def start(wish: Wish, draft: plan.Draft, location: Location, found: plan.Found |
 
 def new_id() -> DeploymentId:
     """Returns an id of the original's form that no other deployment has (AG-475)."""
-    return DeploymentId(f"d-{''.join(secrets.choice(_ALPHABET) for _ in range(9))}-local")
+    # Not by `secrets`, which takes OpenSSL along.
+    number, letters = int.from_bytes(os.urandom(16), "big"), ""
+    for _ in range(9):
+        number, rest = divmod(number, len(_ALPHABET))
+        letters += _ALPHABET[rest]
+    return DeploymentId(f"d-{letters}-local")
 
 
 def _segment(
