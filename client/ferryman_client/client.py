@@ -16,6 +16,7 @@ import grpc
 
 from ferryman.channel import UPLOAD_PART_LIMIT, channel_options
 from ferryman.v1 import (
+    alarms_pb2_grpc,
     bundles_pb2,
     bundles_pb2_grpc,
     deployments_pb2,
@@ -72,6 +73,8 @@ class Client:
         self.instances = instances_pb2_grpc.InstanceServiceStub(self._channel)
         self.events: events_pb2_grpc.EventServiceAsyncStub
         self.events = events_pb2_grpc.EventServiceStub(self._channel)
+        self.alarms: alarms_pb2_grpc.AlarmServiceAsyncStub
+        self.alarms = alarms_pb2_grpc.AlarmServiceStub(self._channel)
         self.bundles: bundles_pb2_grpc.BundleServiceAsyncStub
         self.bundles = bundles_pb2_grpc.BundleServiceStub(self._channel)
         self.resources: resources_pb2_grpc.ResourceServiceAsyncStub

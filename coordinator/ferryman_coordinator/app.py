@@ -13,6 +13,7 @@ from ferryman_coordinator.alarms.book import AlarmBook
 from ferryman_coordinator.alarms.opening import open_sources
 from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.api.agents import AgentServicer, AgentsSettings
+from ferryman_coordinator.api.alarms import AlarmServicer
 from ferryman_coordinator.api.audit import AuditServicer
 from ferryman_coordinator.api.audit_entries import Entries
 from ferryman_coordinator.api.auth import Authenticator
@@ -65,6 +66,7 @@ from ferryman_coordinator.observe.audit import AuditLog, read_anchor
 from ferryman_coordinator.observe.audit_file import AuditFile
 from ferryman_coordinator.observe.metrics import Metrics
 from ferryman_coordinator.operations.access import Access
+from ferryman_coordinator.operations.alarms import Alarms
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.arns import Account
 from ferryman_coordinator.operations.audit import AuditTrail
@@ -257,6 +259,7 @@ class App:
             InventoryServicer(inventory, self.links).register,
             InstanceServicer(self.instances, registration, self.links).register,
             events.register,
+            AlarmServicer(Alarms(self.engine.alarms, clock)).register,
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,
             IdentityServicer(self._identity(ids)).register,

@@ -12,6 +12,7 @@ from rich.text import Text
 from ferryman.v1 import deployments_pb2, inventory_pb2, types_pb2
 from ferryman_client.bundle import Bundle
 from ferryman_client.cli import render
+from ferryman_client.cli.alarm_options import AlarmOption, AlarmWish, IgnoreOption, SwitchOption
 from ferryman_client.cli.creation import create
 from ferryman_client.cli.places import named_location
 from ferryman_client.cli.push import packed
@@ -59,6 +60,9 @@ def deploy(
         str | None,
         typer.Option("--rollback-on", help="failure, stop, alarm, or none, instead of the group's."),
     ] = None,
+    alarm: AlarmOption = None,
+    ignore_alarm_failures: IgnoreOption = None,
+    alarms: SwitchOption = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would happen; change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
     timeout: Annotated[
@@ -80,7 +84,16 @@ def deploy(
         update_outdated_instances_only=update_outdated_instances_only,
         auto_rollback=auto_rollback(rollback_on),
     )
-    wish = _Wish(options=options, revision=revision, plan=plan, wait=wait, timeout=timeout, as_json=as_json)
+    of_alarms = AlarmWish(names=alarm, ignore=ignore_alarm_failures, watch=alarms)
+    wish = _Wish(
+        options=options,
+        alarms=of_alarms,
+        revision=revision,
+        plan=plan,
+        wait=wait,
+        timeout=timeout,
+        as_json=as_json,
+    )
     if source is None:
         raise typer.Exit(ask(lambda client: _deploy(client, wish, None)))
     with guarded(), packed(source) as bundle:
@@ -92,6 +105,7 @@ class _Wish:
     """What the command line asks for."""
 
     options: deployments_pb2.DeploymentOptions
+    alarms: AlarmWish
     revision: str
     plan: bool
     wait: bool
@@ -102,6 +116,9 @@ class _Wish:
 async def _deploy(client: Client, wish: _Wish, bundle: Bundle | None) -> int:
     """Returns the exit code."""
     options = wish.options
+    override = await wish.alarms.over_group(client, options.application_name, options.deployment_group_name)
+    if override is not None:
+        options.override_alarms.CopyFrom(override)
     if wish.plan:
         options.revision.CopyFrom(await _find_revision(client, wish) if bundle is None else _unsent(bundle))
         return await _plan(client, options, as_json=wish.as_json)

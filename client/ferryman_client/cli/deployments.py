@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ferryman.v1 import deployments_pb2, types_pb2
 from ferryman_client.cli import render
+from ferryman_client.cli.alarms import watched_rows
 from ferryman_client.cli.creation import create
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.progress import Progress
@@ -313,6 +314,7 @@ def _details(item: deployments_pb2.Deployment) -> list[tuple[str, render.Cell]]:
         ("Completed", iso_time(item.completed_at) if item.HasField("completed_at") else ""),
         ("Stopped by", item.stopped_by),
         ("Rollback of", item.rollback.rollback_triggering_deployment_id),
+        *watched_rows(item.watched_alarms),
         *(("Warning", Text(warning, "yellow")) for warning in item.warnings),
     ]
 

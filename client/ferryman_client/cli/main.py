@@ -25,6 +25,7 @@ _COMMANDS = {
     "instance": ("instances", "Instances: registered machines with an agent."),
     "token": ("tokens", "Join tokens: who may enrol an instance."),
     "github-token": ("github_tokens", "Tokens for GitHub: what private repositories are read with."),
+    "alarm": ("alarms", "Alarms: what stops a deployment, and how it is now."),
     "events": ("events", "Follow what happens: deployments and instances, as it happens."),
     "trigger": ("triggers", "Triggers: who is told, and messages that did not arrive."),
     "rule": ("rules", "Notification rules: who is told of the deployments of an application."),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ferryman.v1 import deployments_pb2
 from ferryman_coordinator.api.mapping import words
+from ferryman_coordinator.api.mapping.alarms import watched_to
 from ferryman_coordinator.api.mapping.group_options import options_to
 from ferryman_coordinator.api.mapping.values import (
     diagnostics_to,
@@ -71,6 +72,7 @@ def deployment_to(deployment: Deployment) -> deployments_pb2.Deployment:
         zonal=None if spec.zonal is None else zonal_to(spec.zonal),
         warnings=spec.warnings,
         options=options_to(spec.options),
+        watched_alarms=watched_to(spec, record),
     )
 
 
