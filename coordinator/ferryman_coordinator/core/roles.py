@@ -131,6 +131,7 @@ _OF_CODEDEPLOY = (
 _OUR_OWN = (
     _read("PlanDeployment", _GROUP, _V | _CI, FERRYMAN),
     _read("ReadScriptLogs", _GROUP, _V | _CI, FERRYMAN),
+    _read("ListAlarms TestAlarm", ALL, _V | _CI, FERRYMAN),
     _change("ReplayDeliveries", _GROUP, _O, FERRYMAN),
     _change("TestTarget", ALL, _O, FERRYMAN),
     _read("FindBundle", ALL, _D | _CI, FERRYMAN),

@@ -5,6 +5,7 @@ A call without a row is for whoever may everything, so that a new one is closed 
 
 from __future__ import annotations
 
+from ferryman_coordinator.api.rules.alarms import ALARMS
 from ferryman_coordinator.api.rules.deployments import BUNDLES, DEPLOYMENTS
 from ferryman_coordinator.api.rules.events import EVENTS
 from ferryman_coordinator.api.rules.identity import AGENTS, AUDIT, IDENTITY, SELF_SERVICE
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _SERVICES = {
+    "AlarmService": ALARMS,
     "EventService": EVENTS,
     "AgentService": AGENTS,
     "AuditService": AUDIT,
