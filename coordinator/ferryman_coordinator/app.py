@@ -200,7 +200,9 @@ class App:
         default_tags = ANY_TAG if self._config.enrolment.token_tags is TokenTags.ANY else ()
         join_tokens = JoinTokens(store, clock, ids, limits, self._authority.fingerprint, default_tags)
         providers = trusted_providers(self._config.aws_identity)
-        enrolment = Enrolment(store, clock, ids, limits, join_tokens, account, providers)
+        enrolment = Enrolment(
+            store, clock, ids, limits, join_tokens, account, providers, self.links.turned_away
+        )
         registration = Registration(store, clock, ids, limits, account)
         applications = Applications(store, clock, ids, limits, self.engine)
         configurations = Configurations(store, clock, ids, limits, self._config.deployments.run_cap)

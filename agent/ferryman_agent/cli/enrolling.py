@@ -27,8 +27,8 @@ from ferryman_agent.host import (
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.host.on_premises import OwnIdentity, read_private
 from ferryman_agent.runtime import mapping
+from ferryman_agent.runtime.proxies import coordinator_proxy
 from ferryman_agent.system import fs
-from ferryman_agent.wiring import coordinator_proxy
 
 CONFIG_MODE = 0o644
 
@@ -67,7 +67,7 @@ def enroll(wishes: Wishes, environment: Mapping[str, str]) -> str:
     identity.save(fresh, config.identity_path)
     written = _write_config(wishes.config, config, address, environment)
     more = f"\nConfiguration written to {written}" if written else ""
-    if former is not None:
+    if former is not None and former.instance_id != fresh.instance_id:
         more += (
             f"\nThe former identity {former.instance_name} ({former.instance_id}) is not given up by this:"
             f" `ferryman instance deregister {former.instance_id}` takes it out of deployments"

@@ -22,12 +22,11 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.inventory import Facts, IssuedCertificate
 from ferryman_coordinator.core.model import InstanceId
 from ferryman_coordinator.core.provider_identity import ProviderProof
-from ferryman_coordinator.errors import Conflict, Invalid, Refused, Unauthenticated
+from ferryman_coordinator.errors import Conflict, Invalid, Unauthenticated
 from ferryman_coordinator.identity.authority import Authority, SignedCertificate
 from ferryman_coordinator.identity.failures import FailureLimiter
 from ferryman_coordinator.links.origins import Origin, Origins
 from ferryman_coordinator.links.registry import Links
-from ferryman_coordinator.links.troubles import Trouble
 from ferryman_coordinator.links.versions import is_older
 from ferryman_coordinator.operations.enrolment import Enrolment
 from ferryman_coordinator.operations.newcomers import EnrolOrder
@@ -143,7 +142,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
         try:
             self._demand_version(hello.agent_version)
         except Conflict as refused:
-            self._note(agent.instance_id, refused, hello.facts.host_name[:_SHOWN])
+            self._links.turned_away(agent.instance_id, refused, hello.facts.host_name[:_SHOWN])
             raise
         self._demand_one_machine(agent.instance_id, hello)
         await self._enrolment.describe(agent.instance_id, self._facts(agent.instance_id, hello))
@@ -204,14 +203,8 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
                 f"another machine, {other.host_name!r}, is connected with the identity of {instance_id}: enroll this"
                 " one anew, with an identity of its own (`ferryman-agent enroll --force`)",
             )
-            self._note(instance_id, refused, origin.host_name)
+            self._links.turned_away(instance_id, refused, origin.host_name)
             raise refused
-
-    def _note(self, instance_id: InstanceId, refused: Refused, host_name: str) -> None:
-        trouble = Trouble(
-            reason=refused.reason, message=refused.message, host_name=host_name, at=self._clock.now()
-        )
-        self._links.troubles.note(instance_id, trouble)
 
     def _facts(self, instance_id: InstanceId, hello: pb.Hello) -> Facts:
         """What is kept of the host, with what only we can tell: how its clock goes (AG-091)."""

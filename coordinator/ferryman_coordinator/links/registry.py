@@ -16,6 +16,7 @@ import structlog
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.model import CommandId, InstanceId, Instant
+from ferryman_coordinator.errors import Refused
 from ferryman_coordinator.links.link import CAPACITY, Link
 from ferryman_coordinator.links.orders import DrainOrder
 from ferryman_coordinator.links.troubles import Trouble, Troubles
@@ -119,6 +120,13 @@ class Links:
         """None for an instance that is not connected: see its stored `last_seen_at`."""
         link = self._links.get(instance_id)
         return None if link is None else link.last_heard
+
+    def turned_away(self, instance_id: InstanceId, refused: Refused, host_name: str = "") -> None:
+        """An agent was not let in with this instance's identity; `host_name` where it said one."""
+        trouble = Trouble(
+            reason=refused.reason, message=refused.message, host_name=host_name, at=self._clock.now()
+        )
+        self.troubles.note(instance_id, trouble)
 
     def trouble_of(self, instance_id: InstanceId) -> Trouble | None:
         """The newest refusal of an agent with this instance's identity, within the last day."""

@@ -7,7 +7,7 @@ made for that name: a token for whoever comes is no key to what belongs to someb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from ferryman_coordinator.errors import (
     ConstraintBroken,
     LimitExceeded,
     NotMatched,
+    Refused,
     Unauthenticated,
 )
 from ferryman_coordinator.ids import Ids
@@ -32,11 +33,14 @@ from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch, Condition
 from ferryman_coordinator.store.inventory_records import instance_row
 from ferryman_coordinator.store.queries import instances as queries
+from ferryman_coordinator.store.queries.instances import CertificateHolder
 from ferryman_coordinator.store.records import to_json
 from ferryman_coordinator.store.store import Store
 
 SESSION_MS = 3_600_000
 """Longest life of a certificate of an instance that was registered with a session (CP-076)."""
+
+_DEREGISTERED = "InstanceDeregistered"
 
 _KEPT_EXPIRED_MS = 30 * 86_400_000
 """How long an expired certificate is remembered, so that its holder learns why it is refused."""
@@ -65,8 +69,9 @@ class Enrolment:
         tokens: JoinTokens,
         account: Account,
         providers: Mapping[str, Vouch] | None = None,
+        turned_away: Callable[[InstanceId, Refused], None] = lambda _instance_id, _refused: None,
     ) -> None:
-        """`providers` are those that are believed, by their names."""
+        """`providers` are those that are believed, by their names; `turned_away` hears of agents that are not."""
         self._store = store
         self._clock = clock
         self._ids = ids
@@ -74,6 +79,7 @@ class Enrolment:
         self._tokens = tokens
         self._account = account
         self._providers = providers or {}
+        self._turned_away = turned_away
 
     async def enrol(self, order: EnrolOrder, certify: Certify) -> Instance:
         """A registered instance with an identity; token, instance and certificate are spent and stored together.
@@ -171,24 +177,13 @@ class Enrolment:
                     "CertificateUnknown",
                     f"certificate {serial} was not issued by this coordinator: enrol the instance again",
                 )
-            if holder.expires_at <= self._clock.now():
-                raise Unauthenticated(
-                    "CertificateExpired",
-                    f"the certificate of instance {holder.instance_id} has expired: enrol it again, "
-                    "with a token from `ferryman token create --join --instance-name NAME --replace-identity`",
-                )
-            if holder.deregistered_at is not None:
-                if await queries.is_busy(connection, holder.instance_id):
-                    return holder.instance_id
-                raise Unauthenticated(
-                    "InstanceDeregistered",
-                    f"instance {holder.instance_id} was deregistered: enrol it again to use it",
-                )
-        if holder.revoked_at is not None:
-            raise Unauthenticated(
-                "CertificateRevoked",
-                f"the certificate of instance {holder.instance_id} was revoked: enrol it again",
-            )
+            refused = _refusal(holder, self._clock.now())
+            is_leaving = refused is not None and refused.reason == _DEREGISTERED
+            if is_leaving and await queries.is_busy(connection, holder.instance_id):
+                return holder.instance_id
+        if refused is not None:
+            self._turned_away(holder.instance_id, refused)
+            raise refused
         return holder.instance_id
 
     async def describe(self, instance_id: InstanceId, facts: Facts) -> None:
@@ -245,6 +240,26 @@ class Enrolment:
             "issued_at": self._clock.now(),
             "expires_at": certificate.expires_at,
         }
+
+
+def _refusal(holder: CertificateHolder, now: Instant) -> Unauthenticated | None:
+    if holder.expires_at <= now:
+        return Unauthenticated(
+            "CertificateExpired",
+            f"the certificate of instance {holder.instance_id} has expired: enrol it again, "
+            "with a token from `ferryman token create --join --instance-name NAME --replace-identity`",
+        )
+    if holder.deregistered_at is not None:
+        return Unauthenticated(
+            _DEREGISTERED,
+            f"instance {holder.instance_id} was deregistered: enrol it again to use it",
+        )
+    if holder.revoked_at is not None:
+        return Unauthenticated(
+            "CertificateRevoked",
+            f"the certificate of instance {holder.instance_id} was revoked: enrol it again",
+        )
+    return None
 
 
 def _holder(present: Instance | None, wanted: Newcomer) -> Instance | None:

@@ -231,6 +231,7 @@ async def test_whoever_takes_an_identity_over_ends_the_other_stream(door: Door) 
         await late.say(hello=agents_pb2.Hello(protocol_version=1))
         code, fault = await refusal(late.ended())
         assert (code, fault.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CertificateRevoked")
+        assert (await door.get("web-1")).identity_trouble.reason == "CertificateRevoked"
     async with connected(second) as new:
         await new.hello()
         assert (await door.get("web-1")).is_connected

@@ -10,14 +10,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ferryman_coordinator.core.inventory import Deployment
-from ferryman_coordinator.core.model import DeploymentStatus, TargetStatus
+from ferryman_coordinator.core.model import (
+    BundleType,
+    DeploymentStatus,
+    GitHubLocation,
+    RevisionLocation,
+    S3Location,
+    TargetStatus,
+)
 from ferryman_coordinator.core.tags import Tag
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.errors import NotFound, Unauthenticated
+from ferryman_coordinator.links.orders import SegmentOrder
 from ferryman_coordinator.operations.enrolment import SESSION_MS
 from ferryman_coordinator.operations.newcomers import EnrolOrder
+from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.cursors import PageRequest
 from tests.support.desk import Desk
 from tests.support.engine_world import World, open_world
@@ -186,3 +196,39 @@ async def test_an_instance_tells_what_was_deployed_to_it(tmp_path: Path) -> None
         assert (await gate.desk.instances.deployments("idle", PageRequest())).items == ()
         with pytest.raises(NotFound):
             await gate.desk.instances.deployments("ghost", PageRequest())
+
+
+@pytest.mark.req("CP-065", "CP-067")
+@pytest.mark.parametrize(
+    "revision",
+    [
+        S3Location(bucket="b", object_key="web.zip", bundle_type=BundleType.ZIP, version="1"),
+        GitHubLocation(repository="acme/web", commit_id="a" * 40),
+    ],
+    ids=["object store", "GitHub"],
+)
+async def test_both_kinds_of_instances_deploy_from_everywhere_and_are_told_of(
+    tmp_path: Path, revision: RevisionLocation
+) -> None:
+    async with gatehouse(tmp_path) as gate:
+        await gate.register("web-1", by_certificate=True)
+        here, serial = await gate.enrol("web-1")
+        assert await gate.connect(serial) == "connected"
+        text, _ = await gate.desk.tokens.create(tags=[STAGE])
+        order = EnrolOrder(join_token=text, provider_instance_id="i-0abc")
+        cloud = (await gate.desk.enrolment.enrol(order, gate.desk.certify)).instance_id
+        gate.world.agents[cloud] = FakeAgent(cloud)
+        gate.world.connect(cloud)
+        ended = await gate.world.finished(await gate.world.deploy(revision=revision))
+        assert ended.overview == {TargetStatus.SUCCEEDED: 2}
+        for instance_id in (here, cloud):
+            (command,) = [
+                order for order in gate.world.agents[instance_id].orders if isinstance(order, SegmentOrder)
+            ]
+            assert command.deployment.revision == revision
+        async with gate.world.store.reading() as connection:
+            rows = (
+                await connection.execute(sa.select(tables.events.c.instance_id, tables.events.c.state))
+            ).all()
+        told = {(row.instance_id, row.state) for row in rows if row.instance_id}
+        assert told == {(one, state) for one in (here, cloud) for state in ("START", "SUCCESS")}
