@@ -38,12 +38,12 @@ from ferryman_agent.runtime.link import Link
 from ferryman_agent.runtime.live_lines import LiveLines
 from ferryman_agent.runtime.loop import CommandLoop
 from ferryman_agent.runtime.prefetch import ArchiveTurns, Prefetches
+from ferryman_agent.runtime.proxies import coordinator_proxy
 from ferryman_agent.runtime.recovery import recover
 from ferryman_agent.runtime.status import AgentStatus, StatusFile, commands_of, results_of
 from ferryman_agent.runtime.whole_logs import LogPiece, read_piece
 from ferryman_agent.runtime.work import Worker
 from ferryman_agent.wiring import (
-    coordinator_proxy,
     drift_settings,
     layout,
     script_groups,

@@ -6,11 +6,9 @@ import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from ferryman_agent.config import Config
 from ferryman_agent.config.schema import MissingPrevious
-from ferryman_agent.core.no_proxy import is_direct
 from ferryman_agent.errors import ConfigError
 from ferryman_agent.files.atomic import make_directory
 from ferryman_agent.files.layout import Layout
@@ -142,18 +140,6 @@ def prepare_directories(config: Config) -> None:
 
 def _directories(config: Config) -> list[tuple[Path, int]]:
     return [(Path(getattr(config, name)), mode) for name, mode in directory_modes(config).items()]
-
-
-def coordinator_proxy(config: Config, host: str) -> str | None:
-    """Returns the way to the coordinator, as `ferryman.channel.open_channel` wants it (V2-350)."""
-    proxy = config.proxy.coordinator
-    if proxy is None:
-        return None
-    if is_direct(host, config.proxy.no_proxy):
-        return ""
-    user = quote(proxy.user, safe="")
-    password = f":{quote(proxy.password.reveal(), safe='')}" if proxy.password else ""
-    return f"http://{user}{password}{'@' if user else ''}{proxy.place}"
 
 
 def demand_directories(config: Config) -> None:

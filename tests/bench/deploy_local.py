@@ -21,7 +21,7 @@ def _bare(script: Path) -> float:
         f"    pid = os.posix_spawn({str(script)!r}, [{str(script)!r}], {{}}, setsid=True)\n    os.waitpid(pid, 0)\n"
     )
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - started) * 1000
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ferryman_agent.config import Config, Loaded, load, parse
-from ferryman_agent.config.values import ProxyAddress
-from ferryman_agent.core import no_proxy
 from ferryman_agent.core.checkup import (
     DirectoryFacts,
     DiskFacts,
@@ -27,6 +25,7 @@ from ferryman_agent.core.checkup import (
 from ferryman_agent.errors import ConfigError, IdentityError
 from ferryman_agent.host import external_identity, identity, instance, privileges, reach, told, trust
 from ferryman_agent.host.identity import Identity
+from ferryman_agent.runtime.proxies import to_coordinator
 from ferryman_agent.system import fs, own, pwd
 
 _WIDEST = {"root_dir": 0o755, "log_dir": 0o755, "pid_dir": 0o755, "state_dir": 0o700}
@@ -85,7 +84,7 @@ def _facts(loaded: Loaded, problem: str) -> MachineFacts:
         identity=who,
         identity_file=_about(external),
         identity_file_problem=external.problem or "",
-        reach=reach.try_coordinator(known, _proxy(config, known)) if known else None,
+        reach=reach.try_coordinator(known, to_coordinator(config, known.host)) if known else None,
         downloads_proxy=reach.try_proxy(downloads) if downloads else None,
         clock_skew_ms=(told.get("link") or {}).get("clock_skew_ms"),
         is_running=is_running,
@@ -114,11 +113,6 @@ def _about(external: external_identity.ExternalIdentity) -> str:
     if external.found is None:
         return ""
     return f"{external.path}: {external.host_identifier or external.name}"
-
-
-def _proxy(config: Config, known: Identity) -> ProxyAddress | None:
-    is_direct = no_proxy.is_direct(known.host, config.proxy.no_proxy)
-    return None if is_direct else config.proxy.coordinator
 
 
 def _agent(config: Config) -> tuple[bool | None, dict[str, Any]]:

@@ -14,13 +14,13 @@ from ferryman_agent.core.messages import DeploymentDescription, DeploymentId
 from ferryman_agent.files.layout import Layout
 from ferryman_agent.host.identity import Identity
 from ferryman_agent.runtime.download_secrets import DownloadSecrets
+from ferryman_agent.runtime.proxies import for_downloads
 from ferryman_agent.runtime.work import Progress
 
 log = structlog.stdlib.get_logger(__name__)
 
 if TYPE_CHECKING:
     from ferryman_agent.bundles.asking import Ask
-    from ferryman_agent.bundles.route import Proxy
     from ferryman_agent.bundles.transport import Transport
 
 
@@ -109,10 +109,11 @@ class Downloads:
             if self._is_ending:
                 self._shared.is_ending.set()
         identity = self._load_identity()
+        proxy, no_proxy = for_downloads(self._config)
         route = Route(
             ca_certificates=identity.ca_certificates if identity is not None else "",
-            proxy=self._proxy(),
-            no_proxy=self._config.proxy.no_proxy,
+            proxy=proxy,
+            no_proxy=no_proxy,
             trace=self._trace(),
         )
         return replace(self._shared, route=route)
@@ -123,14 +124,6 @@ class Downloads:
         path = self._config.wire_log_path
         log.warning("download.traced", path=str(path), remark="the file grows fast and may hold secrets")
         return str(path)
-
-    def _proxy(self) -> Proxy | None:
-        from ferryman_agent.bundles.route import Proxy
-
-        proxy = self._config.proxy.downloads
-        if proxy is None:
-            return None
-        return Proxy(host=proxy.host, port=proxy.port, user=proxy.user, password=proxy.password.reveal())
 
     def _limits(self) -> BundleLimits:
         bundles = self._config.bundles
