@@ -56,9 +56,10 @@ class AlarmWish:
             return None
         request = inventory_pb2.GetDeploymentGroupRequest(application_name=application, name=group)
         found = (await client.call(client.inventory.GetDeploymentGroup, request)).deployment_group
-        return self._over(found.options.alarms)
+        return self.over(found.options.alarms)
 
-    def _over(self, known: inventory_pb2.AlarmConfiguration) -> inventory_pb2.AlarmConfiguration:
+    def over(self, known: inventory_pb2.AlarmConfiguration) -> inventory_pb2.AlarmConfiguration:
+        """Returns `known` with what is wished for."""
         enabled = known.enabled if self.watch is None and not self.names else self.watch is not False
         return inventory_pb2.AlarmConfiguration(
             enabled=enabled,

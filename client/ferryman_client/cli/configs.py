@@ -11,7 +11,7 @@ from ferryman.v1 import inventory_pb2, types_pb2
 from ferryman_client.cli import render
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail
-from ferryman_client.cli.words import enum_word, healthy_hosts, iso_time, zone_pauses
+from ferryman_client.cli.words import enum_number, enum_word, healthy_hosts, iso_time, zone_pauses
 from ferryman_client.client import Client
 
 app = typer.Typer(
@@ -28,8 +28,21 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the deployment config
 def create(
     name: NameArgument,
     min_healthy: Annotated[
-        str, typer.Option("--min-healthy", help="Instances that stay healthy: a count (3) or a share (75%).")
-    ],
+        str,
+        typer.Option(
+            "--min-healthy", help="Server: instances that stay healthy, a count (3) or a share (75%)."
+        ),
+    ] = "",
+    platform: Annotated[str, typer.Option("--platform", help="Server, Lambda or ECS.")] = "Server",
+    canary: Annotated[
+        int | None, typer.Option("--canary", help="Lambda, ECS: first so many percent, later the rest.")
+    ] = None,
+    linear: Annotated[
+        int | None, typer.Option("--linear", help="Lambda, ECS: so many percent at a time.")
+    ] = None,
+    every: Annotated[
+        int, typer.Option("--every", help="With --canary or --linear: minutes between two shifts.")
+    ] = 0,
     zonal: Annotated[
         bool, typer.Option("--zonal", help="One zone after another; implied by the other --zone options.")
     ] = False,
@@ -44,11 +57,21 @@ def create(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Create a deployment configuration. It can never be changed, only deleted."""
+    """Create a deployment configuration. It can never be changed, only deleted.
+
+    Examples: ferryman config create Slow --min-healthy 75%
+    · ferryman config create Canary10 --platform Lambda --canary 10 --every 5
+    """
+    number = enum_number(types_pb2.ComputePlatform.DESCRIPTOR, platform)
+    if number is None:
+        fail(f"'{platform}' is no platform: choose Server, Lambda or ECS", EXIT_USAGE)
+    if not min_healthy and number == types_pb2.COMPUTE_PLATFORM_SERVER and canary is None and linear is None:
+        fail("give --min-healthy: a count (3) or a share (75%)", EXIT_USAGE)
     request = inventory_pb2.CreateDeploymentConfigRequest(
         name=name,
-        compute_platform=types_pb2.COMPUTE_PLATFORM_SERVER,
-        minimum_healthy_hosts=parse_minimum(min_healthy),
+        compute_platform=types_pb2.ComputePlatform.ValueType(number),
+        minimum_healthy_hosts=parse_minimum(min_healthy) if min_healthy else None,
+        traffic_routing=_routing(number, canary, linear, every),
     )
     if zonal or zone_min_healthy or zone_monitor or first_zone_monitor:
         request.zonal.SetInParent()
@@ -152,6 +175,22 @@ def _within(number: int, text: str) -> int:
     if abs(number) > _MOST:
         fail(f"'{text}' is too much: at most {_MOST} are possible", EXIT_USAGE)
     return number
+
+
+def _routing(
+    platform: int, canary: int | None, linear: int | None, every: int
+) -> inventory_pb2.TrafficRouting | None:
+    if canary is not None and linear is not None:
+        fail("give --canary or --linear, not both", EXIT_USAGE)
+    if canary is not None:
+        kind = inventory_pb2.TRAFFIC_ROUTING_TYPE_TIME_BASED_CANARY
+        return inventory_pb2.TrafficRouting(type=kind, percentage=canary, interval_minutes=every)
+    if linear is not None:
+        kind = inventory_pb2.TRAFFIC_ROUTING_TYPE_TIME_BASED_LINEAR
+        return inventory_pb2.TrafficRouting(type=kind, percentage=linear, interval_minutes=every)
+    if platform == types_pb2.COMPUTE_PLATFORM_SERVER:
+        return None
+    return inventory_pb2.TrafficRouting(type=inventory_pb2.TRAFFIC_ROUTING_TYPE_ALL_AT_ONCE)
 
 
 def _rule_text(config: inventory_pb2.DeploymentConfig) -> str:

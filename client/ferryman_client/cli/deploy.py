@@ -190,6 +190,8 @@ def _print_plan(plan: deployments_pb2.PlanDeploymentResponse) -> None:
     )
     columns = ("WAVE", "INSTANCE", "ZONE", "HEALTH", "REVISION", "AGENT", "ROLLBACK", "WHY HERE")
     render.print_table(columns, rows, empty="no targets")
+    for quota in plan.quotas:
+        render.note(f"{quota.used} of {quota.limit} ({quota.setting})")
     render.note("nothing was changed")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -43,6 +45,8 @@ def list_(
     status: Annotated[
         list[str] | None, typer.Option("--status", help="Only these, e.g. InProgress. Repeat.")
     ] = None,
+    since: Annotated[datetime | None, typer.Option("--since", help="Created then or later; UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option("--until", help="Created then or earlier; UTC.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,7 +55,11 @@ def list_(
 
     async def read(client: Client) -> list[deployments_pb2.Deployment]:
         request = deployments_pb2.ListDeploymentsRequest(
-            application_name=application, deployment_group_name=group, statuses=statuses
+            application_name=application,
+            deployment_group_name=group,
+            statuses=statuses,
+            created_from=_milliseconds(since),
+            created_until=_milliseconds(until),
         )
         found: list[deployments_pb2.Deployment] = []
         async for page in every_page(
@@ -62,31 +70,26 @@ def list_(
                 break
         return found[:limit]
 
-    found = ask(read)
-    if as_json:
-        render.print_json(found)
-        return
-    columns = (
-        "DEPLOYMENT",
-        "APPLICATION",
-        "GROUP",
-        "REVISION",
-        "BY",
-        "STATUS",
-        "TARGETS",
-        "CREATED",
-        "DESCRIPTION",
-    )
-    render.print_table(columns, (_row(item) for item in found), empty="no deployments; `ferryman deploy`")
+    _print(ask(read), as_json)
 
 
 @app.command()
 def show(
     deployment_id: IdArgument,
+    more: Annotated[
+        list[str] | None, typer.Argument(help="Further ones, read in the same call, as a table.")
+    ] = None,
     target: Annotated[str, typer.Option("--target", help="One instance, with the log of what failed.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a deployment and its targets."""
+    """Show a deployment and its targets, or several deployments."""
+    if more:
+        several = deployments_pb2.BatchGetDeploymentsRequest(deployment_ids=[deployment_id, *more])
+        _print(
+            ask(lambda client: client.call(client.deployments.BatchGetDeployments, several)).deployments,
+            as_json,
+        )
+        return
     if target:
         _show_target(deployment_id, target, as_json=as_json)
         return
@@ -196,7 +199,7 @@ def logs(
 
 
 def options_of(item: deployments_pb2.Deployment) -> deployments_pb2.DeploymentOptions:
-    """Returns what would create a deployment like this one."""
+    """Returns what would create a deployment like this one; alarms are the group's, as they are by then."""
     return deployments_pb2.DeploymentOptions(
         application_name=item.application_name,
         deployment_group_name=item.deployment_group_name,
@@ -267,6 +270,28 @@ def _status_number(word: str) -> types_pb2.DeploymentStatus.ValueType:
     if number is None:
         fail(f"'{word}' is no status: choose from {', '.join(words_of(descriptor))}", EXIT_USAGE)
     return types_pb2.DeploymentStatus.ValueType(number)
+
+
+def _print(found: Sequence[deployments_pb2.Deployment], as_json: bool) -> None:
+    if as_json:
+        render.print_json(found)
+        return
+    columns = (
+        "DEPLOYMENT",
+        "APPLICATION",
+        "GROUP",
+        "REVISION",
+        "BY",
+        "STATUS",
+        "TARGETS",
+        "CREATED",
+        "DESCRIPTION",
+    )
+    render.print_table(columns, (_row(item) for item in found), empty="no deployments; `ferryman deploy`")
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _row(item: deployments_pb2.Deployment) -> tuple[render.Cell, ...]:

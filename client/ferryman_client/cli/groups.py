@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,35 @@ from rich.text import Text
 
 from ferryman.v1 import inventory_pb2
 from ferryman_client.cli import render
+from ferryman_client.cli.alarm_options import AlarmOption, AlarmWish, IgnoreOption, SwitchOption
 from ferryman_client.cli.drift import instances_text
 from ferryman_client.cli.groupfile import read_group_file
+from ferryman_client.cli.groupflags import (
+    AgentUpdatesOption,
+    AutoscalingOption,
+    CatchUpOption,
+    CloudTagOption,
+    FromOption,
+    LoadBalancerOption,
+    OnPremisesTagOption,
+    OutdatedOption,
+    QueueOption,
+    RequireAllOption,
+    ServiceRoleOption,
+    SingleOption,
+    StyleOption,
+    TargetGroupOption,
+    TerminationHookOption,
+    TrafficOption,
+    TriggerOption,
+)
+from ferryman_client.cli.groupoptions import CLEARABLE, OptionTexts, apply_options
+from ferryman_client.cli.groupoptions import clear as clear_options
 from ferryman_client.cli.instances import print_instances
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.render import Cell, status
-from ferryman_client.cli.selections import auto_rollback, selection
-from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail
+from ferryman_client.cli.selections import auto_rollback, resource_tags, selection
+from ferryman_client.cli.session import EXIT_NOT_FOUND_OR_CONFLICT, EXIT_USAGE, JsonOption, ask, fail
 from ferryman_client.cli.words import deployment_status, revision_label
 from ferryman_client.client import Client
 
@@ -48,13 +71,39 @@ def create(
     tag_set: TagSetOption = None,
     config: ConfigOption = None,
     rollback_on: RollbackOption = None,
-    from_file: Annotated[
-        Path | None, typer.Option("--from", help="YAML file with tags, tagSet, config, rollbackOn.")
+    cloud_tag: CloudTagOption = None,
+    on_premises_tag: OnPremisesTagOption = None,
+    autoscaling_group: AutoscalingOption = None,
+    alarm: AlarmOption = None,
+    ignore_alarm_failures: IgnoreOption = None,
+    alarms: SwitchOption = None,
+    trigger: TriggerOption = None,
+    style: StyleOption = None,
+    traffic_control: TrafficOption = None,
+    load_balancer: LoadBalancerOption = None,
+    target_group: TargetGroupOption = None,
+    service_role: ServiceRoleOption = None,
+    outdated_instances: OutdatedOption = None,
+    queue: QueueOption = None,
+    agent_updates: AgentUpdatesOption = None,
+    catch_up_on_premises: CatchUpOption = None,
+    termination_hook: TerminationHookOption = None,
+    require_all: RequireAllOption = None,
+    single_as_one_at_a_time: SingleOption = None,
+    resource_tag: Annotated[
+        list[str] | None, typer.Option("--resource-tag", help="Label of the group itself: KEY=VALUE. Repeat.")
     ] = None,
+    from_file: FromOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a deployment group."""
-    request = read_group_file(from_file) if from_file else inventory_pb2.CreateDeploymentGroupRequest()
+    """Create a deployment group.
+
+    Example: ferryman group create live -a web --tag role=web --config CodeDeployDefault.HalfAtATime
+    --rollback-on failure
+    """
+    request = inventory_pb2.CreateDeploymentGroupRequest()
+    if from_file is not None:
+        read_group_file(from_file, request)
     request.application_name, request.name = application, name
     if (chosen := selection(tag, tag_set)) is not None:
         request.selection.CopyFrom(chosen)
@@ -62,6 +111,31 @@ def create(
         request.deployment_config_name = config
     if (rollback := auto_rollback(rollback_on)) is not None:
         request.auto_rollback.CopyFrom(rollback)
+    apply_options(
+        request.options,
+        OptionTexts(
+            cloud_tags=cloud_tag,
+            on_premises_tags=on_premises_tag,
+            autoscaling_groups=autoscaling_group,
+            triggers=trigger,
+            style=style,
+            traffic_control=traffic_control,
+            load_balancers=load_balancer,
+            target_groups=target_group,
+            service_role=service_role,
+            outdated_instances=outdated_instances,
+            queue=queue,
+            agent_updates=agent_updates,
+            catch_up_on_premises=catch_up_on_premises,
+            termination_hook=termination_hook,
+            require_all=require_all,
+            single_as_one_at_a_time=single_as_one_at_a_time,
+        ),
+    )
+    of_alarms = AlarmWish(names=alarm, ignore=ignore_alarm_failures, watch=alarms)
+    if not of_alarms.is_empty:
+        request.options.alarms.CopyFrom(of_alarms.over(request.options.alarms))
+    request.resource_tags.extend(resource_tags(resource_tag or ()))
     response = ask(lambda client: client.call(client.inventory.CreateDeploymentGroup, request))
     render.warn(response.warnings)
     if as_json:
@@ -82,28 +156,28 @@ def list_(
         pages = every_page(lambda page: client.call(client.inventory.ListDeploymentGroups, page), request)
         return [item async for response in pages for item in response.deployment_groups]
 
-    found = ask(read)
-    if as_json:
-        render.print_json(found)
-        return
-    rows = (
-        (
-            item.application_name,
-            item.name,
-            item.deployment_config_name,
-            revision_label(item.target_revision),
-            item.last_attempted_deployment.deployment_id or "-",
-            render.status(deployment_status(item.last_attempted_deployment.status)),
-        )
-        for item in found
-    )
-    columns = ("APPLICATION", "GROUP", "CONFIG", "REVISION", "LAST DEPLOYMENT", "STATUS")
-    render.print_table(columns, rows, empty="no deployment groups; `ferryman group create`")
+    _print(ask(read), as_json)
 
 
 @app.command()
-def show(name: NameArgument, application: ApplicationOption, as_json: JsonOption = False) -> None:
-    """Show one deployment group."""
+def show(
+    name: NameArgument,
+    application: ApplicationOption,
+    more: Annotated[
+        list[str] | None, typer.Argument(help="Further ones of the application, read in the same call.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one deployment group, or several."""
+    if more:
+        several = inventory_pb2.BatchGetDeploymentGroupsRequest(
+            application_name=application, names=[name, *more]
+        )
+        answer = ask(lambda client: client.call(client.inventory.BatchGetDeploymentGroups, several))
+        _print(answer.deployment_groups, as_json)
+        if answer.error_message:
+            fail(answer.error_message, EXIT_NOT_FOUND_OR_CONFLICT)
+        return
     request = inventory_pb2.GetDeploymentGroupRequest(application_name=application, name=name)
     found = ask(lambda client: client.call(client.inventory.GetDeploymentGroup, request)).deployment_group
     if as_json:
@@ -122,18 +196,77 @@ def update(
     tag_set: TagSetOption = None,
     config: ConfigOption = None,
     rollback_on: RollbackOption = None,
+    cloud_tag: CloudTagOption = None,
+    on_premises_tag: OnPremisesTagOption = None,
+    autoscaling_group: AutoscalingOption = None,
+    alarm: AlarmOption = None,
+    ignore_alarm_failures: IgnoreOption = None,
+    alarms: SwitchOption = None,
+    trigger: TriggerOption = None,
+    style: StyleOption = None,
+    traffic_control: TrafficOption = None,
+    load_balancer: LoadBalancerOption = None,
+    target_group: TargetGroupOption = None,
+    service_role: ServiceRoleOption = None,
+    outdated_instances: OutdatedOption = None,
+    queue: QueueOption = None,
+    agent_updates: AgentUpdatesOption = None,
+    catch_up_on_premises: CatchUpOption = None,
+    termination_hook: TerminationHookOption = None,
+    require_all: RequireAllOption = None,
+    single_as_one_at_a_time: SingleOption = None,
+    clear: Annotated[
+        list[str] | None, typer.Option("--clear", help=f"Empty it: {', '.join(CLEARABLE)}. Repeat.")
+    ] = None,
+    from_file: FromOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a deployment group; what is not named stays as it is. A running deployment is not affected."""
-    request = inventory_pb2.UpdateDeploymentGroupRequest(
-        application_name=application,
-        name=name,
-        new_name=new_name,
-        deployment_config_name=config,
-        selection=selection(tag, tag_set),
-        auto_rollback=auto_rollback(rollback_on),
+    """Change a deployment group; what is not named stays as it is. A running deployment is not affected.
+
+    Example: ferryman group update live -a web --alarm cpu --alarm latency --clear triggers
+    """
+    request = inventory_pb2.UpdateDeploymentGroupRequest()
+    if from_file is not None:
+        read_group_file(from_file, request)
+    request.application_name, request.name = application, name
+    if new_name is not None:
+        request.new_name = new_name
+    if config is not None:
+        request.deployment_config_name = config
+    if (chosen := selection(tag, tag_set)) is not None:
+        request.selection.CopyFrom(chosen)
+    if (rollback := auto_rollback(rollback_on)) is not None:
+        request.auto_rollback.CopyFrom(rollback)
+    apply_options(
+        request.options,
+        OptionTexts(
+            cloud_tags=cloud_tag,
+            on_premises_tags=on_premises_tag,
+            autoscaling_groups=autoscaling_group,
+            triggers=trigger,
+            style=style,
+            traffic_control=traffic_control,
+            load_balancers=load_balancer,
+            target_groups=target_group,
+            service_role=service_role,
+            outdated_instances=outdated_instances,
+            queue=queue,
+            agent_updates=agent_updates,
+            catch_up_on_premises=catch_up_on_premises,
+            termination_hook=termination_hook,
+            require_all=require_all,
+            single_as_one_at_a_time=single_as_one_at_a_time,
+        ),
     )
-    response = ask(lambda client: client.call(client.inventory.UpdateDeploymentGroup, request))
+    clear_options(request, clear or [])
+    of_alarms = AlarmWish(names=alarm, ignore=ignore_alarm_failures, watch=alarms)
+
+    async def change(client: Client) -> inventory_pb2.UpdateDeploymentGroupResponse:
+        if (wished := await of_alarms.over_group(client, application, name)) is not None:
+            request.options.alarms.CopyFrom(wished)
+        return await client.call(client.inventory.UpdateDeploymentGroup, request)
+
+    response = ask(change)
     render.warn(response.warnings)
     if as_json:
         render.print_json(response.deployment_group)
@@ -154,16 +287,12 @@ def instances(
     if (chosen is None) == (not name):
         fail("name a group with --application, or give --tag or --tag-set", EXIT_USAGE)
 
+    request = inventory_pb2.ListMatchingInstancesRequest(
+        selection=chosen, application_name=application if name else "", deployment_group_name=name
+    )
+
     async def read(client: Client) -> list[inventory_pb2.Instance]:
-        wanted = chosen
-        if wanted is None:
-            request = inventory_pb2.GetDeploymentGroupRequest(application_name=application, name=name)
-            group = await client.call(client.inventory.GetDeploymentGroup, request)
-            wanted = group.deployment_group.selection
-        pages = every_page(
-            lambda page: client.call(client.inventory.ListMatchingInstances, page),
-            inventory_pb2.ListMatchingInstancesRequest(selection=wanted),
-        )
+        pages = every_page(lambda page: client.call(client.inventory.ListMatchingInstances, page), request)
         return [item async for response in pages for item in response.instances]
 
     print_instances(ask(read), as_json=as_json, empty="no instance matches")
@@ -183,14 +312,28 @@ def delete(
     render.say(f"deployment group {name} of {application} deleted")
 
 
-def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, Cell]]:
-    from ferryman_client.cli.words import (
-        deployment_status,
-        iso_time,
-        revision_label,
-        rollback_text,
-        selection_text,
+def _print(found: Sequence[inventory_pb2.DeploymentGroup], as_json: bool) -> None:
+    if as_json:
+        render.print_json(found)
+        return
+    rows = (
+        (
+            item.application_name,
+            item.name,
+            item.deployment_config_name,
+            revision_label(item.target_revision),
+            item.last_attempted_deployment.deployment_id or "-",
+            render.status(deployment_status(item.last_attempted_deployment.status)),
+        )
+        for item in found
     )
+    columns = ("APPLICATION", "GROUP", "CONFIG", "REVISION", "LAST DEPLOYMENT", "STATUS")
+    render.print_table(columns, rows, empty="no deployment groups; `ferryman group create`")
+
+
+def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, Cell]]:
+    from ferryman_client.cli.groupview import option_rows
+    from ferryman_client.cli.words import iso_time, revision_label, rollback_text, selection_text
 
     rows: list[tuple[str, Cell]] = [
         ("Name", group.name),
@@ -198,6 +341,7 @@ def _details(group: inventory_pb2.DeploymentGroup) -> list[tuple[str, Cell]]:
         ("Id", group.deployment_group_id),
         ("Configuration", group.deployment_config_name),
         ("Instances", selection_text(group.selection)),
+        *option_rows(group),
         ("Rollback on", rollback_text(group.auto_rollback)),
         ("Revision", revision_label(group.target_revision)),
         ("Drift", instances_text(group)),

@@ -22,6 +22,8 @@ _COMMANDS = {
     "group": ("groups", "Deployment groups: where an application goes."),
     "config": ("configs", "Deployment configurations: how fast, and what counts as success."),
     "revision": ("revisions", "Revisions: versions of an application."),
+    "tag": ("tags", "Labels of applications and deployment groups themselves."),
+    "search": ("search", "Find what has a text in its name."),
     "instance": ("instances", "Instances: registered machines with an agent."),
     "token": ("tokens", "Join tokens: who may enrol an instance."),
     "github-token": ("github_tokens", "Tokens for GitHub: what private repositories are read with."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ def tag_filter(text: str) -> inventory_pb2.TagFilter:
     if not key:
         return inventory_pb2.TagFilter(type=inventory_pb2.TAG_FILTER_TYPE_VALUE_ONLY, value=value)
     return inventory_pb2.TagFilter(type=inventory_pb2.TAG_FILTER_TYPE_KEY_AND_VALUE, key=key, value=value)
+
+
+def resource_tags(texts: Iterable[str]) -> list[types_pb2.Tag]:
+    """Returns the tags of `KEY=VALUE`; a value may be empty, a key may not."""
+    tags = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            fail(f"'{text}' is no tag: write KEY=VALUE", EXIT_USAGE)
+        tags.append(types_pb2.Tag(key=key, value=value))
+    return tags
 
 
 def selection(tags: list[str] | None, tag_set: Path | None) -> inventory_pb2.Selection | None:

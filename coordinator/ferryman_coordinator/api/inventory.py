@@ -21,6 +21,7 @@ from ferryman_coordinator.api.mapping.values import (
     tags_from,
     zonal_from,
 )
+from ferryman_coordinator.core.group_options import DEFAULT_OPTIONS
 from ferryman_coordinator.core.inventory import Application, ComputePlatform, DeploymentGroup, Instance
 from ferryman_coordinator.core.model import AutoRollback
 from ferryman_coordinator.errors import Invalid
@@ -188,9 +189,12 @@ class InventoryServicer(inventory_pb2_grpc.InventoryServiceServicer):
     async def ListMatchingInstances(
         self, request: pb.ListMatchingInstancesRequest, context: Context
     ) -> pb.ListMatchingInstancesResponse:
-        found = await self._groups.matching(
-            selections.selection_from(request.selection), page_from(request.page)
-        )
+        selection = selections.selection_from(request.selection)
+        options = group_options.changed(DEFAULT_OPTIONS, request.options)
+        if request.application_name or request.deployment_group_name:
+            group = await self._groups.get(request.application_name, request.deployment_group_name)
+            selection, options = group.selection, group.options
+        found = await self._groups.matching(selection, page_from(request.page), options)
         return pb.ListMatchingInstancesResponse(
             instances=[self._instance(one) for one in found.page.items],
             next_page_token=found.page.next_token,

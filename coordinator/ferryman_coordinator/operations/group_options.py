@@ -55,14 +55,19 @@ def keeping_alarms(before: GroupOptions, after: GroupOptions) -> GroupOptions:
 def check(options: GroupOptions, application: Application, limits: Limits) -> None:
     """Raises the first mistake: Invalid or LimitExceeded, with CodeDeploy's names."""
     check_role(options.service_role_arn)
-    check_selection(options.cloud_selection, limits)
-    check_selection(options.on_premises_selection, limits, on_premises=True)
-    _check_auto_scaling_groups(options.auto_scaling_groups, limits)
     _check_style(options.style, application)
     _check_load_balancers(options, application, limits)
     _check_blue_green(options, application)
     check_alarms(options.alarms, limits)
     _check_triggers(options.triggers, limits)
+
+
+def check_selectors(selection: Selection, options: GroupOptions, limits: Limits) -> None:
+    """Everything that says who belongs. Raises Invalid, LimitExceeded."""
+    check_selection(selection, limits)
+    check_selection(options.cloud_selection, limits)
+    check_selection(options.on_premises_selection, limits, on_premises=True)
+    _check_auto_scaling_groups(options.auto_scaling_groups, limits)
 
 
 def check_selection(selection: Selection, limits: Limits, *, on_premises: bool = False) -> None:

@@ -8,9 +8,8 @@ from typing import Protocol
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
-from ferryman_coordinator.core import tags
 from ferryman_coordinator.core.configs import DEFAULTS
-from ferryman_coordinator.core.group_options import GroupOptions, Trigger
+from ferryman_coordinator.core.group_options import DEFAULT_OPTIONS, GroupOptions, Trigger
 from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup, Instance
 from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import AutoRollback, GroupId
@@ -246,28 +245,33 @@ class Groups:
         # One may have been created while the group was still there.
         await self._running.end_scope([group.group_id], "DEPLOYMENT_GROUP_MISSING")
 
-    async def matching(self, selection: Selection, request: PageRequest) -> Matching:
-        """The registered instances that `selection` matches now, saved or not (CP-060); raises Invalid."""
-        group_options.check_selection(selection, self._limits)
-
-        def wanted(held: Sequence[Tag]) -> bool:
-            return tags.matches(selection, held)
+    async def matching(
+        self,
+        selection: Selection,
+        request: PageRequest,
+        options: GroupOptions = DEFAULT_OPTIONS,
+    ) -> Matching:
+        """The registered instances that would belong now to a group with that selection and the selectors of `options`,
+        saved or not (CP-060). Raises Invalid, LimitExceeded.
+        """
+        group_options.check_selectors(selection, options, self._limits)
+        membership = Membership.of(selection, options)
+        async with self._store.reading() as connection:
+            ids = await queries.matching(connection, membership)
 
         async def fetch(after: Key | None, limit: int) -> Sequence[Instance]:
+            shown = [key for key in ids if after is None or key > after][:limit]
             async with self._store.reading() as connection:
-                return await instance_queries.after(
-                    connection, after or (), limit, is_registered=True, wanted=wanted
-                )
+                found = await instance_queries.several(connection, [instance_id for _, instance_id in shown])
+            return [found[instance_id] for _, instance_id in shown if instance_id in found]
 
         page = await self._store.cursors.page(
-            ["matching", selection], request, fetch, lambda one: (one.name, one.instance_id)
+            ["matching", membership], request, fetch, lambda one: (one.name, one.instance_id)
         )
-        async with self._store.reading() as connection:
-            total = await instance_queries.count(connection, is_registered=True, wanted=wanted)
-        return Matching(page=page, total=total)
+        return Matching(page=page, total=len(ids))
 
     def _check(self, group: DeploymentGroup, application: Application, config: DeploymentConfig) -> None:
-        group_options.check_selection(group.selection, self._limits)
+        group_options.check_selectors(group.selection, group.options, self._limits)
         group_settings.check_auto_rollback(group.auto_rollback)
         group_options.check(group.options, application, self._limits)
         check_zonal(config, group.options)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ferryman_coordinator.core import health
 from ferryman_coordinator.core.inventory import DeploymentGroup, InstanceKind, LifecycleState
 from ferryman_coordinator.core.membership import Candidate, Membership
-from ferryman_coordinator.core.model import ApplicationId, GroupId, Member
+from ferryman_coordinator.core.model import ApplicationId, GroupId, InstanceId, Member
 from ferryman_coordinator.store.inventory_records import group_from, tags_from
 from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.records import installation_from
@@ -109,6 +109,21 @@ async def members(
         return _member(row, target_key, outdated_for) if wanted.includes(_candidate(row)) else None
 
     found = await pace.values(await connection.execute(query), member)
+    return [one for one in found if one is not None]
+
+
+async def matching(connection: AsyncConnection, membership: Membership) -> Sequence[tuple[str, InstanceId]]:
+    """Name and id of the registered instances that would be members now, in that order."""
+    query = (
+        sa.select(*_DECIDING, instances.c.name, instances.c.instance_id)
+        .where(instances.c.deregistered_at.is_(None))
+        .order_by(instances.c.name, instances.c.instance_id)
+    )
+
+    def key(row: Any) -> tuple[str, InstanceId] | None:
+        return (row.name, InstanceId(row.instance_id)) if membership.includes(_candidate(row)) else None
+
+    found = await pace.values(await connection.execute(query), key)
     return [one for one in found if one is not None]
 
 
