@@ -1,7 +1,7 @@
 """Which source answers for which name, and what they all say.
 
 A group names an alarm exactly as its source spells it (CP-357), or as `SOURCE/NAME`. A plain name belongs to the first
-source, in the order of the settings, that knows it; once it was found there, only that one is asked.
+source, in the order of the settings, that answers and knows it; once it was found there, only that one is asked.
 """
 
 from __future__ import annotations
@@ -109,15 +109,20 @@ class AlarmBook:
     def _reading(
         self, name: str, candidates: Sequence[tuple[AlarmSource, str]], answers: Mapping[str, _Answers]
     ) -> AlarmReading:
+        failed: AlarmReading | None = None
         for source, alarm in candidates:
             answer = answers[source.name]
             if isinstance(answer, _Failed):
-                # It may know the name: what another source says of its own alarm of that name is not asked for.
-                return AlarmReading(name=name, state=None, source=_text(source), detail=answer.reason)
-            if alarm in answer:
-                if alarm == name:
+                # It may know the name, but a source that is down must not take the alarms of others along.
+                failed = failed or AlarmReading(
+                    name=name, state=None, source=_text(source), detail=answer.reason
+                )
+            elif alarm in answer:
+                if alarm == name and failed is None:
                     self._found[name] = source
                 return _told(name, source, answer[alarm])
+        if failed is not None:
+            return failed
         self._found.pop(name, None)
         if not self.sources:
             return AlarmReading(name=name, state=None, detail=_NO_SOURCE)

@@ -48,7 +48,9 @@ def show(value: object) -> str:
         return yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False).strip()
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    text = str(value)
+    # Digits alone would be read as a number.
+    return f"'{text}'" if isinstance(value, str) and yaml.safe_load(text) != text else text
 
 
 def effective(config: Config) -> str:

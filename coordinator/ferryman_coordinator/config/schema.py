@@ -463,8 +463,8 @@ class Alarms(Section, frozen=True, kw_only=True):
     sources: Annotated[
         dict[str, AlarmSourceSettings],
         Meta(
-            description="Places that know alarms, by a name of your choice; the first one that knows an alarm of a"
-            " plain name answers for it. Each has the settings of the table below."
+            description="Places that know alarms, by a name of your choice; the first one that answers and knows an"
+            " alarm of a plain name counts. Each has the settings of the table below."
         ),
     ] = msgspec.field(default_factory=dict)
 

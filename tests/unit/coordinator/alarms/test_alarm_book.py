@@ -71,11 +71,17 @@ async def test_a_source_that_is_down_takes_only_its_own_alarms_along() -> None:
     cpu, disk, new = await book.read(["cpu", "disk", "new"])
     assert (cpu.state, cpu.source, cpu.detail) == (None, "first (in this test)", "refuses the connection")
     assert disk.state is OK
-    # It might be the first one's: what the second one says of such a name would be of another alarm.
-    second.say("new", OK)
-    assert new.state is None
-    assert (await one(book, "new")).state is None
-    assert (await one(book, "second/new")).state is OK
+    assert (new.state, new.source) == (None, "first (in this test)")
+
+
+async def test_what_a_later_source_knows_is_read_while_an_earlier_one_is_down() -> None:
+    first, second = FakeSource("first", cpu=ALARM), FakeSource("second", cpu=OK)
+    book = AlarmBook([first, second])
+    first.down = "refuses the connection"
+    assert (await one(book, "cpu")).source == "second (in this test)"
+    # The order counts again as soon as it can.
+    first.down = ""
+    assert (await one(book, "cpu")).state is ALARM
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("the database is away"), KeyError("Resources")])
