@@ -367,7 +367,7 @@ class Limits(Section, frozen=True, kw_only=True):
         int, Meta(description="Tags of one application or deployment group itself.", ge=1)
     ] = 50
     alarms_per_group: Annotated[
-        int, Meta(description="Alarms of one deployment group, or of one deployment.", ge=1)
+        int, Meta(description="Alarms of one deployment group, or of one deployment.", ge=1, le=50)
     ] = 10
     notification_rules: Annotated[int, Meta(description="Notification rules.", ge=1)] = 1_000
     triggers_per_group: Annotated[int, Meta(description="Triggers of one deployment group.", ge=1)] = 10
