@@ -92,6 +92,9 @@ class Courier:
                                 tasks.start_soon(self._serve, target)
                     except StoreUnavailable as error:
                         log.warning("notices.store_unavailable", error=str(error))
+                    except Exception:
+                        # Whatever it is: deployments must not hear of it (CP-376).
+                        log.exception("notices.courier_broken")
                     await rung_or(heard, self._clock, Instant(self._clock.now() + _LOOK_EVERY_MS))
         finally:
             await self._sinks.close()

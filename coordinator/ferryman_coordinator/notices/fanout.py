@@ -68,6 +68,9 @@ class FanOut:
                     continue
             except StoreUnavailable as error:
                 log.warning("notices.store_unavailable", error=str(error))
+            except Exception:
+                # Whatever it is: deployments must not hear of it (CP-376).
+                log.exception("notices.fan_out_broken", behind=self._position)
             await rung_or(heard, self._clock, Instant(self._clock.now() + _LOOK_EVERY_MS))
 
     async def step(self) -> bool:
@@ -75,13 +78,15 @@ class FanOut:
         async with self._store.reading() as connection:
             if self._position is None:
                 self._position = self._noted = int(await queries.setting(connection, queries.FAN_OUT) or 0)
-            page = await queries.after(connection, self._position, _PAGE)
-            if not page:
+            newest = await queries.newest_position(connection)
+            if newest <= self._position:
                 return False
             rules = await rule_queries.all_rules(connection)
+            # Without rules most events are for nobody, and need not even be read.
+            page = await queries.after(connection, self._position, _PAGE, with_triggers=not rules)
             composer = Composer(connection, self._sinks, self._origin, rules)
             made = await self._compose(composer, page)
-        await self._keep(made, page[-1].position)
+        await self._keep(made, page[-1].position if len(page) == _PAGE else newest)
         return True
 
     async def _compose(self, composer: Composer, page: Sequence[PublishedEvent]) -> list[Delivery]:

@@ -70,9 +70,13 @@ async def setting(connection: AsyncConnection, key: str) -> str | None:
     return await connection.scalar(sa.select(settings.c.value).where(settings.c.key == key))
 
 
-async def after(connection: AsyncConnection, position: int, limit: int) -> Sequence[PublishedEvent]:
-    """The next events behind `position`, in order."""
+async def after(
+    connection: AsyncConnection, position: int, limit: int, *, with_triggers: bool = False
+) -> Sequence[PublishedEvent]:
+    """The next events behind `position`, in order; perhaps only those that a trigger waits for."""
     query = _selected().where(events.c.position > position).order_by(events.c.position).limit(limit)
+    if with_triggers:
+        query = query.where(events.c.triggers.is_not(None))
     return [event_from(row, row.arn or "") for row in await connection.execute(query)]
 
 
