@@ -24,6 +24,8 @@ class NameRule:
     required: str
     invalid: str
     forbidden_prefix: str = ""
+    # What would be taken for something else.
+    forbidden: re.Pattern[str] | None = None
 
     def check(self, name: str, limits: Limits) -> str:
         """`name` itself; raises Invalid when it is missing or malformed."""
@@ -42,6 +44,8 @@ class NameRule:
             return f"{name[good.end()]!r} is not among letters, digits and . _ + = , @ -"
         if self.forbidden_prefix and name.startswith(self.forbidden_prefix):
             return f"names that begin with {self.forbidden_prefix!r} are reserved"
+        if self.forbidden is not None and self.forbidden.fullmatch(name):
+            return "it looks like an id, and would be taken for that of another one"
         return ""
 
 
@@ -57,7 +61,13 @@ CONFIG = NameRule(
     "InvalidDeploymentConfigNameException",
 )
 CUSTOM_CONFIG = NameRule(CONFIG.noun, CONFIG.required, CONFIG.invalid, PREDEFINED_PREFIX)
-INSTANCE = NameRule("instance name", "InstanceNameRequiredException", "InvalidInstanceNameException", "i-")
+INSTANCE = NameRule(
+    "instance name",
+    "InstanceNameRequiredException",
+    "InvalidInstanceNameException",
+    "i-",
+    re.compile(r"mi-[0-9a-f]{17}"),
+)
 
 
 def check_description(text: str) -> str:
