@@ -17,12 +17,14 @@ import grpc
 from ferryman.channel import UPLOAD_PART_LIMIT, channel_options
 from ferryman.v1 import (
     alarms_pb2_grpc,
+    audit_pb2_grpc,
     bundles_pb2,
     bundles_pb2_grpc,
     deployments_pb2,
     deployments_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
+    identity_pb2_grpc,
     instances_pb2_grpc,
     inventory_pb2,
     inventory_pb2_grpc,
@@ -77,6 +79,10 @@ class Client:
         self.alarms = alarms_pb2_grpc.AlarmServiceStub(self._channel)
         self.bundles: bundles_pb2_grpc.BundleServiceAsyncStub
         self.bundles = bundles_pb2_grpc.BundleServiceStub(self._channel)
+        self.identity: identity_pb2_grpc.IdentityServiceAsyncStub
+        self.identity = identity_pb2_grpc.IdentityServiceStub(self._channel)
+        self.audit: audit_pb2_grpc.AuditServiceAsyncStub
+        self.audit = audit_pb2_grpc.AuditServiceStub(self._channel)
         self.resources: resources_pb2_grpc.ResourceServiceAsyncStub
         self.resources = resources_pb2_grpc.ResourceServiceStub(self._channel)
         self.tokens: tokens_pb2_grpc.TokenServiceAsyncStub

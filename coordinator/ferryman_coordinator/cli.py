@@ -1,4 +1,4 @@
-"""`ferryman-coordinator serve | migrate | check-config`: reads options, prints answers, decides nothing."""
+"""`ferryman-coordinator serve | migrate | audit verify | check-config`: reads options, prints answers, no more."""
 
 from __future__ import annotations
 
@@ -124,6 +124,38 @@ def migrate(config: ConfigFile = None, data_dir: DataDir = None, database_url: D
 
         schema = await migrate_database(settings)
         print(f"{PROGRAM} {__version__}: the database has schema {schema}")
+
+    _run(run)
+
+
+audit = typer.Typer(no_args_is_help=True, help="The audit log, where the coordinator does not run.")
+app.add_typer(audit, name="audit")
+
+
+@audit.command()
+def verify(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="A file of JSON lines instead of the database.", show_default=False),
+    ] = None,
+) -> None:
+    """Recount the chain of records; exit code 1 and the first one that does not fit when it is broken.
+
+    While the coordinator runs, `ferryman audit verify` asks it to do the same.
+    """
+    settings = _load(config, {"data_dir": data_dir, "database.url": database_url})
+
+    async def run() -> None:
+        from ferryman_coordinator.process import verify_audit
+
+        check = await verify_audit(settings, file)
+        if not check.is_intact:
+            raise SetupError(f"the audit log is broken at record {check.broken}: {check.problem}")
+        print(f"{check.records} records, {check.first} to {check.last.sequence}, are as they were written")
+        print(f"last hash: {check.last.hash}")
 
     _run(run)
 

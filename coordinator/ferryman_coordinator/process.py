@@ -17,6 +17,9 @@ from ferryman_coordinator.config import Config
 from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.data_dir import DataDirectory, database_url
 from ferryman_coordinator.errors import SetupError, StoreUnavailable
+from ferryman_coordinator.identity.sealing import key_in
+from ferryman_coordinator.observe.audit import read_anchor
+from ferryman_coordinator.observe.audit_check import AuditCheck, verify, verify_file
 from ferryman_coordinator.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -163,5 +166,20 @@ async def migrate_database(config: Config) -> str:
     try:
         async with store.reading() as connection:
             return str(await connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+    finally:
+        await store.close()
+
+
+async def verify_audit(config: Config, file: Path | None = None) -> AuditCheck:
+    """Recounts the audit log in the database, or in a file of JSON lines. Raises SetupError."""
+    directory = DataDirectory(Path(config.data_dir))
+    key = key_in(directory.audit_seal) if directory.audit_seal.exists() else b""
+    if file is not None:
+        return verify_file(file)
+    if not key:
+        raise SetupError(f"there is no audit log here: {directory.audit_seal} does not exist")
+    store = await Store.open(database_url(config, directory))
+    try:
+        return await verify(store, key, read_anchor(directory.audit_anchor))
     finally:
         await store.close()

@@ -7,19 +7,23 @@ from typing import Annotated
 import typer
 
 from ferryman.v1 import tokens_pb2, types_pb2
-from ferryman_client.cli import render
+from ferryman_client.cli import access_tokens, render
 from ferryman_client.cli.configs import parse_duration
 from ferryman_client.cli.pages import every_page
 from ferryman_client.cli.session import EXIT_USAGE, JsonOption, ask, fail, parse_tag
 from ferryman_client.cli.words import iso_time, tags_text
 from ferryman_client.client import Client
 
-app = typer.Typer(no_args_is_help=True, help="Join tokens: who may enrol an instance.")
+app = typer.Typer(no_args_is_help=True, help="Tokens: who may enrol an instance, and who is let in.")
 
 
 @app.command()
 def create(
     join: Annotated[bool, typer.Option("--join", help="A token that enrols instances.")] = False,
+    user: Annotated[str, typer.Option("--user", help="A token that lets its holder in as this user.")] = "",
+    description: Annotated[str, typer.Option("--description", help="With --user: what it is for.")] = "",
+    action: access_tokens.Actions = None,
+    on: access_tokens.Resources = None,
     uses: Annotated[
         int,
         typer.Option("--uses", min=0, max=2**32 - 1, help="How many instances; 0 for as many as come."),
@@ -58,11 +62,15 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create a token. It is shown once, now."""
-    if not join:
-        fail("say what the token is for: --join", EXIT_USAGE)
+    if join is bool(user):
+        fail("say what the token is for: --join, or --user NAME", EXIT_USAGE)
     seconds = parse_duration(ttl)
     if not seconds:
         fail(f"a token with --ttl {ttl} could never be used: give a duration such as 30m", EXIT_USAGE)
+    if user:
+        scope = access_tokens.scope_of(action, on)
+        access_tokens.create_for(user, description, seconds, scope, as_json=as_json)
+        return
     if preset_tags and allow_tag:
         fail("--preset-tags allows no tag: leave --allow-tag out", EXIT_USAGE)
     rule = tokens_pb2.TagRule(patterns=[tag_pattern(text) for text in allow_tag or ()])
@@ -87,8 +95,15 @@ def create(
 
 
 @app.command(name="list")
-def list_(as_json: JsonOption = False) -> None:
-    """List join tokens; their text is not kept."""
+def list_(
+    user: Annotated[str, typer.Option("--user", help="Access tokens of this user instead.")] = "",
+    access: Annotated[bool, typer.Option("--access", help="Access tokens of everybody instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List join tokens, or access tokens; their text is not kept."""
+    if user or access:
+        access_tokens.print_tokens(user, as_json=as_json)
+        return
 
     async def read(client: Client) -> list[tokens_pb2.JoinToken]:
         request = tokens_pb2.ListJoinTokensRequest()
@@ -135,8 +150,14 @@ def _allowed(token: tokens_pb2.JoinToken) -> str:
 
 
 @app.command()
-def revoke(token_id: Annotated[str, typer.Argument(help="Id as `token list` shows it.")]) -> None:
-    """Make a join token unusable. Instances that enrolled with it stay."""
+def revoke(
+    token_id: Annotated[str, typer.Argument(help="Id as `token list` shows it.")],
+    access: Annotated[bool, typer.Option("--access", help="It is an access token.")] = False,
+) -> None:
+    """Make a token unusable. Instances that enrolled with a join token stay."""
+    if access:
+        access_tokens.revoke(token_id)
+        return
     request = tokens_pb2.RevokeJoinTokenRequest(token_id=token_id)
     ask(lambda client: client.call(client.tokens.RevokeJoinToken, request))
     # Revoking is idempotent, so that an id that never was succeeds as well.

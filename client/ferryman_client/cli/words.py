@@ -25,6 +25,11 @@ _CAPITALISED = frozenset(
         "InstanceHealth",
         "RevisionHealth",
         "RegistrationStatus",
+        "UserKind",
+        "CredentialKind",
+        "Effect",
+        "KeyStatus",
+        "AccessCause",
     )
 )
 _SPELT = {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ferryman_coordinator.core.audit import BEGINNING, Checkpoint, Head, is_genuine, problem_of, utc
+from ferryman_coordinator.core.audit import BEGINNING, Checkpoint, Head, Link, is_genuine, problem_of, utc
+from ferryman_coordinator.errors import SetupError
+from ferryman_coordinator.observe.audit_file import AuditLine
 from ferryman_coordinator.store.queries import audit as queries
 from ferryman_coordinator.store.queries.audit import StoredRecord
 from ferryman_coordinator.store.store import Store
@@ -65,6 +68,39 @@ async def verify(store: Store, key: bytes, anchor: Head | None = None) -> AuditC
             records=records, first=first or 0, last=head, broken=broken.sequence, problem=broken.problem
         )
     return AuditCheck(records=records, first=first or 0, last=head)
+
+
+def verify_file(path: Path) -> AuditCheck:
+    """Recounts a file of JSON lines by itself: whether it is one unbroken piece of a chain. Raises SetupError."""
+    head: Head | None = None
+    first = records = 0
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    read = msgspec.json.decode(line, type=AuditLine)
+                except (msgspec.DecodeError, msgspec.ValidationError):
+                    after = head or BEGINNING
+                    return AuditCheck(
+                        records=records,
+                        first=first,
+                        last=after,
+                        broken=after.sequence + 1,
+                        problem=f"line {number} of {path} is no record",
+                    )
+                link = Link(read.sequence, bytes(read.record).decode(), read.hash)
+                if head is None:
+                    # What a later file begins with follows the end of the one before, which is not here.
+                    first = link.sequence
+                elif problem := problem_of(link, head):
+                    return AuditCheck(
+                        records=records, first=first, last=head, broken=link.sequence, problem=problem
+                    )
+                head = Head(link.sequence, link.hash)
+                records += 1
+    except OSError as error:
+        raise SetupError(f"cannot read {path}: {error.strerror}") from error
+    return AuditCheck(records=records, first=first, last=head or BEGINNING)
 
 
 def _anchor(first: int | None, made: Mapping[int, Checkpoint], key: bytes) -> Head:

@@ -29,7 +29,9 @@ _TAIL = 1 << 20
 _MODE = 0o640
 
 
-class _Line(msgspec.Struct, rename="camel"):
+class AuditLine(msgspec.Struct, rename="camel"):
+    """One line of the file."""
+
     sequence: int
     hash: str
     record: msgspec.Raw
@@ -95,12 +97,14 @@ class AuditFile:
                 continue
             lines = tail[:whole].splitlines()
             if lines:
-                return msgspec.json.decode(lines[-1], type=_Line).sequence
+                return msgspec.json.decode(lines[-1], type=AuditLine).sequence
         return 0
 
     def _append(self, records: Sequence[StoredRecord]) -> None:
         lines = [
-            msgspec.json.encode(_Line(one.link.sequence, one.link.hash, msgspec.Raw(one.link.body.encode())))
+            msgspec.json.encode(
+                AuditLine(one.link.sequence, one.link.hash, msgspec.Raw(one.link.body.encode()))
+            )
             for one in records
         ]
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
