@@ -61,12 +61,11 @@ class Work:
         self._scratch = scratch
         self.done: Counter[str] = Counter()
 
-    async def deploy(self, number: int) -> None:
+    async def deploy(self, number: int, kind: Kind) -> None:
         """Pushes a revision of its own and deploys it; returns after its end, and after that of its rollback.
 
         Raises RuntimeError when a deployment does not end as it must.
         """
-        kind = kind_of(number)
         revision = await self._push(number, kind)
         deployment_id = await self._order(number, revision)
         if kind is Kind.STOPPED:
