@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ferryman_agent.clock import SystemClock
+from ferryman_agent.files.layout import DeploymentDir
 from ferryman_agent.hooks.cgroup_find import find
 from ferryman_agent.hooks.cgroup_maker import GroupMaker
 from ferryman_agent.hooks.contract import HookSettings, OutputLine, ProcessMark
@@ -37,10 +38,15 @@ async def _run(bench: HookBench, text: str, *, times: int) -> float:
     script = bench.script("a.sh", text)
     clock = SystemClock()
     set_up(LogSettings(log_dir=bench.root), clock)
+    run = bench.run_of(
+        script,
+        deployments_log=bench.deployments_log,
+        deployment_dir=DeploymentDir(bench.place.path),
+    )
     started = time.perf_counter()
     for _ in range(times):
         found = await run_hooks(
-            bench.run_of(script, deployments_log=bench.deployments_log),
+            run,
             settings=HookSettings(),
             clock=clock,
             watcher=_Deaf(),

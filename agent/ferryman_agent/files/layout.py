@@ -33,7 +33,7 @@ _MARK_SUFFIX = "-installing"
 _SUCCESS_SUFFIX = "_last_successful_install"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DeploymentDir:
     """`<root>/<group>/<deployment>` and what is in it. Nothing is created by asking."""
 
@@ -69,7 +69,7 @@ class DeploymentDir:
         """Holds the name of the AppSpec file that the deployment was made with (AG-203)."""
         return self.path / ".appspec-name"
 
-    @property
+    @cached_property
     def archive(self) -> Path:
         return self.path / "deployment-archive"
 
@@ -93,11 +93,11 @@ class DeploymentDir:
         """Originals of files that the deployment replaced with OVERWRITE, by number (AG-328)."""
         return self.path / "overwritten"
 
-    @property
+    @cached_property
     def logs(self) -> Path:
         return self.path / "logs"
 
-    @property
+    @cached_property
     def scripts_log(self) -> Path:
         return self.logs / "scripts.log"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman_agent.core.messages import RevisionSource, ScriptErrorCode
-from ferryman_agent.hooks.contract import HookRun, HookSettings, Script
+from ferryman_agent.hooks.contract import HookRun, HookSettings, Script, ScriptCwd
 from ferryman_agent.system import fs, own, pwd
 
 # Names the agent's service, its tools or a cloud's libraries may have in our environment and no script may see.
@@ -29,6 +29,7 @@ _AGENT_SECRETS = re.compile(
     r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|SECURITY_TOKEN|CREDENTIAL_FILE)"
 )
 _LOADER = re.compile(r"(LD|DYLD)_.*|PYTHON.*|BASH_ENV|ENV|IFS|SHELLOPTS|BASHOPTS|BASH_FUNC_.*")
+_ROOT = Path("/")
 _URL_PASSWORD = re.compile(r"://[^/@\s]+@")
 
 
@@ -133,7 +134,13 @@ def _of_revision(source: RevisionSource) -> dict[str, str]:
 
 def directory(run: HookRun, settings: HookSettings) -> Path:
     """Where a script starts (AG-387)."""
-    return {"/": Path("/"), "agent": Path.cwd(), "archive": run.archive}[settings.script_cwd]
+    match settings.script_cwd:
+        case ScriptCwd.ROOT:
+            return _ROOT
+        case ScriptCwd.AGENT:
+            return Path.cwd()
+        case ScriptCwd.ARCHIVE:
+            return run.archive
 
 
 def _without_forbidden(found: Mapping[str, str], settings: HookSettings) -> dict[str, str]:
