@@ -136,17 +136,7 @@ class Agent:
             proxy_for=lambda host: coordinator_proxy(self._config, host),
             throttled_seconds=config.coordinator.throttle_wait.seconds,
         )
-        self._drift = Drift(
-            check=partial(check_group, self._layout),
-            groups=self._layout.installed_groups,
-            busy=lambda: frozenset(live.group for live in self._loop.live),
-            send=self._link.installed_state,
-            distrust=partial(distrust, self._layout),
-            settings=drift_settings(config),
-            clock=clock,
-            random=random_number,
-            relieve=self._relief.soon,
-        )
+        self._drift = self._new_drift(config, random_number)
         self._prefetches = Prefetches(downloads.prefetch, self._link.prefetch_done, turns)
         self._renewal = Renewal(
             config.identity_path,
@@ -162,6 +152,19 @@ class Agent:
         self._force = asyncio.Event()
         self._is_draining = False
         self._was_busy = False
+
+    def _new_drift(self, config: Config, random_number: Callable[[], float]) -> Drift:
+        return Drift(
+            check=partial(check_group, self._layout),
+            groups=self._layout.installed_groups,
+            busy=lambda: frozenset(live.group for live in self._loop.live),
+            send=self._link.installed_state,
+            distrust=partial(distrust, self._layout),
+            settings=drift_settings(config),
+            clock=self._clock,
+            random=random_number,
+            relieve=self._relief.soon,
+        )
 
     async def run(self) -> None:
         """Runs until it is asked to stop. Raises ConfigError, JournalError."""
