@@ -102,14 +102,14 @@ class Desk:
         self.enrolment = Enrolment(*parts, self.tokens, account, {"aws": self.vouch})
         self.registration = Registration(*parts, account)
         self.instances = Instances(self.store, self.clock, self.limits, self.engine)
-        self._serials = 0
+        self.serials = 0
 
     def certify(self, _instance_id: InstanceId, longest_ms: int | None = None) -> IssuedCertificate:
         """A new certificate, good for an hour, or less."""
-        self._serials += 1
+        self.serials += 1
         lifetime_ms = min(self.lifetime_ms, longest_ms or self.lifetime_ms)
         return IssuedCertificate(
-            serial=f"{self._serials:x}", expires_at=Instant(self.clock.now() + lifetime_ms)
+            serial=f"{self.serials:x}", expires_at=Instant(self.clock.now() + lifetime_ms)
         )
 
     def vouch(self, proof: ProviderProof, now: Instant) -> Vouched:

@@ -53,7 +53,7 @@ class Gatehouse:
         text, _ = await self.desk.tokens.create(instance_name=name, **token)  # type: ignore[arg-type]
         enrolled = await self.desk.enrolment.enrol(EnrolOrder(join_token=text), self.desk.certify)
         self.world.agents.setdefault(enrolled.instance_id, FakeAgent(enrolled.instance_id))
-        return enrolled.instance_id, f"{self.desk._serials:x}"
+        return enrolled.instance_id, f"{self.desk.serials:x}"
 
     async def connect(self, serial: str) -> str:
         """Connects the agent, or says why it is not let in."""
