@@ -9,13 +9,34 @@ import sys
 import typing
 from types import ModuleType
 
+from ferryman_agent.system import own
+
 _UNUSED = ("rich", "greenlet")
+_WITHOUT_TEXTS = 2
+_BELLWETHERS = ("ferryman_agent", "grpc")
 _IN_PYTHON: dict[str, dict[str, object]] = {
     "google.protobuf.internal.python_message": {},
     "google.protobuf.internal.well_known_types": {"WKTBASES": {}},
 }
 """What stands in for modules that protobuf loads to do nothing with: its second implementation, what prints messages,
 and methods of message types that we do not use; 1.4 MiB. With what is taken from them all the same."""
+
+
+def leave_texts_out() -> None:
+    """Begins this process again without docstrings (`python -OO`), where an installer has compiled everything so.
+
+    They are 1.5 MiB of an agent, and nobody reads them there. Without compiled modules it would take seconds to make
+    them, at each start where they cannot be written, and more memory than is saved.
+    """
+    if sys.flags.optimize < _WITHOUT_TEXTS and all(_is_compiled(name) for name in _BELLWETHERS):
+        own.begin_again("-OO")
+
+
+def _is_compiled(package: str) -> bool:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        return False
+    return os.path.exists(importlib.util.cache_from_source(found.origin, optimization=_WITHOUT_TEXTS))
 
 
 def leave_out(*, speaks_protobuf: bool = True) -> None:

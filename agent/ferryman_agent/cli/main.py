@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not before or before[0].partition("=")[0] in ("--config", "--config_file"):
             local_deployment([*before, *after], program="ferryman-agent deploy-local")
     options = _read(given)
+    if arguments is None and options.command is _run:
+        lean.leave_texts_out()
     # gRPC's C core writes its own lines to standard error; what matters comes to us as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if options.command is not _run:

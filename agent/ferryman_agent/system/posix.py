@@ -117,6 +117,12 @@ def readable(content: bytes) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
 
 
+def begin_again(*options: str) -> None:
+    """Has this process run its program from the start, with more options of Python. Returns only if that failed."""
+    with contextlib.suppress(OSError):
+        os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
+
+
 def forbid_core_dumps() -> str:
     """Forbids them for this process alone; returns why they could not be."""
     try:

@@ -133,6 +133,10 @@ def readable(content: bytes) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def begin_again(*options: str) -> None:
+    """Nothing: what Windows has for this is another process, and whoever waits for this one would see it end."""
+
+
 def forbid_core_dumps() -> str:
     """Faults are neither shown in boxes nor dumped (V2-298)."""
     _kernel().SetErrorMode(_NO_BOXES)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import grpc
+
+import ferryman_agent
 
 START = "import sys\nfrom ferryman_agent import lean\nlean.leave_out()\nlean.load_asyncio_alone()\n"
 
@@ -61,6 +66,40 @@ def test_protobuf_in_python_is_not_taken_from_a_machine_that_has_no_other() -> N
         "print('google.protobuf.internal.decoder' in sys.modules)"
     )
     assert printed(program, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python") == "1\nTrue"
+
+
+BEGUN = (
+    "from ferryman_agent import lean\nimport os, sys\n"
+    "lean.leave_texts_out()\nprint(os.getpid(), sys.flags.optimize, lean.__doc__ is None)"
+)
+
+
+def begun(*options: str, **environ: str) -> tuple[bool, str, str]:
+    """Whether a process is still the one that was started, how far it is optimised, whether its texts are gone."""
+    process = subprocess.Popen(
+        [sys.executable, *options, "-c", BEGUN],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+    )
+    said, _ = process.communicate()
+    pid, optimised, is_bare = said.split()
+    return int(pid) == process.pid, optimised, is_bare
+
+
+def test_where_all_is_compiled_without_texts_the_same_process_begins_again_like_that(tmp_path: Path) -> None:
+    for package in (ferryman_agent, grpc):
+        assert package.__file__ is not None
+        place = tmp_path / Path(package.__file__).relative_to("/").parent
+        place.mkdir(parents=True)
+        (place / f"__init__.{sys.implementation.cache_tag}.opt-2.pyc").touch()
+    assert begun(PYTHONPYCACHEPREFIX=str(tmp_path)) == (True, "2", "True")
+    # Only once, of course.
+    assert begun("-OO", PYTHONPYCACHEPREFIX=str(tmp_path)) == (True, "2", "True")
+
+
+def test_where_something_would_have_to_be_compiled_first_all_stays_as_it_is(tmp_path: Path) -> None:
+    assert begun(PYTHONPYCACHEPREFIX=str(tmp_path)) == (True, "0", "False")
 
 
 def test_names_that_are_new_in_typing_are_found_under_their_old_name() -> None:

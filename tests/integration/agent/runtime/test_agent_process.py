@@ -520,3 +520,13 @@ class TestConfigurationOfEnroll:
             "enroll", "--token", coordinator.token, "--config", str(config), "--force"
         )
         assert code == 0, printed
+
+
+async def test_it_works_without_docstrings(coordinator: FakeCoordinator, agent: AgentHome) -> None:
+    """As packages start it, which compile everything so."""
+    agent.environ["PYTHONOPTIMIZE"] = "2"
+    agent.place({"BeforeInstall": "echo done"})
+    await agent.start()
+    session = await coordinator.connected()
+    session.send(run_segment=run_segment())
+    assert await coordinator.finished("d-1/i-1/1/0") == "SUCCEEDED", coordinator.story()
