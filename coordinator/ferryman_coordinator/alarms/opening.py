@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ferryman_coordinator.alarms.alertmanager import AskedAlertmanagerSource
 from ferryman_coordinator.alarms.cloudwatch import CloudWatchSource
 from ferryman_coordinator.alarms.meaning import StrictSource
 from ferryman_coordinator.alarms.probes import ProbeSource
@@ -34,6 +35,8 @@ def open_sources(
                 source = ProbeSource(name, one)
             case AlarmSourceKind.CLOUDWATCH:
                 source = CloudWatchSource(name, one)
+            case AlarmSourceKind.ALERTMANAGER if one.url:
+                source = AskedAlertmanagerSource(name, one)
             case AlarmSourceKind.ALERTMANAGER:
                 source = posted[name] = AlertmanagerSource(name, one, store, clock)
             case AlarmSourceKind.WEBHOOK:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from ferryman_coordinator.alarms.source import MOST_NAMES, Answer, Seen, Unread
-from ferryman_coordinator.alarms.web import LARGE, Web, refusal, shown
+from ferryman_coordinator.alarms.web import LARGE, Web, instant, refusal, shown
 from ferryman_coordinator.config.alarm_sources import AlarmSourceSettings
-from ferryman_coordinator.core.model import AlarmState, Instant
+from ferryman_coordinator.core.model import AlarmState
 from ferryman_coordinator.errors import Unreachable
 
 T = TypeVar("T")
@@ -160,7 +159,7 @@ def _state(rules: Sequence[_Rule]) -> Answer:
     """Of all rules of one name: an alarm when any of them fires, unread when any that does not fire is broken."""
     firing = [alert for rule in rules for alert in rule.alerts if alert.state == "firing"]
     if firing or any(rule.state == "firing" for rule in rules):
-        times = [at for alert in firing if (at := _instant(alert.active_at)) is not None]
+        times = [at for alert in firing if (at := instant(alert.active_at)) is not None]
         detail = _said(firing[0]) if firing else ""
         return Seen(state=AlarmState.ALARM, since=min(times, default=None), detail=detail)
     for rule in rules:
@@ -175,13 +174,6 @@ def _state(rules: Sequence[_Rule]) -> Answer:
 def _said(alert: _Alert) -> str:
     notes = alert.annotations
     return shown(notes.get("summary") or notes.get("description") or (alert.value and f"value {alert.value}"))
-
-
-def _instant(text: str) -> Instant | None:
-    try:
-        return Instant(int(datetime.fromisoformat(text).timestamp() * 1000))
-    except (ValueError, OverflowError):
-        return None
 
 
 def _decoded(body: bytes, kind: type[T]) -> T | None:

@@ -6,10 +6,12 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ferryman_coordinator.config.alarm_sources import AlarmSourceSettings
+from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -85,6 +87,15 @@ def shown(text: str) -> str:
     """What somebody else says, made harmless and short."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text[:_SHOWN]).split())
     return line if len(text) <= _SHOWN else f"{line}…"
+
+
+def instant(text: str) -> Instant | None:
+    """A time as JSON has it; None for what is none, and for the year 1, which stands for none."""
+    try:
+        at = int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+    return Instant(at) if at > 0 else None
 
 
 async def _get(

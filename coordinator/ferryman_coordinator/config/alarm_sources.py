@@ -55,8 +55,8 @@ class AlarmSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         AlarmSourceKind,
         Meta(
             description="prometheus: asks a server for its alerting rules, and for queries of your own. alertmanager:"
-            " takes what an Alertmanager posts to /alarms/SOURCE. webhook: takes what anybody with the token posts to"
-            " /alarms/SOURCE/ALARM. http: asks addresses. cloudwatch: asks CloudWatch, or what speaks like it."
+            " asks one, or without `url` takes what it posts to /alarms/SOURCE. webhook: takes what anybody"
+            " with the token posts to /alarms/SOURCE/ALARM. http: asks addresses. cloudwatch: asks CloudWatch, or what speaks like it."
         ),
     ]
     url: Annotated[
@@ -69,8 +69,8 @@ class AlarmSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     token_file: Annotated[
         str,
         Meta(
-            description="A file with a token and nothing else: sent to a prometheus or with http probes, asked of an"
-            " alertmanager or webhook. Read anew each time."
+            description="A file with a token and nothing else: sent to whoever is asked, demanded of whoever posts."
+            " Read anew each time."
         ),
     ] = ""
     ca_file: Annotated[
@@ -147,14 +147,19 @@ _MOST_TIMEOUT = 8_000
 _NAME_LENGTH = 255
 
 _BELONGS = {
-    "url": {AlarmSourceKind.PROMETHEUS, AlarmSourceKind.CLOUDWATCH},
+    "url": {AlarmSourceKind.PROMETHEUS, AlarmSourceKind.ALERTMANAGER, AlarmSourceKind.CLOUDWATCH},
     "token_file": {
         AlarmSourceKind.PROMETHEUS,
         AlarmSourceKind.HTTP,
         AlarmSourceKind.ALERTMANAGER,
         AlarmSourceKind.WEBHOOK,
     },
-    "ca_file": {AlarmSourceKind.PROMETHEUS, AlarmSourceKind.HTTP, AlarmSourceKind.CLOUDWATCH},
+    "ca_file": {
+        AlarmSourceKind.PROMETHEUS,
+        AlarmSourceKind.ALERTMANAGER,
+        AlarmSourceKind.HTTP,
+        AlarmSourceKind.CLOUDWATCH,
+    },
     "queries": {AlarmSourceKind.PROMETHEUS},
     "rules": {AlarmSourceKind.PROMETHEUS},
     "probes": {AlarmSourceKind.HTTP},
@@ -170,7 +175,7 @@ _BELONGS = {
 
 _NEEDED = {
     AlarmSourceKind.PROMETHEUS: ("url", "where is the server? Write https://HOST:9090"),
-    AlarmSourceKind.ALERTMANAGER: ("token_file", "who may post? Name a file with a token"),
+    AlarmSourceKind.ALERTMANAGER: ("alerts", "which alerts are alarms?"),
     AlarmSourceKind.WEBHOOK: ("token_file", "who may post? Name a file with a token"),
     AlarmSourceKind.HTTP: ("probes", "which alarms are there? Give each a name, with its url below"),
 }
@@ -197,8 +202,11 @@ def _contents(name: str, source: AlarmSourceSettings) -> Iterator[tuple[str, str
     with_token = bool(source.token_file)
     if source.url and (wrong := wrong_address(source.url, allow_http=not with_token)):
         yield f"{name}.url", wrong
-    if source.kind is AlarmSourceKind.ALERTMANAGER and not source.alerts:
-        yield f"{name}.alerts", "is missing: which alerts are alarms?"
+    if source.kind is AlarmSourceKind.ALERTMANAGER and not source.url and not source.token_file:
+        yield (
+            f"{name}.token_file",
+            "is missing: who may post? Name a file with a token, or ask it at its `url`",
+        )
     for query, expression in source.queries.items():
         if not expression.strip():
             yield (

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -16,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ferryman_coordinator.alarms.pushed import AlertmanagerSource, PushSource, WebhookSource
-from ferryman_coordinator.alarms.web import read_token, shown
+from ferryman_coordinator.alarms.web import instant, read_token, shown
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.values import Duration
 from ferryman_coordinator.core.model import AlarmState, Instant
@@ -160,12 +159,12 @@ async def _body(request: Request, kind: type[Body]) -> Body:
 
 
 def _firing(alert: _Alert, now: Instant) -> PushedState:
-    ends = _instant(alert.ends_at)
+    ends = instant(alert.ends_at)
     return PushedState(
         name=_name(alert),
         series=_series(alert),
         state=AlarmState.ALARM,
-        since=_instant(alert.starts_at),
+        since=instant(alert.starts_at),
         received_at=now,
         # Of one that fires an Alertmanager says no end, or a time to come.
         expires_at=ends if ends is not None and ends > now else None,
@@ -181,15 +180,6 @@ def _series(alert: _Alert) -> str:
     """What tells the series of one alert apart."""
     labels = "\n".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
     return hashlib.sha256(labels.encode()).hexdigest()
-
-
-def _instant(text: str) -> Instant | None:
-    """None also for the year 1, which stands for no time at all."""
-    try:
-        at = int(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None
-    return Instant(at) if at > 0 else None
 
 
 def _posted(alarm: str, posted: _Posted, now: Instant) -> PushedState:

@@ -19,7 +19,7 @@ def alarmed(count: int) -> Callable[[GroupOptions], GroupOptions]:
     return lambda options: replace(options, alarms=AlarmConfiguration(enabled=True, alarms=names))
 
 
-@pytest.mark.req("CP-362", "A10")
+@pytest.mark.req("CP-362", "A10", "PF-199")
 @pytest.mark.parametrize("limit", [None, 50])
 async def test_ten_alarms_and_up_to_fifty_by_a_setting(store: Store, limit: int | None) -> None:
     flags = {"data_dir": "/nowhere"} | ({"limits.alarms_per_group": str(limit)} if limit else {})
