@@ -56,7 +56,8 @@ class AlarmSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Meta(
             description="prometheus: asks a server for its alerting rules, and for queries of your own. alertmanager:"
             " asks one, or without `url` takes what it posts to /alarms/SOURCE. webhook: takes what anybody"
-            " with the token posts to /alarms/SOURCE/ALARM. http: asks addresses. cloudwatch: asks CloudWatch, or what speaks like it."
+            " with the token posts to /alarms/SOURCE/ALARM. http: asks addresses. cloudwatch: asks"
+            " CloudWatch, or what speaks like it."
         ),
     ]
     url: Annotated[
