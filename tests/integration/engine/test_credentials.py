@@ -64,7 +64,7 @@ class Gatehouse:
         self.world.connect(instance_id)
         return "connected"
 
-    async def start_timer_ends(self, deployment: Deployment | None = None) -> None:
+    async def start_timer_ends(self) -> None:
         await self.world.sleepers()
         self.world.clock.advance(self.world.settings.timers.event_start_ms)
 
@@ -232,3 +232,31 @@ async def test_both_kinds_of_instances_deploy_from_everywhere_and_are_told_of(
             ).all()
         told = {(row.instance_id, row.state) for row in rows if row.instance_id}
         assert told == {(one, state) for one in (here, cloud) for state in ("START", "SUCCESS")}
+
+
+@pytest.mark.req("CP-078")
+@pytest.mark.parametrize("stays", [True, False], ids=["the clone stays", "the clone goes"])
+async def test_of_two_that_share_an_identity_the_one_that_is_connected_counts(
+    tmp_path: Path, stays: bool
+) -> None:
+    async with gatehouse(tmp_path) as gate:
+        await gate.register("web-1", by_certificate=True)
+        instance_id, serial = await gate.enrol("web-1")
+        assert await gate.connect(serial) == "connected"
+        gate.world.play(Gate("Install"), instance_id)
+        deployment_id = await gate.world.deploy()
+        await gate.world.busy(deployment_id, "Install")
+        clone = gate.world.agents["clone"] = FakeAgent(gate.world.agents[instance_id].instance_id)
+        if stays:
+            gate.world.connect("clone")
+            ended = await gate.world.finished(deployment_id)
+            assert ended.overview == {TargetStatus.SUCCEEDED: 1}
+            assert len(clone.ran) == 7
+            return
+        gate.world.play(Gate(), "clone")
+        gate.world.connect("clone")
+        await clone.stands_at("ApplicationStop")
+        gate.world.disconnect("clone")
+        await gate.world.noted_silent(deployment_id, instance_id)
+        await gate.start_timer_ends()
+        assert issue(await gate.world.finished(deployment_id)) == (DeploymentStatus.FAILED, "AGENT_ISSUE")
