@@ -141,11 +141,11 @@ class App:
         self._sources = Sources(urls, self.s3, archives)
         sources, posted = open_sources(config.alarms.sources, store, self.clock)
         alarms = AlarmPoller(AlarmBook(sources), self.clock, int(config.alarms.poll_interval))
-        self.engine = Engine(
-            store, self.links, self.clock, ids, self._sources, _engine_settings(config), alarms
-        )
         self.account = Account(account_id=config.account.id, region=config.account.region)
         self.audit, self.audit_trail, self.audit_file = self._make_audit(ids)
+        self.engine = Engine(
+            store, self.links, self.clock, ids, self._sources, _engine_settings(config), alarms, self.audit
+        )
         origin = Origin(account_id=self.account.account_id, region=self.account.region)
         self.notices = NoticeOffice(store, self.clock, self.engine.bell, config.notices, config.sinks, origin)
         self.history = History(store, self.clock, config.history.keep, keep_events_ms=config.notices.keep)

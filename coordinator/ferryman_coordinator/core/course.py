@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ferryman_coordinator.core.commands import Commands
+from ferryman_coordinator.core.deadlines import AGENT_SILENT, RUN_TIMER, START_TIMER
 from ferryman_coordinator.core.draft import Draft
 from ferryman_coordinator.core.invariant import InvariantBroken
 from ferryman_coordinator.core.lifecycle import Route, ignorable_failures
@@ -97,16 +98,20 @@ class Course:
         if target.silent_since is not None and target.phase is not CommandPhase.OFFERED:
             silence = (draft.now - target.silent_since) // 1000
             message = f"{agent} has been silent for {silence} s, {'in' if is_running else 'before'} {event}"
+            timer = AGENT_SILENT
         elif is_running:
             code = LifecycleErrorCode.SCRIPT_TIMED_OUT
+            timer = RUN_TIMER
             message = f"{event} did not end within {timers.event_run_ms // 1000} s, the limit for an event"
         else:
+            timer = START_TIMER
             limit = timers.event_start_ms // 1000
             message = (
                 f"{agent} did not begin {event} within {limit} s: does it run, and reach the coordinator?"
             )
         target.failed_by_silence = code is LifecycleErrorCode.UNKNOWN_ERROR
-        self._fail(target, Diagnostics(error_code=code, message=message), draft, tells_agent=True)
+        diagnostics = Diagnostics(error_code=code, message=message, detail_code=timer)
+        self._fail(target, diagnostics, draft, tells_agent=True)
 
     # What the instance does -------------------------------------------------------------------------------------------
 

@@ -10,6 +10,13 @@ from heapq import heappop, heappush, heapreplace
 
 from ferryman_coordinator.core.model import Instant
 
+START_TIMER = "EVENT_START_TIMER"
+RUN_TIMER = "EVENT_RUN_TIMER"
+AGENT_SILENT = "AGENT_SILENT"
+"""Finer codes of a lifecycle event that one of the coordinator's own timers has failed."""
+
+OWN_TIMERS = (START_TIMER, RUN_TIMER, AGENT_SILENT)
+
 
 class Deadlines:
     """Deadlines of the targets 0 to `count` - 1."""

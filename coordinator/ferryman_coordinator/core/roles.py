@@ -140,8 +140,6 @@ _OUR_OWN = (
     _change("UseGitHubToken", resources.GITHUB, _D | _CI, FERRYMAN),
     _change("PutGitHubToken", resources.GITHUB, _A | _KEEPS, FERRYMAN),
     _read("CheckInstance", _INSTANCE, _O, FERRYMAN),
-    _change("ReplayDeliveries", _GROUP, _O, FERRYMAN),
-    _change("TestTarget", ALL, _O, FERRYMAN),
     _read("ListJoinTokens", _INSTANCE, _A | _REGISTRAR | _KEEPS, FERRYMAN),
     _change("CreateJoinToken RevokeJoinToken", _INSTANCE, _A | _REGISTRAR | _KEEPS, FERRYMAN),
     _read("GetUser ListUsers CheckAccess", resources.USER, _A | _READS, FERRYMAN),

@@ -43,7 +43,7 @@ from ferryman_coordinator.engine.live import LiveDeployment
 from ferryman_coordinator.engine.logs import LogLine, Logs
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.statistics import EngineStatistics
-from ferryman_coordinator.engine.surroundings import DrawsDeploymentIds, Surroundings
+from ferryman_coordinator.engine.surroundings import DrawsDeploymentIds, NoWitness, Surroundings, Witness
 from ferryman_coordinator.engine.timers import Timers
 from ferryman_coordinator.engine.writing import PatientStore
 from ferryman_coordinator.errors import Conflict, NotFound, StoreUnavailable
@@ -72,6 +72,7 @@ class Engine:
         downloads: Downloads,
         settings: EngineSettings | None = None,
         alarms: AlarmPoller | None = None,
+        witness: Witness | None = None,
     ) -> None:
         """Without `alarms` there is no source of them, so none can be read."""
         self.alarms = alarms or AlarmPoller(AlarmBook(()), clock)
@@ -106,6 +107,7 @@ class Engine:
             launcher=self,
             alarms=self.alarms,
             bell=self.bell,
+            witness=witness or NoWitness(),
         )
         self._acceptance = Acceptance(store, self._around)
         links.report_to(self)

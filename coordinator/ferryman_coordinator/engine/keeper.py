@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ferryman_coordinator.core.decisions import decisions_of
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.messages import Change, RollbackOrdered
-from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, Instant
+from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, Instant, RolloutRecord
 from ferryman_coordinator.engine.creation import enter_new, enter_use
 from ferryman_coordinator.engine.ledger import Ledger
 from ferryman_coordinator.engine.loading import Loaded
@@ -40,20 +41,27 @@ class Keeper:
             return ()
         batch = Batch()
         rollback = await self._successor(changes, now)
-        before = self._ledger.deployment.record.status
+        record = self._ledger.deployment.record
+        before = record.status
         updates = self._ledger.enter(changes, now, batch)
         self._enter_progress(before, batch)
         if rollback is None:
             await self._around.store.write(batch)
             if self._ledger.has_events:
                 self._around.bell.ring()
+            self._bear_witness(record, changes)
             return updates
         # Behind the end of this deployment: the group has one unfinished deployment at any moment (CP-416).
         enter_new(batch, rollback, is_retried=True)
         enter_use(batch, rollback)
         await self._write_with(rollback.deployment_id, batch)
         self._around.bell.ring()
+        self._bear_witness(record, changes)
         return updates
+
+    def _bear_witness(self, before: RolloutRecord, changes: Sequence[Change]) -> None:
+        for decision in decisions_of(before, changes, self._ledger.deployment):
+            self._around.witness.decision(decision)
 
     async def _write_with(self, rollback_id: DeploymentId, batch: Batch) -> None:
         self._around.launcher.reserve(rollback_id)

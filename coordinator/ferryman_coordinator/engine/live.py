@@ -6,6 +6,7 @@ import structlog
 
 from ferryman_coordinator.alarms.poller import Watching
 from ferryman_coordinator.core.alarms import AlarmWatch
+from ferryman_coordinator.core.decisions import taken_over
 from ferryman_coordinator.core.ending import end_unstarted, stopped_by
 from ferryman_coordinator.core.failure import explain
 from ferryman_coordinator.core.inventory import Deployment
@@ -108,6 +109,7 @@ class LiveDeployment:
         for target in self._driver.running():
             if self._around.post.links.get(target.instance_id) is not None:
                 self.inbox.put_presence(target.instance_id, is_connected=True)
+        self._around.witness.decision(taken_over(loaded.deployment))
         log.info("deployment.resumed", status=loaded.rollout.record.status)
 
     async def _start(self, loaded: Loaded, keeper: Keeper, watch: AlarmWatch) -> None:

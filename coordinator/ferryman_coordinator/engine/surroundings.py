@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.clock import Clock
+from ferryman_coordinator.core.audit import Decision
 from ferryman_coordinator.core.model import DeploymentId
 from ferryman_coordinator.engine.concerned import Concerned
 from ferryman_coordinator.engine.dispatch import Post
@@ -24,6 +25,19 @@ class DrawsDeploymentIds(Protocol):
     """What is needed of `ids.Ids`."""
 
     def deployment_id(self) -> DeploymentId: ...
+
+
+class Witness(Protocol):
+    """Writes down what is decided here (CP-448)."""
+
+    def decision(self, decision: Decision) -> None: ...
+
+
+class NoWitness:
+    """For an engine without an audit log."""
+
+    def decision(self, decision: Decision) -> None:
+        """Nothing is written."""
 
 
 class Launcher(Protocol):
@@ -59,3 +73,4 @@ class Surroundings:
     alarms: AlarmPoller
     # Rung when events were stored.
     bell: Bell
+    witness: Witness
