@@ -298,15 +298,16 @@ class _Planner:
     def _finished(self, leaf: PlannedFile, access: AccessPlan) -> PlannedFile:
         """Adds what `permissions` says, and decides whether a file with the right content needs anything."""
         wanted = access.apply(leaf.path, leaf.attributes)
-        if leaf.action is Action.KEEP:
-            wanted = self._without_acl(leaf.path, wanted)
         action = leaf.action
-        if action is Action.KEEP and not _is_right(self._given.host[leaf.path], leaf, wanted):
-            # A file with other names would change under those as well; a new link is as cheap as a corrected one.
+        if action is Action.KEEP:
             fact, user = self._given.host[leaf.path], self._given.user
-            is_single = leaf.kind is EntryKind.FILE and fact.names == 1
-            may_correct = is_single and (user.is_root or fact.uid == user.uid)
-            action = Action.CORRECT if may_correct else Action.REPLACE
+            if fact.has_acl:
+                wanted = self._without_acl(leaf.path, wanted)
+            if not _is_right(fact, leaf, wanted):
+                # A file with other names would change under those as well; a new link is as cheap as a corrected one.
+                is_single = leaf.kind is EntryKind.FILE and fact.names == 1
+                may_correct = is_single and (user.is_root or fact.uid == user.uid)
+                action = Action.CORRECT if may_correct else Action.REPLACE
         if action is leaf.action and wanted is leaf.attributes:
             return leaf
         return leaf._replace(action=action, attributes=wanted)
@@ -446,8 +447,9 @@ def _is_right(fact: HostFact, leaf: PlannedFile, wanted: Attributes) -> bool:
         or (fact.modified_ns != leaf.modified_ns and fact.kind is EntryKind.FILE)
     ):
         return False
-    pairs = ((wanted.mode, fact.mode), (wanted.uid, fact.uid), (wanted.gid, fact.gid))
-    return all(want is None or want == have for want, have in pairs)
+    return (
+        wanted.mode in (None, fact.mode) and wanted.uid in (None, fact.uid) and wanted.gid in (None, fact.gid)
+    )
 
 
 def _some(paths: list[str]) -> str:

@@ -50,7 +50,7 @@ class Installed(Row, array_like=True, frozen=True, gc=False):
     """A file, link or directory as an install left it: what drift is told by. A record of digests can be made of these.
 
     mode: type and permissions; -1 in records of versions that did not write it. place: where it really is, as far as
-    that is another path. target: of a link. sha256 is empty for what is no file.
+    that is another path. target: of a link. sha256 is empty for what is no file. plain: it is known to have no ACL.
     """
 
     mode: int = -1
@@ -58,9 +58,11 @@ class Installed(Row, array_like=True, frozen=True, gc=False):
     gid: int = -1
     place: str = ""
     target: str = ""
+    plain: bool = False
 
 
 _decoder = msgspec.json.Decoder(list[Row])
+_installed_decoder = msgspec.json.Decoder(list[Installed])
 
 
 @dataclass(slots=True)
@@ -70,24 +72,32 @@ class Digests:
     rows: dict[str, Row] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path) -> Digests:
-        """Reads a record; an empty one where there is none or it cannot be used: it only saves work (V2-288)."""
+    def load(cls, path: Path, *, of_install: bool = False) -> Digests:
+        """Reads a record; an empty one where there is none or it cannot be used: it only saves work (V2-288).
+
+        One of an install has rows of the type Installed.
+        """
         try:
-            return cls({from_text(row.path): row for row in _decoder.decode(path.read_bytes())})
+            rows = (_installed_decoder if of_install else _decoder).decode(path.read_bytes())
+            return cls({from_text(row.path): row for row in rows})
         except FileNotFoundError:
             return cls()
         except (OSError, msgspec.MsgspecError, UnicodeError, ValueError) as problem:
             warn("digests.unusable", path=str(path), reason=str(problem))
             return cls()
 
-    def known(self, path: str, status: os.stat_result) -> str | None:
-        """Returns the digest of a file that is still as it was, else None."""
+    def as_it_was(self, path: str, status: os.stat_result) -> Row | None:
+        """Returns the row of a file that is still as it was, else None."""
         row = self.rows.get(path)
-        # Not by mark_of: this is asked for each of thousands of files, several times.
+        # Not by mark_of: this is asked for each of thousands of files.
         if row is None or row.changed_ns != status.st_ctime_ns or row.inode != status.st_ino:
             return None
-        is_same = row.size == status.st_size and row.modified_ns == status.st_mtime_ns
-        return row.sha256 if is_same else None
+        return row if row.size == status.st_size and row.modified_ns == status.st_mtime_ns else None
+
+    def known(self, path: str, status: os.stat_result) -> str | None:
+        """Returns the digest of a file that is still as it was, else None."""
+        row = self.as_it_was(path, status)
+        return row.sha256 if row is not None else None
 
     def remember(self, path: str, mark: Mark, digest: str) -> None:
         """Takes a digest into the record."""

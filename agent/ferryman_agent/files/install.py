@@ -23,6 +23,7 @@ from ferryman_agent.files.apply import Application, Tools, said
 from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
 from ferryman_agent.files.atomic import make_directory
 from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal, write_journal
+from ferryman_agent.files.collector import no_search_for_cycles
 from ferryman_agent.files.commit import finish
 from ferryman_agent.files.conflicts import SHOWN_CONFLICTS, describe_refusal
 from ferryman_agent.files.digests import Digests, to_text
@@ -100,6 +101,7 @@ class _Install:
             make_directory(self._layout.instructions, PRIVATE_MODE)
             record = self._layout.originals(self._group)
             with (
+                no_search_for_cycles(),
                 install_turn(self._layout, alone=self._moves_files()),
                 self._open_archive() as folders,
                 Folders.below("/") as host,
@@ -305,8 +307,13 @@ class _Install:
             if directory.path not in application.applied.dropped:
                 with contextlib.suppress(OSError):
                     take_installed(digests, directory.path, directory.place, fs.lstat(directory.place))
+        has_acls = _gives_acls(plan, view)
         for file in plan.files:
             if file.path in application.applied.dropped:
+                continue
+            row = view.host.as_installed.get(file.path)
+            if file.action is Action.KEEP and row is not None and row.plain and file.place == file.path:
+                digests.rows[file.path] = row
                 continue
             known = archive.known_digest(file.source) if file.kind is EntryKind.FILE else None
             try:
@@ -316,8 +323,16 @@ class _Install:
                     status = application.in_place.get(file.path) or fs.lstat(file.place)
             except FileNotFoundError:
                 continue
-            take_installed(digests, file.path, file.place, status, known or "", file.target)
+            fact = view.host.facts.get(file.path)
+            plain = not has_acls and (fact is None or not fact.has_acl)
+            take_installed(digests, file.path, file.place, status, known or "", file.target, plain=plain)
         digests.save(self._layout.installed_digests_next(self._group))
+
+
+def _gives_acls(plan: InstallPlan, view: View) -> bool:
+    """Says whether any file may have an ACL now, of the AppSpec file or handed down by a directory."""
+    given = (*(one.attributes.acl for one in plan.directories), *(one.attributes.acl for one in plan.files))
+    return any(given) or any(fact.has_default_acl for fact in view.host.facts.values())
 
 
 def _changing_hands(

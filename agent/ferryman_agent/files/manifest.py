@@ -48,8 +48,10 @@ def take_installed(
     status: os.stat_result,
     sha256: str = "",
     target: str = "",
+    *,
+    plain: bool = False,
 ) -> None:
-    """Takes an object of an install into its record."""
+    """Takes an object of an install into its record. `plain`: it is known to have no ACL."""
     digests.rows[path] = Installed(
         to_text(path),
         *mark_of(status),
@@ -59,6 +61,7 @@ def take_installed(
         status.st_gid,
         "" if place == path else to_text(place),
         to_text(target),
+        plain,
     )
 
 
@@ -186,11 +189,13 @@ def take_found(
     if seen is None:
         return 0
     status, found = seen
-    sha256 = known.sha256 if known is not None and known.mark == found.mark else ""
+    is_same = known is not None and known.mark == found.mark
+    sha256 = known.sha256 if known is not None and is_same else ""
     read = 0
     if found.kind is EntryKind.FILE and not sha256:
         sha256, read = sha256_at(host, place.lstrip("/"), room), status.st_size
-    take_installed(digests, path, place, status, sha256, found.target)
+    plain = known is not None and is_same and known.plain
+    take_installed(digests, path, place, status, sha256, found.target, plain=plain)
     return read
 
 
@@ -227,7 +232,7 @@ def read_distrusted(path: Path) -> frozenset[str]:
 
 def load_trusted(layout: Layout, group_id: GroupId) -> Digests:
     """Returns the digests of what is installed, without those that a check found to be wrong."""
-    found = Digests.load(layout.installed_digests(group_id))
+    found = Digests.load(layout.installed_digests(group_id), of_install=True)
     for path in read_distrusted(layout.distrusted(group_id)):
         found.rows.pop(path, None)
     return found

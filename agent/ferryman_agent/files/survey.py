@@ -7,21 +7,23 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 
 from ferryman.appspec import EntryKind, Target
 from ferryman_agent.core.install_facts import ArchiveFact, HostFact
 from ferryman_agent.files.access import ACLS
-from ferryman_agent.files.digests import Digests, sha256_of
+from ferryman_agent.files.digests import Digests, Installed, sha256_of
 from ferryman_agent.files.links import real_folder
 from ferryman_agent.files.tree import FILE_FLAGS, Folders, walk
 from ferryman_agent.system import fs
 
 _KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
+_FORMAT, _PERMISSIONS = 0o170000, 0o7777
 
 
 def kind_of(mode: int) -> EntryKind:
     """Returns what a mode of `stat` says."""
-    return _KINDS.get(stat.S_IFMT(mode), EntryKind.SPECIAL)
+    return _KINDS.get(mode & _FORMAT, EntryKind.SPECIAL)
 
 
 class Archive:
@@ -35,7 +37,7 @@ class Archive:
         self._statuses: dict[str, os.stat_result] = {}
         self.facts: dict[str, ArchiveFact] = {}
         root = folders.look("")
-        for path, status in ((("", root),) if root else ()) + tuple(walk(folders)):
+        for path, status in chain((("", root),) if root else (), walk(folders)):
             kind = kind_of(status.st_mode)
             target = ""
             if kind is EntryKind.LINK:
@@ -45,7 +47,7 @@ class Archive:
             self.facts[path] = ArchiveFact(
                 kind,
                 status.st_size if kind is EntryKind.FILE else 0,
-                stat.S_IMODE(status.st_mode) | withheld.get(path, 0),
+                status.st_mode & _PERMISSIONS | withheld.get(path, 0),
                 status.st_uid,
                 status.st_gid,
                 status.st_mtime_ns,
@@ -83,14 +85,16 @@ def sha256_at(folders: Folders, path: str, most: int | None = None) -> str:
 class Host:
     """What is at the paths that a plan depends on."""
 
-    def __init__(self, paths: Iterable[str], ours: Collection[str]) -> None:
+    def __init__(self, paths: Iterable[str], ours: Collection[str], installed: Digests | None = None) -> None:
         """Looks at every path once, a link not followed, missing ones left out; at ACLs of `ours` and of directories.
 
-        Parents come before what is in them.
+        Parents come before what is in them. What is as it was `installed`, without an ACL, has none: one that is given
+        later changes the times.
         Raises OSError.
         """
         self.statuses: dict[str, os.stat_result] = {}
         self.facts: dict[str, HostFact] = {}
+        self.as_installed: dict[str, Installed] = {}
         missing: set[str] = set()
         for path in paths:
             if path.rpartition("/")[0] in missing:
@@ -110,7 +114,11 @@ class Host:
             self.statuses[path] = status
             fact = _fact(path, status)
             if fact.kind is EntryKind.DIRECTORY or (fact.kind is EntryKind.FILE and path in ours):
-                fact = _with_acl(path, fact)
+                row = installed.as_it_was(path, status) if installed is not None else None
+                if isinstance(row, Installed):
+                    self.as_installed[path] = row
+                if not isinstance(row, Installed) or not row.plain:
+                    fact = _with_acl(path, fact)
             self.facts[path] = fact
 
     def is_directory(self, path: str) -> bool:
@@ -153,7 +161,7 @@ def _fact(path: str, status: os.stat_result) -> HostFact:
     return HostFact(
         kind,
         status.st_size,
-        stat.S_IMODE(status.st_mode),
+        status.st_mode & _PERMISSIONS,
         status.st_uid,
         status.st_gid,
         status.st_mtime_ns,
@@ -165,7 +173,7 @@ def _fact(path: str, status: os.stat_result) -> HostFact:
 
 
 def unchanged_files(
-    targets: Iterable[Target], archive: Archive, host: Host, ours: Iterable[str], installed: Digests
+    targets: Iterable[Target], archive: Archive, host: Host, ours: Collection[str]
 ) -> tuple[frozenset[str], Mapping[str, str]]:
     """Returns our files that have the content of the new revision already, and the digests found on the way.
 
@@ -173,17 +181,17 @@ def unchanged_files(
     """
     same: set[str] = set()
     found: dict[str, str] = {}
-    owned = set(ours)
-    for target in targets:
-        status = host.statuses.get(target.path)
-        if target.kind is not EntryKind.FILE or target.path not in owned or status is None:
+    for path, kind, source, _ in targets:
+        fact = host.facts.get(path)
+        if kind is not EntryKind.FILE or fact is None or path not in ours:
             continue
-        if not stat.S_ISREG(status.st_mode) or status.st_size != archive.facts[target.source].size:
+        if fact.kind is not EntryKind.FILE or fact.size != archive.facts[source].size:
             continue
-        present = installed.known(target.path, status) or _present_digest(target.path)
-        found[target.path] = present
-        if present == archive.digest(target.source):
-            same.add(target.path)
+        row = host.as_installed.get(path)
+        present = (row.sha256 if row is not None else "") or _present_digest(path)
+        found[path] = present
+        if present == archive.digest(source):
+            same.add(path)
     return frozenset(same), found
 
 

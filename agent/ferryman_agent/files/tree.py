@@ -103,9 +103,13 @@ def walk(folders: Folders, top: str = "") -> Iterator[tuple[str, os.stat_result]
     while waiting:
         current = waiting.pop()
         inside = []
-        for name in sorted(fs.listdir(folders.folder(current))):
-            path = f"{current}/{name}" if current else name
-            status = fs.stat(name, dir_fd=folders.folder(current), follow_symlinks=False)
+        folder, start = folders.folder(current), f"{current}/" if current else ""
+        # All of a folder before the first is given away: whoever gets it may have folders opened, and this one closed.
+        found = [
+            (start + name, fs.stat(name, dir_fd=folder, follow_symlinks=False))
+            for name in sorted(fs.listdir(folder))
+        ]
+        for path, status in found:
             yield path, status
             if stat.S_ISDIR(status.st_mode):
                 inside.append(path)

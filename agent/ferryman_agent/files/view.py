@@ -44,9 +44,9 @@ def look(
     """
     targets, findings = wanted_targets(appspec, archive.facts)
     ours = frozenset(journal)
-    host = Host(paths_to_look_at(appspec, targets, (*journal, *originals)), ours)
     installed = load_trusted(layout, deployment.deployment_group_id)
-    unchanged, digests = unchanged_files(targets, archive, host, journal, installed)
+    host = Host(paths_to_look_at(appspec, targets, (*journal, *originals)), ours, installed)
+    unchanged, digests = unchanged_files(targets, archive, host, ours)
     clashes = (
         target.path
         for target in targets

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ferryman_agent.files.cleanup import Journal, JournalWriter, read_journal, write_journal
 from ferryman_agent.system import fs
@@ -133,3 +135,20 @@ def test_each_entry_is_on_the_disk_before_anything_is_done_to_it(
     writer.add(["/srv/c"])
     assert on_disk[-1] == path.read_bytes()
     writer.close()
+
+
+lines = st.lists(
+    st.text('/.ab \r"\0\x1fé', max_size=9).map(lambda text: f"/{text}"[text[:1] == "/" :]), max_size=5
+)
+
+
+@pytest.mark.req("V2-184", "AG-164")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(lines)
+def test_lines_looked_at_together_mean_what_they_mean_one_by_one(path: Path, given_lines: list[str]) -> None:
+    content = b"".join(f"{line}\n".encode() for line in given_lines)
+    together = read_journal(write(path, content))
+    # A path in quotes is nothing ordinary: each line is looked at.
+    one_by_one = read_journal(write(path, content + b'"/quoted"\n'))
+    assert (*together.paths, "/quoted") == one_by_one.paths
+    assert together.is_clean == one_by_one.is_clean

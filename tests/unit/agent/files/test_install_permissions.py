@@ -145,6 +145,50 @@ async def test_a_default_acl_that_was_inherited_is_replaced_as_well(host: Host) 
         assert entries(host.srv / "app" / name, "access") == {(1, 7), (2, 5), (4, 5), (16, 5), (32, 5)}
 
 
+@pytest.mark.req("AG-356")
+async def test_an_acl_that_somebody_gave_to_an_unchanged_file_goes(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that are as they were installed are not looked at for one: a new one changes the times."""
+    acl = b"\x02\0\0\0" + b"".join(
+        tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + ident.to_bytes(4, "little")
+        for tag, bits, ident in (
+            (1, 6, 2**32 - 1),
+            (2, 6, 1),
+            (4, 4, 2**32 - 1),
+            (16, 6, 2**32 - 1),
+            (32, 4, 2**32 - 1),
+        )
+    )
+
+    def prepare(archive: Path) -> None:
+        for name in ("a", "b"):
+            os.utime(archive / "app" / name, ns=(10**18, 10**18))
+
+    # The clock of the file system moves in steps: times that were just now prove nothing yet.
+    monkeypatch.setattr("ferryman_agent.files.digests._RACY_NS", -(10**9))
+    looked: list[str] = []
+    real = os.listxattr
+
+    def noting(path: str, *, follow_symlinks: bool = True) -> list[str]:
+        looked.append(path)
+        return real(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "listxattr", noting)
+    files = {"app/a": b"1", "app/b": b"2"}
+    await host.install(files, FILES, prepare=prepare)
+    await host.install(files, FILES, prepare=prepare)
+    assert not {path for path in looked if path.endswith(("/a", "/b"))}
+    try:
+        os.setxattr(host.srv / "app/a", "system.posix_acl_access", acl)
+    except OSError:
+        pytest.skip("the file system of the temporary directory has no ACLs")
+    report = await host.install(files, FILES, prepare=prepare)
+    assert (report.kept, report.corrected) == (1, 1)
+    with pytest.raises(OSError, match="No data"):
+        os.getxattr(host.srv / "app/a", "system.posix_acl_access")
+
+
 @pytest.mark.req("AG-362", "V2-222")
 async def test_a_file_system_without_acls_is_named_and_the_host_restored(
     host: Host, monkeypatch: pytest.MonkeyPatch
