@@ -46,7 +46,7 @@ class GitHubArchives:
         """
         if location.token_name and self.tokens.get(location.token_name) is None:
             raise Invalid(
-                "GitHubAccountTokenDoesNotExistException",
+                "InvalidGitHubAccountTokenException",
                 f"MISSING_GITHUB_TOKEN: there is no token {location.token_name!r} for {location.repository}: store it"
                 f" with `ferryman github-token add {location.token_name} --token-file FILE`",
             )

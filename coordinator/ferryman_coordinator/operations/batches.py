@@ -22,11 +22,14 @@ class Found(Generic[Item]):
     message: str = ""
 
 
-def check_size(what: str, asked: Sequence[object], most: int, setting: str) -> None:
-    """Raises LimitExceeded (BatchLimitExceededException) (CP-464, CP-465)."""
+_REASON = "BatchLimitExceededException"
+
+
+def check_size(what: str, asked: Sequence[object], most: int, setting: str, reason: str = _REASON) -> None:
+    """Raises LimitExceeded (CP-464, CP-465)."""
     if len(asked) > most:
         raise LimitExceeded(
-            "BatchLimitExceededException",
+            reason,
             f"{len(asked)} {what} are asked for, at most {most} are allowed in one call: ask in several, or raise"
             f" limits.{setting} in the coordinator's configuration",
         )

@@ -81,6 +81,7 @@ class OptionChecks:
         """Where it is to go. Raises Invalid, NotFound."""
         application = await self._applications.get(options.application_name)
         if application.compute_platform is not ComputePlatform.SERVER:
+            _check_flags(application, options)
             raise Invalid(
                 "InvalidComputePlatformException",
                 f"application {application.name!r} is on {application.compute_platform}: "
@@ -135,6 +136,20 @@ class OptionChecks:
         pinned, warnings = await self._sources.pin(revision)
         # What a store says is stored, shown and sent on like what a caller says.
         return check_location(pinned), (*unpinned_warnings(revision), *warnings)
+
+
+def _check_flags(application: Application, options: DeploymentOptions) -> None:
+    """CP-221."""
+    for is_set, name in (
+        (options.update_outdated_instances_only, "UpdateOutdatedInstancesOnly"),
+        (options.ignore_application_stop_failures, "IgnoreApplicationStopFailures"),
+    ):
+        if is_set:
+            raise Invalid(
+                f"Invalid{name}ValueException",
+                f"{name} is for instances (Server), application {application.name!r} is on "
+                f"{application.compute_platform}: leave it out",
+            )
 
 
 def _with_link(application: Application, location: RevisionLocation) -> RevisionLocation:

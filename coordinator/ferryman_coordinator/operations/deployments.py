@@ -52,6 +52,7 @@ from ferryman_coordinator.store.store import Store
 
 _ID = re.compile(r"d-[A-Z0-9]{9}")
 _KEY_LENGTH = 256
+_TARGET_LENGTH = 1_024
 
 _PLANNED = DeploymentId("d-PLANNED00")
 """Stands for the deployment that is not there yet. Within one class of targets the order depends on the id."""
@@ -279,8 +280,7 @@ class Deployments:
         Raises what `targets` raises, and NotFound (DeploymentTargetDoesNotExistException).
         """
         deployment = await self._started(deployment_id)
-        if not instance:
-            raise _no_target_named()
+        _check_target(instance)
         async with self._store.reading() as connection:
             record = await queries.target(connection, deployment.deployment_id, instance)
             if record is None:
@@ -291,13 +291,14 @@ class Deployments:
     async def several_targets(self, deployment_id: str, instances: Sequence[str]) -> Found[TargetView]:
         """Targets by id or name of their instance, in that order; those that are missing are named (CP-463).
 
-        Raises what `targets` raises, and LimitExceeded (BatchLimitExceededException).
+        Raises what `targets` raises, and LimitExceeded (DeploymentTargetListSizeExceededException).
         """
         asked = list(dict.fromkeys(instances))
-        check_size("targets", asked, self._limits.targets_per_batch, "targets_per_batch")
+        most = self._limits.targets_per_batch
+        check_size("targets", asked, most, "targets_per_batch", "DeploymentTargetListSizeExceededException")
         deployment = await self._started(deployment_id)
-        if not all(asked) or not asked:
-            raise _no_target_named()
+        for one in asked or [""]:
+            _check_target(one)
         async with self._store.reading() as connection:
             found = await queries.targets_named(connection, deployment.deployment_id, asked)
             records = [found[one] for one in asked if one in found]
@@ -426,8 +427,16 @@ def _is_same(asked: RevisionLocation, deployed: RevisionLocation) -> bool:
     return asked.key == deployed.key
 
 
-def _no_target_named() -> Invalid:
-    return Invalid("DeploymentTargetIdRequiredException", "the instance is missing: give its id or name")
+def _check_target(instance: str) -> None:
+    """Raises Invalid."""
+    if not instance:
+        raise Invalid("DeploymentTargetIdRequiredException", "the instance is missing: give its id or name")
+    if len(instance) > _TARGET_LENGTH or not instance.isprintable():
+        raise Invalid(
+            "InvalidDeploymentTargetIdException",
+            f"{names.shown(instance)} is no id or name of an instance: one has at most {_TARGET_LENGTH} characters, all"
+            " of which can be printed",
+        )
 
 
 def _no_target(deployment_id: DeploymentId, instance: str) -> NotFound:

@@ -57,13 +57,34 @@ def check_location(location: RevisionLocation | None) -> RevisionLocation:
 
 
 def check_token_name(name: str) -> str:
-    """Raises Invalid (InvalidGitHubAccountTokenNameException)."""
+    """Raises Invalid (GitHubAccountTokenNameRequiredException, InvalidGitHubAccountTokenNameException)."""
+    if not name:
+        raise Invalid("GitHubAccountTokenNameRequiredException", "the name of the token is missing: give one")
     if not _TOKEN_NAME.fullmatch(name):
         raise Invalid(
             "InvalidGitHubAccountTokenNameException",
             f"{names.shown(name)} is no name of a token: use 1 to 100 letters, digits, dots, dashes and underscores",
         )
     return name
+
+
+def check_filter(bucket: str, key_prefix: str) -> None:
+    """Of a list of objects; empty: none. Raises Invalid (CP-204)."""
+    if key_prefix and not bucket:
+        raise Invalid(
+            "BucketNameFilterRequiredException",
+            "a key prefix says nothing without a bucket: give that, too",
+        )
+    if bucket and not _BUCKET.fullmatch(bucket):
+        raise Invalid(
+            "InvalidBucketNameFilterException",
+            f"{names.shown(bucket)} is no name of a bucket: give 3 to 255 letters, digits, dots and dashes",
+        )
+    if len(key_prefix.encode("utf-8", "replace")) > _KEY_BYTES or not key_prefix.isprintable():
+        raise Invalid(
+            "InvalidKeyPrefixFilterException",
+            f"{names.shown(key_prefix)} begins no key: one has at most {_KEY_BYTES} bytes, all of which can be printed",
+        )
 
 
 def invalid_location(message: str) -> Invalid:

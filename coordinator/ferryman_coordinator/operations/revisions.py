@@ -22,7 +22,7 @@ from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound
 from ferryman_coordinator.operations import applications, names
 from ferryman_coordinator.operations.applications import Applications
 from ferryman_coordinator.operations.batches import Found, check_size, missing_message
-from ferryman_coordinator.operations.locations import check_location, invalid_location
+from ferryman_coordinator.operations.locations import check_filter, check_location, invalid_location
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import Key, Page, PageRequest
@@ -167,15 +167,11 @@ class Revisions:
     ) -> Page[RegisteredRevision]:
         """Revisions in the order asked for (CP-204); those that were never used count as the latest.
 
-        Raises Invalid (InvalidSortByException, BucketNameFilterRequiredException), NotFound
-        (ApplicationDoesNotExistException).
+        Raises Invalid (InvalidSortByException, BucketNameFilterRequiredException, InvalidBucketNameFilterException,
+        InvalidKeyPrefixFilterException), NotFound (ApplicationDoesNotExistException).
         """
         wanted = wanted or RevisionFilter()
-        if wanted.key_prefix and not wanted.bucket:
-            raise Invalid(
-                "BucketNameFilterRequiredException",
-                "a key prefix says nothing without a bucket: give that, too",
-            )
+        check_filter(wanted.bucket, wanted.key_prefix)
         application = await self._applications.get(application_name)
         order = _sort(sort_by)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ferryman_coordinator.core.configs import PREDEFINED
@@ -25,12 +25,10 @@ class Search:
         self._store = store
         self._account = account
 
-    async def find(
-        self, text: str, limit: int = 0, may_see: Callable[[Hit], bool] = lambda _: True
-    ) -> Sequence[Hit]:
+    async def find(self, text: str, limit: int = 0) -> Sequence[Hit]:
         """What holds `text` in its name, in whatever case: of each kind at most `limit`, 0 for the default.
 
-        `may_see` is asked of each hit before it counts. Raises Invalid (InvalidInputException).
+        Raises Invalid (InvalidInputException).
         """
         wanted = text.strip()
         if not wanted:
@@ -44,15 +42,14 @@ class Search:
             raise Invalid("InvalidInputException", f"of each kind 1 to {_MOST} are found, not {limit}")
         most = limit or _LIMIT
         async with self._store.reading() as connection:
-            # More than are shown: some may be hidden from the caller.
-            stored = await queries.search(connection, wanted, 10 * _MOST)
+            stored = await queries.search(connection, wanted, most)
         lowered = wanted.lower()
         predefined = [Hit(kind=Kind.CONFIG, name=name) for name in PREDEFINED if lowered in name.lower()]
         counts = dict.fromkeys(Kind, 0)
         found = []
         for hit in (*stored, *predefined):
-            if counts[hit.kind] < most and may_see(hit):
-                counts[hit.kind] += 1
+            counts[hit.kind] += 1
+            if counts[hit.kind] <= most:
                 found.append(self._with_arn(hit))
         return sorted(found, key=lambda hit: list(Kind).index(hit.kind))
 

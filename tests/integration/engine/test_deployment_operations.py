@@ -133,8 +133,20 @@ async def test_other_platforms_are_not_deployed_to(desk: Desk) -> None:
     batch = Batch()
     batch.insert(tables.applications, application_row(application))
     await desk.world.store.write(batch)
-    with pytest.raises(Invalid, match="Lambda"):
-        await desk.create(application_name="function")
+    for flags, reason in (
+        ({}, "InvalidComputePlatformException"),
+        (
+            {"update_outdated_instances_only": True},
+            "InvalidUpdateOutdatedInstancesOnlyValueException",
+        ),
+        (
+            {"ignore_application_stop_failures": True},
+            "InvalidIgnoreApplicationStopFailuresValueException",
+        ),
+    ):
+        with pytest.raises(Invalid, match="Lambda") as refused:
+            await desk.create(application_name="function", **flags)
+        assert refused.value.reason == reason
 
 
 @pytest.mark.req("CP-120", "CP-212", "CP-213")

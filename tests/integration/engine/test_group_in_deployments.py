@@ -217,9 +217,14 @@ async def test_targets_are_read_in_batches(desk: DeploymentDesk) -> None:
     assert found.message == "no such target: 'web-9', 'mi-9'"
     assert found.items[0] == await desk.deployments.target(deployment_id, "mi-2")
     for instances, wanted, reason in (
-        ([f"mi-{number}" for number in range(26)], deployment_id, "BatchLimitExceededException"),
+        (
+            [f"mi-{number}" for number in range(26)],
+            deployment_id,
+            "DeploymentTargetListSizeExceededException",
+        ),
         ([], deployment_id, "DeploymentTargetIdRequiredException"),
         (["mi-0", ""], deployment_id, "DeploymentTargetIdRequiredException"),
+        (["mi-\n"], deployment_id, "InvalidDeploymentTargetIdException"),
         (["mi-0"], "d-000000000", "DeploymentDoesNotExistException"),
         (["mi-0"], "", "DeploymentIdRequiredException"),
     ):
