@@ -255,7 +255,7 @@ class _Check:
         descriptor = fs.open(name, FILE_FLAGS, dir_fd=folder)
         try:
             before = mark_of(fs.fstat(descriptor))
-            digest = sha256(before[1])
+            digest = sha256(before[1], is_urgent=False)
             for block in blocks(descriptor):
                 digest.update(block)
                 self._go_on()

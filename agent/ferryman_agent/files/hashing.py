@@ -8,6 +8,7 @@ import functools
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +18,34 @@ if TYPE_CHECKING:
 BLOCK = 1024 * 1024
 
 OWN_BYTES = 1024 * 1024
-"""Larger files are worth OpenSSL, which is five times faster and 4 MiB of memory for good; so are, taken together, all
-the small ones of a process that reads many times as much."""
-_OWN_BYTES_IN_ALL = 32 * OWN_BYTES
+"""Larger files are worth OpenSSL, which is five times faster and 4 MiB of memory for good."""
+_AT_ONCE = 32 * OWN_BYTES
+_A_SECOND = 1 * OWN_BYTES
+"""So is more than this of small ones: so much in one go, and then so much a second."""
 _OWN = ("_sha2", "_sha256")
 """Python's own, by the names that they have had so far; any of them may be left out of a build."""
 
-_own_so_far = 0
+_lately, _lately_at = 0.0, 0.0
 
 
-def sha256(size: int | None) -> _Hash:
-    """Returns a SHA-256 for so many bytes, or for nobody knows how many."""
-    global _own_so_far
-    if size is not None and size <= OWN_BYTES and "_hashlib" not in sys.modules:
-        _own_so_far += size
-        if _own_so_far <= _OWN_BYTES_IN_ALL:
-            own: _Hash = _own("sha256", _OWN)()
-            return own
+def sha256(size: int | None, *, is_urgent: bool = True) -> _Hash:
+    """Returns a SHA-256 for so many bytes, or for nobody knows how many. Not urgent: however many, behind all else."""
+    if "_hashlib" not in sys.modules and (not is_urgent or _is_little(size)):
+        own: _Hash = _own("sha256", _OWN)()
+        return own
     import hashlib
 
     return hashlib.sha256()
+
+
+def _is_little(size: int | None) -> bool:
+    global _lately, _lately_at
+    if size is None or size > OWN_BYTES:
+        return False
+    now = time.monotonic()
+    _lately = max(0.0, _lately - (now - _lately_at) * _A_SECOND) + size
+    _lately_at = now
+    return _lately <= _AT_ONCE
 
 
 def short_name_hash(data: bytes) -> _Hash:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ferryman_agent.files import hashing
 from ferryman_agent.files.hashing import OWN_BYTES, sha256, sha256_of, short_name_hash
 
 PROGRAM = """
 import sys
 from ferryman_agent.files.hashing import OWN_BYTES, sha256
 for size in {sizes}:
-    digest = sha256(size)
+    digest = sha256(size, is_urgent={is_urgent})
     digest.update(b"content")
 print(digest.hexdigest(), "_hashlib" in sys.modules)
 """
@@ -28,16 +29,34 @@ DIGEST = hashlib.sha256(b"content").hexdigest()
     [
         ("[7]", False),
         ("[OWN_BYTES] * 32", False),
-        ("[OWN_BYTES] * 33", True),
+        ("[OWN_BYTES] * 40", True),
         ("[OWN_BYTES + 1]", True),
         ("[None]", True),
     ],
 )
 def test_little_is_digested_without_openssl(sizes: str, with_openssl: bool) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(sizes=sizes)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM.format(sizes=sizes, is_urgent=True)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [DIGEST, str(with_openssl)]
+
+
+def test_what_is_not_urgent_loads_nothing_however_much_it_is() -> None:
+    program = PROGRAM.format(sizes="[OWN_BYTES * 1000] * 3", is_urgent=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [DIGEST, "False"]
+
+
+def test_a_little_now_and_then_stays_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1e6
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    assert all(hashing._is_little(OWN_BYTES) for _ in range(32))
+    assert not hashing._is_little(OWN_BYTES)
+    now += 32
+    assert all(hashing._is_little(OWN_BYTES) for _ in range(31))
 
 
 @pytest.mark.parametrize("size", [0, 1, OWN_BYTES, OWN_BYTES + 1])
