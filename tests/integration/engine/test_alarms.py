@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ferryman_coordinator.alarms.source import Answer
 from ferryman_coordinator.core.alarms import ALARM_ACTIVE
 from ferryman_coordinator.core.group_options import AlarmConfiguration, GroupOptions
 from ferryman_coordinator.core.inventory import Deployment
@@ -25,6 +27,10 @@ from ferryman_coordinator.core.model import (
     ZonalConfig,
 )
 from ferryman_coordinator.links.orders import CancelOrder
+from ferryman_coordinator.store import tables
+from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.records import to_json
+from tests.integration.engine.test_recovery import live_on
 from tests.support.alarm_sources import FakeSource
 from tests.support.coordinator_records import bundle
 from tests.support.engine_world import World, fresh_world, open_world
@@ -248,3 +254,45 @@ async def test_nothing_is_asked_while_nobody_watches(tmp_path: Path) -> None:
             world.clock.advance(POLL)
         await world.sleepers()
         assert len(source.asked) == asked
+
+
+class _Nervous(FakeSource):
+    """Is in ALARM as soon as anything ran anywhere."""
+
+    world: World | None = None
+
+    async def read(self, alarms: Collection[str]) -> Mapping[str, Answer]:
+        assert self.world is not None
+        self.say("cpu", ALARM if self.world.ran else OK)
+        return await super().read(alarms)
+
+
+@pytest.mark.req("CP-430", "CP-355", "CP-343", "CP-344")
+@pytest.mark.parametrize("at, is_after", [(2, True), (3, False)])
+async def test_a_coordinator_that_dies_again_and_again_stops_at_the_alarm_all_the_same(
+    tmp_path: Path, at: int, is_after: bool
+) -> None:
+    async with fresh_world(tmp_path, sources=[source := _Nervous()]) as world:
+        source.world = world
+        await world.start()
+        await world.populate(3, auto_rollback=ON_ALARM)
+        world.connect()
+        await world.finished(await world.deploy(revision=bundle("a")))
+        for agent in world.agents.values():
+            agent.ran.clear()
+        world.disconnect()
+        batch = Batch()
+        batch.update(tables.deployment_groups, {"group_id": "group-1"}, {"options": to_json(watching("cpu"))})
+        await world.store.write(batch)
+        deployment_id = await world.deploy("OneAtATime", revision=bundle("b"))
+        await world.stop()
+        await live_on(world, at, is_after=is_after)
+        await world.start()
+        it = await world.deployment(deployment_id)
+        assert it.record.status is DeploymentStatus.STOPPED
+        assert it.record.error is not None
+        assert it.record.error.code == ALARM_ACTIVE
+        assert it.rollback_deployment_id is not None
+        back = await world.deployment(it.rollback_deployment_id)
+        assert back.record.status is DeploymentStatus.SUCCEEDED
+        assert max(Counter(world.ran).values()) == 1
