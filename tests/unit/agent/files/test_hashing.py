@@ -53,6 +53,8 @@ def test_what_is_not_urgent_loads_nothing_however_much_it_is() -> None:
 def test_a_little_now_and_then_stays_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1e6
     monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(hashing, "_lately", 0.0)
+    monkeypatch.setattr(hashing, "_lately_at", now)
     assert all(hashing._is_little(OWN_BYTES) for _ in range(32))
     assert not hashing._is_little(OWN_BYTES)
     now += 32
