@@ -6,7 +6,6 @@ harm. What a consumer gets to read is in `payloads.py`.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,9 +21,6 @@ from ferryman_coordinator.core.model import (
     TargetRecord,
     TargetStatus,
 )
-
-_NAMESPACE = uuid.UUID("5b0a2c0e-6a53-4d1b-9c63-2f6f0c0e7f11")
-"""Of event and delivery ids; fixed for ever."""
 
 
 class EventKind(StrEnum):
@@ -159,19 +155,6 @@ def happenings(
                 yield change
     if end is not None:
         yield end
-
-
-# Ids ------------------------------------------------------------------------------------------------------------------
-
-
-def event_id(deployment_id: str, instance_id: str, state: EventState, attempt: int = 1) -> str:
-    """A UUID, as consumers of EventBridge expect: always the same for the same event."""
-    return str(uuid.uuid5(_NAMESPACE, f"{deployment_id}/{instance_id}/{attempt}/{state.value}"))
-
-
-def delivery_id(event: str, listener: str, target: str) -> str:
-    """Of one event's way to one target on behalf of one trigger or rule."""
-    return str(uuid.uuid5(_NAMESPACE, f"{event}/{listener}/{target}"))
 
 
 # Who waits for what ---------------------------------------------------------------------------------------------------

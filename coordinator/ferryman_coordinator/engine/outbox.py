@@ -13,7 +13,6 @@ from ferryman_coordinator.core.events import (
     EventState,
     Happening,
     StateEvent,
-    event_id,
     state_of,
     waiting_triggers,
 )
@@ -29,6 +28,7 @@ from ferryman_coordinator.core.model import (
 )
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
+from ferryman_coordinator.store.event_ids import event_id
 from ferryman_coordinator.store.event_records import event_row
 
 _NOBODY = InstanceId("")

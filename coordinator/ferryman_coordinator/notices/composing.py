@@ -14,7 +14,6 @@ from ferryman_coordinator.core.events import (
     EventKind,
     EventState,
     PublishedEvent,
-    delivery_id,
     trigger_type,
 )
 from ferryman_coordinator.core.group_options import Trigger
@@ -23,6 +22,7 @@ from ferryman_coordinator.core.model import DeploymentId, EventRecord, EventStat
 from ferryman_coordinator.core.payloads import Origin, Payload
 from ferryman_coordinator.core.rules import DetailType, NotificationRule, rule_event
 from ferryman_coordinator.notices.sinks import Sinks, no_sink
+from ferryman_coordinator.store.event_ids import delivery_id
 from ferryman_coordinator.store.event_records import Delivery, DeliverySource, DeliveryState
 from ferryman_coordinator.store.queries import deployments
 

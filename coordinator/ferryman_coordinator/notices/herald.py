@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core import payloads
-from ferryman_coordinator.core.events import delivery_id
 from ferryman_coordinator.core.group_options import Trigger
 from ferryman_coordinator.core.payloads import Origin
 from ferryman_coordinator.notices.message import Message
 from ferryman_coordinator.notices.sinks import Sinks
+from ferryman_coordinator.store.event_ids import delivery_id
 
 TEST = "Test"
 """Event type of a test message."""

@@ -13,8 +13,6 @@ from ferryman_coordinator.core.events import (
     EventKind,
     EventState,
     Happening,
-    delivery_id,
-    event_id,
     happenings,
     state_of,
     trigger_type,
@@ -132,21 +130,6 @@ def test_rounds_can_be_cut_anywhere(statuses: list[TargetStatus], size: int) -> 
         in_pieces += told(list(happenings(piece, CREATED, known)))
         known[InstanceId("a")] = piece[-1].record.status
     assert in_pieces == whole
-
-
-@pytest.mark.req("CP-375")
-def test_ids_are_derived() -> None:
-    first = event_id("d-1", "i-1", EventState.START)
-    assert first == event_id("d-1", "i-1", EventState.START)
-    others = {
-        event_id("d-2", "i-1", EventState.START),
-        event_id("d-1", "i-2", EventState.START),
-        event_id("d-1", "", EventState.START),
-        event_id("d-1", "i-1", EventState.SUCCESS),
-        event_id("d-1", "i-1", EventState.START, attempt=2),
-    }
-    assert len(others | {first}) == 6
-    assert delivery_id(first, "trigger/a", "x") != delivery_id(first, "trigger/b", "x")
 
 
 @pytest.mark.req("CP-369")
