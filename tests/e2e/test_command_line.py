@@ -142,7 +142,7 @@ def test_retry_deploys_the_same_again_with_the_same_options(trio: Fleet, tmp_pat
     assert trio.cli("deployment", "retry", "d-GHOST0000").returncode == 5
 
 
-@pytest.mark.req("AG-325", "AG-326", "AG-X30", "AG-T43")
+@pytest.mark.req("AG-325", "AG-326", "AG-X30", "AG-T43", "K12")
 def test_deploy_can_adopt_the_files_of_another_group(trio: Fleet, tmp_path: Path) -> None:
     """The files of a group that is gone; with a deployment that fails, and its rollback, on the way."""
     tag = f"me={trio.agents[0].name}"

@@ -57,7 +57,7 @@ async def test_repetitions_at_once_all_get_the_first_ones_id(tmp_path: Path) -> 
         assert await outcomes(world, 1, request_key="pipeline-17") == {accepted: 1}
 
 
-@pytest.mark.req("CP-225", "T27")
+@pytest.mark.req("CP-225", "T27", "K26")
 async def test_a_refusal_names_the_group_and_the_deployment_in_the_way(tmp_path: Path) -> None:
     async with open_world(tmp_path, 1) as world:
         world.play(Gate())

@@ -62,7 +62,7 @@ async def test_a_deployment_runs_to_its_end(tmp_path: Path) -> None:
         assert len(commands) == 3
 
 
-@pytest.mark.req("CP-025", "CP-026", "CP-027", "CP-028", "CP-223", "CP-233")
+@pytest.mark.req("CP-025", "CP-026", "CP-027", "CP-028", "CP-223", "CP-233", "A13", "A13")
 async def test_the_groups_pointers_follow_its_deployments(tmp_path: Path) -> None:
     async with open_world(tmp_path, 1) as world:
         gate = Gate()
@@ -276,7 +276,7 @@ async def test_instances_are_told_to_forget_a_deployment_that_is_over(tmp_path: 
             assert agent.forgotten == [ForgetOrder(deployment_id=deployment_id)]
 
 
-@pytest.mark.req("CP-052", "CP-053", "CP-054")
+@pytest.mark.req("CP-052", "CP-053", "CP-054", "K15")
 async def test_members_are_frozen_at_the_start_and_fresh_for_the_next(tmp_path: Path) -> None:
     async with open_world(tmp_path, 2) as world:
         await world.tag("mi-1", Tag("stage", "beta"))
@@ -350,7 +350,7 @@ async def test_an_outdated_only_deployment_goes_to_those_that_need_it(tmp_path: 
         assert set(await world.targets(deployment_id)) == {InstanceId("mi-4")}
 
 
-@pytest.mark.req("CP-220", "T76")
+@pytest.mark.req("CP-220", "T76", "A38")
 async def test_an_outdated_only_deployment_with_nothing_to_do_succeeds(tmp_path: Path) -> None:
     async with open_world(tmp_path, 3) as world:
         first = await world.deploy(revision=GOOD)

@@ -70,7 +70,7 @@ async def test_an_instance_that_never_comes_fails_by_its_start_timer(tmp_path: P
         assert "agent" in first.diagnostics.message
 
 
-@pytest.mark.req("CP-262", "AG-144", "AG-S14")
+@pytest.mark.req("CP-262", "AG-144", "AG-S14", "K2")
 async def test_a_silent_instance_fails_after_the_grace_and_not_after_an_hour(tmp_path: Path) -> None:
     async with open_world(tmp_path, 1, settings=NO_PREFETCH) as world:
         world.play(Gate())
@@ -211,7 +211,7 @@ async def test_only_deployments_concerned_hear_of_an_instance(tmp_path: Path) ->
         await world.finished(deployment_id)
 
 
-@pytest.mark.req("CP-306", "T55")
+@pytest.mark.req("CP-306", "T55", "K3")
 async def test_an_instance_that_is_terminated_fails_at_once(tmp_path: Path) -> None:
     async with open_world(tmp_path, 2, settings=NO_PREFETCH) as world:
         gate = Gate()

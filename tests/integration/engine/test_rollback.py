@@ -92,7 +92,7 @@ async def test_a_failure_is_rolled_back_to_the_last_good_revision(tmp_path: Path
         assert group.last_successful.deployment_id == rollback.deployment_id
 
 
-@pytest.mark.req("CP-305", "CP-345")
+@pytest.mark.req("CP-305", "CP-345", "A22")
 async def test_a_rollback_goes_to_the_members_of_now_at_the_speed_of_what_it_rolls_back(
     tmp_path: Path,
 ) -> None:

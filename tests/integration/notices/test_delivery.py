@@ -17,6 +17,7 @@ from ferryman_coordinator.config.schema import Notices
 from ferryman_coordinator.config.sinks import PayloadForm, Sink, SinkKind
 from ferryman_coordinator.config.values import Duration
 from ferryman_coordinator.core.group_options import GroupOptions, TriggerEventType
+from ferryman_coordinator.core.inventory import InstanceKind
 from ferryman_coordinator.core.model import DeploymentStatus, TargetStatus
 from ferryman_coordinator.notices.office import NoticeOffice
 from ferryman_coordinator.store import tables
@@ -142,6 +143,24 @@ async def test_payloads_of_a_deployment_with_a_failed_host(tmp_path: Path, url: 
             expected = hmac.new(b"s3cret", signed, hashlib.sha256).hexdigest()
             assert one.headers["Ferryman-Signature"] == f"v1={expected}"
         assert len({one.headers["Ferryman-Event-Id"] for one in server.got}) == 3
+
+
+@pytest.mark.req("CP-067", "CP-373")
+async def test_instances_of_both_kinds_raise_triggers(tmp_path: Path) -> None:
+    starts = (TriggerEventType.INSTANCE_START,)
+    async with webhook_server() as server:
+        sinks = {"ops": webhook("ops", server.url)}
+        async with told_world(tmp_path, triggers(("ops", starts)), sinks, count=2) as (world, _):
+            batch = Batch()
+            values = {"kind": InstanceKind.CLOUD.value, "arn": ""}
+            batch.update(tables.instances, {"instance_id": "mi-0"}, values)
+            await world.store.write(batch)
+            await world.finished(await world.deploy())
+            await delivered(world, 2)
+        assert {one.json["instanceId"] for one in server.got} == {
+            "arn:aws:ec2:eu-1:123456789012:instance/mi-0",
+            "arn:aws:codedeploy:eu-1:123456789012:instance/web-1",
+        }
 
 
 @pytest.mark.req("CP-379")

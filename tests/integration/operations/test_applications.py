@@ -49,7 +49,7 @@ async def test_every_allowed_character_is_allowed(desk: Desk) -> None:
     assert (await desk.applications.create(name)).name == name
 
 
-@pytest.mark.req("CP-002", "CP-032")
+@pytest.mark.req("CP-002", "CP-032", "T3")
 async def test_names_are_unique_and_their_case_counts(desk: Desk) -> None:
     await desk.applications.create("web")
     await desk.applications.create("Web")
@@ -128,7 +128,7 @@ async def test_a_rename_to_a_taken_name_changes_nothing(desk: Desk) -> None:
     assert {one.name for one in (await desk.applications.list(PageRequest())).items} == {"web", "api"}
 
 
-@pytest.mark.req("CP-150", "CP-152")
+@pytest.mark.req("CP-150", "CP-152", "A36", "CP-001", "T5")
 async def test_deleting_takes_groups_revisions_and_history_along(desk: Desk) -> None:
     await desk.applications.create("web")
     await desk.groups.create("web", "production")

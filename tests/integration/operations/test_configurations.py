@@ -25,7 +25,7 @@ async def test_predefined_configurations_are_there_from_the_start(desk: Desk) ->
     assert (one.config_id[-1], one.is_predefined) == ("1", True)
 
 
-@pytest.mark.req("CP-123", "CP-136", "CP-137")
+@pytest.mark.req("CP-123", "CP-136", "CP-137", "CP-014", "T12")
 async def test_a_custom_configuration_is_read_back_as_it_was_made(desk: Desk) -> None:
     zonal = ZonalConfig(
         first_zone_monitor_seconds=60,
@@ -133,7 +133,7 @@ async def test_names_are_unique_and_the_quota_holds_at_the_same_moment(desk: Des
     assert isinstance(results[4], LimitExceeded)
 
 
-@pytest.mark.req("CP-118", "CP-134")
+@pytest.mark.req("CP-118", "CP-134", "A36", "T9")
 async def test_deleting(desk: Desk) -> None:
     await desk.configurations.create("Mine", minimum=THREE)
     await desk.configurations.delete("Mine")
@@ -145,7 +145,7 @@ async def test_deleting(desk: Desk) -> None:
     assert refused.value.reason == "InvalidOperationException"
 
 
-@pytest.mark.req("CP-133")
+@pytest.mark.req("CP-133", "T10")
 async def test_what_a_group_or_a_running_deployment_uses_cannot_be_deleted(desk: Desk) -> None:
     await desk.configurations.create("Mine", minimum=THREE)
     await desk.applications.create("web")

@@ -141,7 +141,7 @@ def triggered(*triggers: Trigger) -> Callable[[GroupOptions], GroupOptions]:
         saying(service_role_arn="arn:aws:iam::123456789012:role/path/CodeDeploy"),
     ],
 )
-@pytest.mark.req("CP-162", "CP-163", "CP-165", "CP-166", "CP-168", "CP-051")
+@pytest.mark.req("CP-162", "CP-163", "CP-165", "CP-166", "CP-168", "CP-051", "A28")
 async def test_what_is_allowed_to_the_limit_is_accepted(
     web: Desk, change: Callable[[GroupOptions], GroupOptions]
 ) -> None:
@@ -224,6 +224,8 @@ async def test_what_is_allowed_to_the_limit_is_accepted(
     "CP-166",
     "CP-167",
     "CP-168",
+    "CP-367",
+    "CP-368",
     "CP-169",
     "CP-186",
     "CP-046",
@@ -249,7 +251,7 @@ async def test_an_option_that_cannot_be_is_refused_and_nothing_is_stored(
     assert await web.groups.get("web", "there") == before
 
 
-@pytest.mark.req("T68", "CP-174")
+@pytest.mark.req("T68", "CP-174", "CP-367", "CP-372")
 async def test_an_eleventh_trigger_is_refused_and_an_empty_list_removes_all(web: Desk) -> None:
     ten = tuple(replace(ON_FAILURE, name=f"t{number}") for number in range(10))
     await web.groups.create("web", "live", options=triggered(*ten))

@@ -207,7 +207,7 @@ async def test_a_rename_keeps_the_id_and_recreation_does_not(web: Desk) -> None:
     assert (await web.groups.create("web", "live")).group.group_id != created.group_id
 
 
-@pytest.mark.req("CP-173", "CP-174", "CP-175", "CP-180")
+@pytest.mark.req("CP-173", "CP-174", "CP-175", "CP-180", "A33")
 async def test_an_update_changes_only_what_is_given(web: Desk) -> None:
     half = "CodeDeployDefault.HalfAtATime"
     await web.groups.create("web", "production", selection=WEB, config_name=half, auto_rollback=ON_FAILURE)
@@ -231,7 +231,7 @@ async def test_switching_rollback_off_keeps_its_events(web: Desk) -> None:
     assert off.auto_rollback == AutoRollback(enabled=False, events=ON_FAILURE.events)
 
 
-@pytest.mark.req("CP-182", "CP-183")
+@pytest.mark.req("CP-182", "CP-183", "A36", "CP-181")
 async def test_deleting_ends_what_runs_and_keeps_history(web: Desk) -> None:
     await web.groups.create("web", "production")
     await web.deployment("d-000000001", "web", "production")

@@ -76,7 +76,7 @@ async def test_a_name_used_again_means_its_present_holder(desk: Desk) -> None:
     assert await names(desk, status="Deregistered") == ["web-1", "web-1"]
 
 
-@pytest.mark.req("CP-098")
+@pytest.mark.req("CP-098", "A40")
 async def test_tag_filters_of_a_listing_are_alternatives(desk: Desk) -> None:
     await desk.instance("a", ("role", "web"), ("stage", "beta"))
     await desk.instance("b", ("role", "db"))
@@ -148,7 +148,7 @@ async def test_tag_changes_at_the_same_moment_lose_nothing(desk: Desk) -> None:
     assert {tag.value for tag in tags} == {str(number) for number in range(8)}
 
 
-@pytest.mark.req("CP-114", "CP-318")
+@pytest.mark.req("CP-114", "CP-318", "K25")
 async def test_health_is_shown_for_each_group(desk: Desk) -> None:
     instance = await desk.instance("web-1")
     await desk.applications.create("web")

@@ -60,7 +60,7 @@ async def test_a_place_is_registered_without_being_reached(web: Desk, location: 
     assert await web.revisions.get("web", revision.label) == revision
 
 
-@pytest.mark.req("AG-527", "CP-202", "T78")
+@pytest.mark.req("AG-527", "CP-202", "CP-012", "T78")
 async def test_version_and_etag_are_part_of_which_one_it_is(web: Desk) -> None:
     pinned = s3(version="v1", e_tag="abc")
     await web.revisions.register("web", pinned)

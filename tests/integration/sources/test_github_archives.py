@@ -142,7 +142,7 @@ async def test_tokens_are_kept_for_the_owner_only_and_shown_to_nobody(tmp_path: 
     assert again.generation == 1, "what was not there changes nothing"
 
 
-@pytest.mark.req("AG-530", "PF-290", "AG-C30", "A11", "TS-79")
+@pytest.mark.req("AG-530", "PF-290", "AG-C30", "A11", "TS-79", "CP-157")
 async def test_the_twenty_sixth_token_is_refused_and_no_other_is_lost(tokens: GitHubTokens) -> None:
     for number in range(LIMIT):
         await tokens.put(f"t{number}", f"ghp_{number}", NOW)

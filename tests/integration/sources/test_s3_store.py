@@ -225,7 +225,7 @@ async def test_a_refusal_says_whose_fault_it_is(
     assert SECRET_KEY not in str(refused.value)
 
 
-@pytest.mark.req("AG-225", "CP-206", "PF-302")
+@pytest.mark.req("AG-225", "CP-206", "PF-302", "K30")
 async def test_a_bucket_in_another_region_just_works(grumpy: Grumpy, tmp_path: Path) -> None:
     grumpy.headers = {"x-amz-bucket-region": "ap-south-1", "ETag": '"abc"', "Content-Length": "5"}
     store = S3Store(grumpy_settings(grumpy.url, tmp_path), ManualClock())

@@ -38,6 +38,7 @@ STATE = InstalledState(
     received_at=Instant(START),
     with_digests=True,
     archive_whole=False,
+    bundle_whole=True,
     error="",
 )
 

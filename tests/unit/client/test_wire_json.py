@@ -11,7 +11,7 @@ from ferryman.v1 import inventory_pb2
 from ferryman_client.cli import render
 
 
-@pytest.mark.req("CP-138")
+@pytest.mark.req("CP-138", "A18", "T12")
 def test_the_zonal_part_is_an_object_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     part = {"monitorDurationSeconds": "60"}
     config = json_format.ParseDict({"name": "Zones", "zonal": part}, inventory_pb2.DeploymentConfig())

@@ -231,7 +231,7 @@ async def test_a_coordinator_that_is_away_interrupts_nothing(
     assert coordinator.report_copies == before
 
 
-@pytest.mark.req("AG-122", "AG-124", "V2-045")
+@pytest.mark.req("AG-122", "AG-124", "V2-045", "CP-418")
 async def test_commands_of_one_group_wait_for_each_other_and_other_groups_do_not(
     coordinator: FakeCoordinator, agent: AgentHome
 ) -> None:

@@ -71,7 +71,7 @@ def linking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("linking")
-@pytest.mark.req("CP-347", "AG-328", "AG-466")
+@pytest.mark.req("CP-347", "AG-328", "AG-466", "K13")
 async def test_a_rollback_puts_back_what_the_failed_deployment_had_overwritten(host: Host) -> None:
     """d-1 adopted the file with RETAIN, d-2 overwrote it and failed in a later event, d-3 rolls back."""
     path = foreign(host)

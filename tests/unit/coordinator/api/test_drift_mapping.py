@@ -28,6 +28,7 @@ def test_an_honest_answer_comes_through_whole() -> None:
         checked_at=5,
         with_digests=True,
         archive_whole=True,
+        bundle_whole=False,
         error="2 files could not be looked at",
     )
     (state,) = states_from(pb.InstalledState(groups=[group]), NOW)

@@ -88,10 +88,12 @@ async def refusal(register: Register, content: bytes, **options: Any) -> str:
     return caught.value.message
 
 
+@pytest.mark.req("CP-011")
 async def test_a_bundle_without_an_app_spec_is_refused(register: Register) -> None:
     assert "there is no appspec.yml at its root" in await refusal(register, packed({"index.html": "hi"}))
 
 
+@pytest.mark.req("CP-011")
 async def test_an_app_spec_in_the_wrong_place_is_pointed_at(register: Register) -> None:
     message = await refusal(register, packed({"a/b/appspec.yml": GOOD, "a/c": ""}))
     assert "found 'a/b/appspec.yml', but it must be at the root" in message

@@ -147,7 +147,7 @@ def routing(type: TrafficRoutingType, percentage: int, minutes: int) -> TrafficR
 CANARY, LINEAR = TrafficRoutingType.CANARY, TrafficRoutingType.LINEAR
 
 
-@pytest.mark.req("CP-129", "CP-130")
+@pytest.mark.req("CP-129", "CP-130", "A29")
 @pytest.mark.parametrize(
     "shift", [routing(CANARY, 1, 2880), routing(CANARY, 99, 1), routing(LINEAR, 25, 720)]
 )
@@ -155,7 +155,7 @@ def test_accepted_routing(shift: TrafficRouting) -> None:
     configs.validate("Mine", LAMBDA, routing=shift)
 
 
-@pytest.mark.req("CP-129", "CP-130")
+@pytest.mark.req("CP-129", "CP-130", "A29")
 @pytest.mark.parametrize(
     "shift, named",
     [

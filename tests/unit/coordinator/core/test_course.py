@@ -235,7 +235,7 @@ def test_event_that_its_agent_broke_off_has_failed(drive: Drive) -> None:
     assert "ended as it was told to" in drive.message
 
 
-@pytest.mark.req("T54")
+@pytest.mark.req("T54", "K4")
 def test_agent_restarted_in_mid_event(drive: Drive) -> None:
     """What an agent reports after it was killed in a hook fails the event at once."""
     drive.begin(ONE, "ApplicationStart")

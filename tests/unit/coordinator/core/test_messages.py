@@ -14,7 +14,7 @@ from ferryman_coordinator.core.model import (
 from tests.support.rollouts import Drive, count, fleet, fleet_spec
 
 
-@pytest.mark.req("CP-239", "CP-286", "CP-394")
+@pytest.mark.req("CP-239", "CP-286", "CP-394", "K1")
 def test_everything_that_is_needed_to_go_on() -> None:
     drive = Drive(fleet_spec(count(8)), fleet(10))
     first, second = drive.started
@@ -34,7 +34,7 @@ def test_everything_that_is_needed_to_go_on() -> None:
     )
 
 
-@pytest.mark.req("CP-235", "CP-234", "CP-286")
+@pytest.mark.req("CP-235", "CP-234", "CP-286", "A20")
 def test_failures_of_the_drain_are_told_too() -> None:
     """Targets in progress finish their whole sequence after the deployment was given up."""
     drive = Drive(fleet_spec(count(2)), fleet(5))
@@ -69,7 +69,7 @@ def test_target_may_succeed_after_the_deployment_was_given_up() -> None:
     assert drive.target(slow).status is TargetStatus.SUCCEEDED
 
 
-@pytest.mark.req("CP-393", "T52", "CP-078")
+@pytest.mark.req("CP-393", "T52", "CP-078", "K2")
 def test_all_agents_down() -> None:
     drive = Drive(fleet_spec(count(1)), fleet(4))
     drive.pass_time(3600)

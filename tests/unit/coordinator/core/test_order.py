@@ -115,7 +115,7 @@ def test_without_a_zonal_part_zones_do_not_matter() -> None:
 
 
 class TestZones:
-    @pytest.mark.req("CP-288", "CP-296", "CP-297")
+    @pytest.mark.req("CP-288", "CP-296", "CP-297", "A16")
     def test_zones_come_in_order_whatever_the_health(self) -> None:
         members = [
             member(1, zone="b", instance_health=UNHEALTHY),
@@ -253,7 +253,7 @@ class TestZones:
 
         assert len(drive.in_progress) == 1
 
-    @pytest.mark.req("CP-293")
+    @pytest.mark.req("CP-293", "A15")
     def test_impossible_zone_ends_it_at_the_start(self) -> None:
         members = [member(1, zone="a"), member(2, zone="a"), member(3, zone="b")]
         drive = Drive(fleet_spec(count(0), zonal=ZonalConfig(minimum_per_zone=percent(50))), members)
@@ -305,7 +305,7 @@ class TestZones:
 class TestOutdatedOnly:
     """CP-302: up-to-date members are counted and healthy, but left alone."""
 
-    @pytest.mark.req("CP-302", "T75")
+    @pytest.mark.req("CP-302", "T75", "A8")
     def test_small_remainder(self) -> None:
         members = [member(number, is_target=number == 4) for number in range(10)]
         drive = Drive(fleet_spec(count(8), update_outdated_instances_only=True), members)

@@ -71,7 +71,7 @@ def test_type_follows_from_what_is_given(key: str, value: str, expected: TagFilt
     assert TagFilter.of(key, value).type is expected
 
 
-@pytest.mark.req("CP-049", "T16", "CP-032")
+@pytest.mark.req("CP-049", "T16", "CP-032", "A39")
 @pytest.mark.parametrize(
     "pattern, text, is_match",
     [
@@ -93,7 +93,7 @@ def test_star_in_a_value(pattern: str, text: str, is_match: bool) -> None:
     assert tags.matches(Selection(tag_filters=(TagFilter.of("Name", pattern),)), held(Name=text)) is is_match
 
 
-@pytest.mark.req("CP-049")
+@pytest.mark.req("CP-049", "A39")
 def test_star_in_a_key_is_only_a_star() -> None:
     selection = Selection(tag_filters=(TagFilter.of("R*", "web"),))
 

@@ -38,7 +38,7 @@ def failed_at(drive: Drive, name: str, instance_id: InstanceId = ONE) -> Lifecyc
     return record.diagnostics.error_code
 
 
-@pytest.mark.req("CP-264", "AG-Q03", "AG-Q09")
+@pytest.mark.req("CP-264", "AG-Q03", "AG-Q09", "A30")
 def test_defaults_are_those_of_the_table() -> None:
     timers = Timers()
 
@@ -82,7 +82,7 @@ class TestStartTimer:
 
         assert failed_at(drive, "ApplicationStop") is LifecycleErrorCode.UNKNOWN_ERROR
 
-    @pytest.mark.req("CP-261")
+    @pytest.mark.req("CP-261", "K8", "CP-418")
     def test_stands_still_while_the_command_is_queued(self, drive: Drive) -> None:
         drive.ack(ONE, Disposition.QUEUED)
         assert drive.target(ONE).phase is CommandPhase.QUEUED
@@ -104,7 +104,7 @@ class TestStartTimer:
 
         assert drive.in_progress == [ONE]
 
-    @pytest.mark.req("CP-264")
+    @pytest.mark.req("CP-264", "K27")
     def test_is_configurable(self) -> None:
         drive = Drive(fleet_spec(count(0), timers=Timers(event_start_ms=1000)), fleet(1))
         drive.after(1)
