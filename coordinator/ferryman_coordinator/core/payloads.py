@@ -41,6 +41,10 @@ class Origin:
     def group_arn(self, application: str, group: str) -> str:
         return f"{self._prefix}deploymentgroup:{application}/{group}"
 
+    def cloud_arn(self, instance_id: str) -> str:
+        """Of an instance that has no ARN of its own: its provider did not say one."""
+        return f"arn:aws:ec2:{self.region}:{self.account_id}:instance/{instance_id}"
+
     @property
     def _prefix(self) -> str:
         return f"arn:aws:codedeploy:{self.region}:{self.account_id}:"
@@ -92,7 +96,7 @@ def instance_payload(
         "accountId": origin.account_id,
         "eventTriggerName": trigger_name,
         "deploymentId": event.deployment_id,
-        "instanceId": published.instance_arn or event.instance_id,
+        "instanceId": published.instance_arn or origin.cloud_arn(event.instance_id),
         "lastUpdatedAt": epoch(event.at),
         "instanceStatus": event.status,
         "lifecycleEvents": [_lifecycle_event(one) for one in events],
@@ -155,7 +159,7 @@ def envelope(published: PublishedEvent, origin: Origin) -> Payload:
         "state": event.state.value,
     }
     if event.kind is EventKind.INSTANCE:
-        arns.insert(0, published.instance_arn or event.instance_id)
+        arns.insert(0, published.instance_arn or origin.cloud_arn(event.instance_id))
         detail["instanceId"] = event.instance_id
     return {
         "version": "0",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,6 +221,10 @@ async def known(connection: AsyncConnection, delivery_ids: Sequence[str]) -> fro
     return frozenset((await connection.scalars(query)).all())
 
 
+MOST_COUNTED = 100_000
+"""Whatever is more counts as this many: reading on would take too long."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
     """How the outbox stands."""
@@ -232,16 +236,26 @@ class Backlog:
 
 
 async def backlog(connection: AsyncConnection) -> Backlog:
-    """Counted anew."""
-    query = (
-        sa.select(deliveries.c.state, sa.func.count().label("number"), sa.func.min(deliveries.c.created_at))
-        .where(deliveries.c.state.in_([DeliveryState.WAITING.value, DeliveryState.DEAD.value]))
-        .group_by(deliveries.c.state)
+    """Counted anew, up to MOST_COUNTED."""
+    table = deliveries.c
+    oldest = (
+        sa.select(table.created_at)
+        .where(table.state == DeliveryState.WAITING.value)
+        .order_by(table.position)
+        .limit(1)
     )
-    found: Mapping[str, Any] = {row[0]: row for row in await connection.execute(query)}
-    waiting, dead = found.get(DeliveryState.WAITING.value), found.get(DeliveryState.DEAD.value)
     return Backlog(
-        waiting=waiting[1] if waiting else 0,
-        oldest=waiting[2] if waiting else None,
-        dead=dead[1] if dead else 0,
+        waiting=await _counted(connection, DeliveryState.WAITING),
+        oldest=await connection.scalar(oldest),
+        dead=await _counted(connection, DeliveryState.DEAD),
     )
+
+
+async def _counted(connection: AsyncConnection, state: DeliveryState) -> int:
+    found = (
+        sa.select(deliveries.c.position)
+        .where(deliveries.c.state == state.value)
+        .limit(MOST_COUNTED)
+        .subquery()
+    )
+    return await connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0
