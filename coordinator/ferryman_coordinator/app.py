@@ -292,7 +292,7 @@ class App:
         settings, key = self._config.audit, key_in(self._directory.audit_seal)
         place = Place(account_id=self.account.account_id, region=self.account.region)
         log = AuditLog(self._store, self.clock, ids, place, key, self._directory.audit_anchor)
-        trail = AuditTrail(self._store, self.clock, key, int(settings.keep))
+        trail = AuditTrail(self._store, self.clock, log, key, int(settings.keep))
         if not settings.file:
             return log, trail, None
         file = AuditFile(self._store, Path(settings.file), int(settings.file_size), settings.files_kept)

@@ -88,6 +88,8 @@ class AuditLog:
         self._checkpoint: tuple[int, Instant] = (0, Instant(0))
         self._lost = 0
         self._is_ending = False
+        self._is_storing = False
+        self._flushing: list[asyncio.Future[None]] = []
         self._on_stored: Callable[[], None] = _nothing
         self.stored_records = 0
 
@@ -122,6 +124,16 @@ class AuditLog:
         self._wake.set()
         self._is_urgent.set()
         await asyncio.shield(noted.stored)
+
+    async def flush(self) -> None:
+        """Returns once what was noted before is stored, or cannot be now: for whoever reads what was just done."""
+        if not self._waiting and not self._is_storing:
+            return
+        flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushing.append(flushed)
+        self._wake.set()
+        self._is_urgent.set()
+        await flushed
 
     def decision(self, decision: Decision) -> None:
         """Queue what the coordinator has decided; see `engine.surroundings.Witness`."""
@@ -161,6 +173,17 @@ class AuditLog:
 
     async def _store_waiting(self) -> bool:
         """False when the store could not be written."""
+        self._is_storing = True
+        try:
+            return await self._store_all()
+        finally:
+            self._is_storing = False
+            flushing, self._flushing = self._flushing, []
+            for flushed in flushing:
+                if not flushed.done():
+                    flushed.set_result(None)
+
+    async def _store_all(self) -> bool:
         while self._waiting or self._lost:
             group = self._next_group()
             try:

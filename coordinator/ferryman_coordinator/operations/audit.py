@@ -10,6 +10,7 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.audit import Head
 from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.errors import Invalid, StoreUnavailable
+from ferryman_coordinator.observe.audit import AuditLog
 from ferryman_coordinator.observe.audit_check import AuditCheck, verify
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -18,7 +19,7 @@ from ferryman_coordinator.store.queries import audit as queries
 from ferryman_coordinator.store.queries.audit import AuditFilter, StoredRecord
 from ferryman_coordinator.store.store import Store
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _EVERY_MS = 3_600_000
 _AT_ONCE = 5_000
@@ -28,8 +29,9 @@ _AT_ONCE = 5_000
 class AuditTrail:
     """What can be asked about the audit log."""
 
-    def __init__(self, store: Store, clock: Clock, key: bytes, keep_ms: int) -> None:
-        """`key` seals checkpoints; records are kept for `keep_ms`."""
+    def __init__(self, store: Store, clock: Clock, log: AuditLog, key: bytes, keep_ms: int) -> None:
+        """`log` writes what is read here; `key` seals checkpoints; records are kept for `keep_ms`."""
+        self._log = log
         self._store = store
         self._clock = clock
         self._key = key
@@ -43,6 +45,9 @@ class AuditTrail:
                 f"the range of times begins at {wanted.since}, after its end at {wanted.until}",
             )
 
+        if not request.token:
+            await self._log.flush()
+
         async def fetch(after: Key | None, limit: int) -> Sequence[StoredRecord]:
             async with self._store.reading() as connection:
                 return await queries.records_before(connection, wanted, after or (), limit)
@@ -52,6 +57,7 @@ class AuditTrail:
 
     async def verify(self, anchor: Head | None = None) -> AuditCheck:
         """Recounts the chain; `anchor` is a record that must be in it."""
+        await self._log.flush()
         return await verify(self._store, self._key, anchor)
 
     async def run(self) -> None:
@@ -60,7 +66,7 @@ class AuditTrail:
             try:
                 await self.prune()
             except StoreUnavailable as error:
-                log.warning("audit.not_pruned", error=str(error))
+                logger.warning("audit.not_pruned", error=str(error))
             await self._clock.sleep_until(Instant(self._clock.now() + _EVERY_MS))
 
     async def prune(self) -> int:
@@ -82,5 +88,5 @@ class AuditTrail:
         older = tables.audit_checkpoints.c.sequence < until.sequence
         batch.delete(tables.audit_checkpoints, {}, where=[older])
         await self._store.write(batch)
-        log.info("audit.pruned", records=until.sequence - first + 1)
+        logger.info("audit.pruned", records=until.sequence - first + 1)
         return until.sequence - first + 1
