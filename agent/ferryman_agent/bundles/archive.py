@@ -21,6 +21,7 @@ from ferryman_agent.bundles.unpack import Unpacked, unpack
 from ferryman_agent.core.messages import BundleType
 from ferryman_agent.errors import BundleError
 from ferryman_agent.files.appspec_file import load_appspec, missing_appspec
+from ferryman_agent.files.collector import no_search_for_cycles
 from ferryman_agent.files.digests import Digests
 from ferryman_agent.files.layout import ARCHIVE_MODE, DeploymentDir
 from ferryman_agent.files.shared_modes import save_shared_modes
@@ -61,7 +62,8 @@ def build_archive(
     folder = fs.open(directory.path, fs.O_RDONLY | fs.O_DIRECTORY)
     try:
         remove_tree(folder, directory.archive_temp.name)
-        unpacked, warnings = _unpacked(bundle, declared, directory, limits, stop)
+        with no_search_for_cycles():
+            unpacked, warnings = _unpacked(bundle, declared, directory, limits, stop)
         try:
             top = _top_folder(directory.archive_temp)
             digests = unpacked.digests.below(top) if top else unpacked.digests

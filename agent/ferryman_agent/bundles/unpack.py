@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -148,8 +149,10 @@ class _Unpacking:
 
     def _file(self, entry: ArchiveEntry, path: str, chunks: Iterable[bytes]) -> None:
         folder, name = self.folders.parent(path, create=True)
+        mode = self._closed(path, _FILE_MODE if entry.mode is None else entry.mode & 0o1777)
         try:
-            descriptor = fs.open(name, _CREATE, 0o600, dir_fd=folder)
+            # Nobody else gets into the folder above all, so that it may have its mode from the beginning.
+            descriptor = fs.open(name, _CREATE, mode, dir_fd=folder)
         except FileExistsError:
             # Admitted as new, yet there: this file system does not tell the two names apart (V2-114).
             raise refuse(entry.name, "is on this file system the same as an earlier entry") from None
@@ -161,12 +164,14 @@ class _Unpacking:
                     self.pointers.append(path)
                 digest.update(chunk)
                 _write_all(descriptor, chunk)
-            fs.fchmod(
-                descriptor, self._closed(path, _FILE_MODE if entry.mode is None else entry.mode & 0o1777)
-            )
             if entry.modified_ns is not None:
                 fs.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
-            self.digests.remember(path, mark_of(fs.fstat(descriptor)), digest.hexdigest())
+            status = fs.fstat(descriptor)
+            if stat.S_IMODE(status.st_mode) != mode:
+                # The umask, or a default ACL.
+                fs.fchmod(descriptor, mode)
+                status = fs.fstat(descriptor)
+            self.digests.remember(path, mark_of(status), digest.hexdigest())
         finally:
             os.close(descriptor)
         self.files += 1

@@ -167,7 +167,7 @@ class Application:
         for file in writing:
             folder, name = self._host.parent(file.place[1:])
             try:
-                status = make(self._with.archive, folder, name, file)
+                status = make(self._with.archive, folder, name, file, is_closed=True)
             except FileExistsError:
                 continue
             self.in_place[file.path] = status

@@ -138,10 +138,11 @@ def _clock_of(path: Path) -> int:
 
 def to_text(name: str) -> str:
     """Returns a path as JSON can hold it, which has no bytes: a NUL, which no path has, marks those that need help."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return "\0" + os.fsencode(name).hex()
+    if not name.isascii():
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            return "\0" + os.fsencode(name).hex()
     return name
 
 

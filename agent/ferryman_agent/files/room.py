@@ -22,25 +22,26 @@ def require_room(
 
     `kept` has places and sizes of files whose originals go to `keep_at`: those of other file systems are copied there.
     """
-    needs: dict[int, tuple[str, int, int]] = {}
-    devices: dict[str, tuple[int, str]] = {}
-
-    def need(device: int, existing: str, size: int) -> None:
-        _, all_size, count = needs.get(device, (existing, 0, 0))
-        needs[device] = (existing, all_size + -(-size // _BLOCK) * _BLOCK, count + 1)
-
+    folders: dict[str, tuple[int, int]] = {}
     for file in (*plan.files, *plan.restored):
         if file.action in (Action.KEEP, Action.CORRECT):
             continue
-        folder = file.place.rpartition("/")[0] or "/"
-        if folder not in devices:
-            devices[folder] = _device(folder)
-        need(*devices[folder], file.size)
+        folder = file.place.rpartition("/")[0]
+        size, count = folders.get(folder, (0, 0))
+        folders[folder] = size + _on_disk(file.size), count + 1
+    needs: dict[int, tuple[str, int, int]] = {}
+
+    def need(device: int, existing: str, size: int, count: int) -> None:
+        _, size_so_far, count_so_far = needs.get(device, (existing, 0, 0))
+        needs[device] = (existing, size_so_far + size, count_so_far + count)
+
+    for folder, (size, count) in folders.items():
+        need(*_device(folder or "/"), size, count)
     if keep_at is not None:
         device = fs.stat(keep_at).st_dev
         for place, size in kept:
             if fs.lstat(place).st_dev != device:
-                need(device, str(keep_at), size)
+                need(device, str(keep_at), _on_disk(size), 1)
     for existing, size, count in needs.values():
         status = fs.statvfs(existing)
         free = status.f_bavail * status.f_frsize
@@ -51,6 +52,10 @@ def require_room(
             room = f"which can hold only {status.f_favail} more"
             message = f"it needs {count} files on the file system of {existing}, {room}"
             raise _error(message)
+
+
+def _on_disk(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
 
 
 def is_disk_full(problem: OSError) -> bool:

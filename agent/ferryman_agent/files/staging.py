@@ -8,7 +8,7 @@ import os
 from ferryman.appspec import EntryKind
 from ferryman_agent.core.install_facts import PlannedFile
 from ferryman_agent.errors import InstallError
-from ferryman_agent.files.access import set_attributes, set_link_owner
+from ferryman_agent.files.access import differs, set_attributes, set_link_owner
 from ferryman_agent.files.hashing import sha256
 from ferryman_agent.files.survey import Archive
 from ferryman_agent.files.tree import FILE_FLAGS
@@ -35,8 +35,13 @@ def stage(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.sta
         return make(archive, folder, name, file)
 
 
-def make(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat_result:
-    """Does the same where nothing is in the way. Raises FileExistsError otherwise, OSError, InstallError."""
+def make(
+    archive: Archive, folder: int, name: str, file: PlannedFile, *, is_closed: bool = False
+) -> os.stat_result:
+    """Does the same where nothing is in the way. Raises FileExistsError otherwise, OSError, InstallError.
+
+    In a folder that is closed to others a file may have its mode before it is complete.
+    """
     if file.kind is EntryKind.LINK:
         fs.symlink(file.target, name, dir_fd=folder)
         try:
@@ -48,15 +53,19 @@ def make(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat
     source_folder, source_name = archive.folders.parent(file.source)
     source = fs.open(source_name, FILE_FLAGS, dir_fd=source_folder)
     try:
-        target = fs.open(name, _CREATE, 0o600, dir_fd=folder)
+        mode = (file.attributes.mode or 0) & 0o777 if is_closed else 0
+        target = fs.open(name, _CREATE, mode | 0o600, dir_fd=folder)
         try:
-            copied = _copy(source, target, archive, file.source)
+            copied = _copy(source, target, archive, file)
             if copied != file.size:
                 message = f"cannot install {file.path}: its file in the archive changed during the install"
                 raise InstallError("INSTALL_ARCHIVE_CHANGED", message)
-            set_attributes(target, file.path, file.attributes)
             fs.utime(target, ns=(file.modified_ns, file.modified_ns))
-            return fs.fstat(target)
+            status = fs.fstat(target)
+            if differs(status, file.attributes):
+                set_attributes(target, file.path, file.attributes)
+                status = fs.fstat(target)
+            return status
         except BaseException:
             fs.unlink(name, dir_fd=folder)
             raise
@@ -66,19 +75,20 @@ def make(archive: Archive, folder: int, name: str, file: PlannedFile) -> os.stat
         os.close(source)
 
 
-def _copy(source: int, target: int, archive: Archive, path: str) -> int:
+def _copy(source: int, target: int, archive: Archive, file: PlannedFile) -> int:
     """Copies all of an open file and returns how much that was; by the kernel where that can share or skip work.
 
     Takes note of the digest of a small one: its bytes are at hand anyway.
     """
-    first = os.read(source, _SMALL)
+    # A byte more than it should have shows that it has changed.
+    first = os.read(source, min(file.size + 1, _SMALL))
     _write(target, first)
     copied = len(first)
     if copied < _SMALL:
-        if archive.known_digest(path) is None:
+        if archive.known_digest(file.source) is None:
             digest = sha256(copied)
             digest.update(first)
-            archive.note_digest(path, digest.hexdigest())
+            archive.note_digest(file.source, digest.hexdigest())
         return copied
     try:
         while count := fs.copy_file_range(source, target, _STEP):
@@ -94,6 +104,6 @@ def _copy(source: int, target: int, archive: Archive, path: str) -> int:
 
 
 def _write(target: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(target, view) :]
+    written = os.write(target, data) if data else 0
+    while written < len(data):
+        written += os.write(target, memoryview(data)[written:])

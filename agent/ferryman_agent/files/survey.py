@@ -32,9 +32,7 @@ class Archive:
     def __init__(self, folders: Folders, digests: Digests, withheld: Mapping[str, int]) -> None:
         """Reads the whole tree; `digests` and `withheld` are those of the unpacking. Raises OSError."""
         self.folders = folders
-        self._digests = digests
-        self._computed: dict[str, str] = {}
-        self._statuses: dict[str, os.stat_result] = {}
+        self._known: dict[str, str] = {}
         self.facts: dict[str, ArchiveFact] = {}
         root = folders.look("")
         for path, status in chain((("", root),) if root else (), walk(folders)):
@@ -43,7 +41,8 @@ class Archive:
             if kind is EntryKind.LINK:
                 parent, name = folders.parent(path)
                 target = fs.readlink(name, dir_fd=parent)
-            self._statuses[path] = status
+            elif (known := digests.known(path, status)) is not None:
+                self._known[path] = known
             self.facts[path] = ArchiveFact(
                 kind,
                 status.st_size if kind is EntryKind.FILE else 0,
@@ -56,18 +55,18 @@ class Archive:
 
     def digest(self, path: str) -> str:
         """Returns the SHA-256 of a file: the remembered one if it was not touched since. Raises OSError."""
-        found = self.known_digest(path)
+        found = self._known.get(path)
         if found is None:
-            found = self._computed[path] = sha256_at(self.folders, path)
+            found = self._known[path] = sha256_at(self.folders, path)
         return found
 
     def known_digest(self, path: str) -> str | None:
         """Returns the digest of a file as far as it is known without reading the file."""
-        return self._digests.known(path, self._statuses[path]) or self._computed.get(path)
+        return self._known.get(path)
 
     def note_digest(self, path: str, digest: str) -> None:
         """Takes note of a digest that somebody else had reason to compute."""
-        self._computed[path] = digest
+        self._known[path] = digest
 
 
 def sha256_at(folders: Folders, path: str, most: int | None = None) -> str:
