@@ -22,6 +22,8 @@ OWN_BYTES = 1024 * 1024
 _AT_ONCE = 32 * OWN_BYTES
 _A_SECOND = 1 * OWN_BYTES
 """So is more than this of small ones: so much in one go, and then so much a second."""
+_UNHURRIED_BYTES = 128 * OWN_BYTES
+"""For a file of which nobody waits half a second is no matter."""
 _OWN = ("_sha2", "_sha256")
 """Python's own, by the names that they have had so far; any of them may be left out of a build."""
 
@@ -29,8 +31,8 @@ _lately, _lately_at = 0.0, 0.0
 
 
 def sha256(size: int | None, *, is_urgent: bool = True) -> _Hash:
-    """Returns a SHA-256 for so many bytes, or for nobody knows how many. Not urgent: however many, behind all else."""
-    if "_hashlib" not in sys.modules and (not is_urgent or _is_little(size)):
+    """Returns a SHA-256 for so many bytes, or for nobody knows how many; is_urgent: somebody waits for it."""
+    if "_hashlib" not in sys.modules and size is not None and _is_little(size, is_urgent=is_urgent):
         own: _Hash = _own("sha256", _OWN)()
         return own
     import hashlib
@@ -38,9 +40,11 @@ def sha256(size: int | None, *, is_urgent: bool = True) -> _Hash:
     return hashlib.sha256()
 
 
-def _is_little(size: int | None) -> bool:
+def _is_little(size: int, *, is_urgent: bool = True) -> bool:
     global _lately, _lately_at
-    if size is None or size > OWN_BYTES:
+    if not is_urgent:
+        return size <= _UNHURRIED_BYTES
+    if size > OWN_BYTES:
         return False
     now = time.monotonic()
     _lately = max(0.0, _lately - (now - _lately_at) * _A_SECOND) + size
@@ -72,12 +76,12 @@ def blocks(descriptor: int) -> Iterator[bytes]:
         yield block
 
 
-def sha256_of(descriptor: int, most: int | None = None) -> str:
+def sha256_of(descriptor: int, most: int | None = None, *, is_urgent: bool = True) -> str:
     """Returns the hexadecimal SHA-256 of an open file from its present position on.
 
     Raises OSError: EFBIG for one with more than `most` bytes, after so many.
     """
-    digest, read = sha256(os.fstat(descriptor).st_size), 0
+    digest, read = sha256(os.fstat(descriptor).st_size, is_urgent=is_urgent), 0
     for block in blocks(descriptor):
         read += len(block)
         if most is not None and read > most:

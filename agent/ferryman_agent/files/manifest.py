@@ -193,7 +193,7 @@ def take_found(
     sha256 = known.sha256 if known is not None and is_same else ""
     read = 0
     if found.kind is EntryKind.FILE and not sha256:
-        sha256, read = sha256_at(host, place.lstrip("/"), room), status.st_size
+        sha256, read = sha256_at(host, place.lstrip("/"), room, is_urgent=False), status.st_size
     plain = known is not None and is_same and known.plain
     take_installed(digests, path, place, status, sha256, found.target, plain=plain)
     return read

@@ -69,14 +69,14 @@ class Archive:
         self._known[path] = digest
 
 
-def sha256_at(folders: Folders, path: str, most: int | None = None) -> str:
+def sha256_at(folders: Folders, path: str, most: int | None = None, *, is_urgent: bool = True) -> str:
     """Returns the SHA-256 of a file below a root. Raises OSError: EFBIG for one with more than `most` bytes."""
     parent, name = folders.parent(path)
     descriptor = fs.open(name, FILE_FLAGS, dir_fd=parent)
     try:
         if most is not None and fs.fstat(descriptor).st_size > most:
             raise OSError(errno.EFBIG, f"it has more than {most} bytes")
-        return sha256_of(descriptor, most)
+        return sha256_of(descriptor, most, is_urgent=is_urgent)
     finally:
         os.close(descriptor)
 
