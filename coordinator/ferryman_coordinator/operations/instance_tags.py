@@ -41,12 +41,12 @@ class InstanceTags:
                 "TagRequiredException",
                 f"no tag is given to add to {names.listed(wanted)} or to remove from it",
             )
-        added = names.check_tags(add, self._limits)
+        added, removed = names.check_tags(add, self._limits), frozenset(remove)
         for _ in range(_ATTEMPTS):
             batch = Batch()
             found = await self._registered(wanted)
             for one in found:
-                kept = [tag for tag in one.tags if tag not in remove]
+                kept = [tag for tag in one.tags if tag not in removed]
                 tags = tuple(dict.fromkeys([*kept, *added]))
                 names.check_tag_count(one.name, tags, self._limits)
                 batch.ensure(_TAGS_CHANGED, queries.has_tags(one.instance_id, to_json(one.tags)))

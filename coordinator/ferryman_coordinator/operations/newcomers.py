@@ -122,6 +122,8 @@ def _name(order: EnrolOrder, token: JoinToken, provider_id: InstanceId, limits: 
 
 def _tags(order: EnrolOrder, token: JoinToken, limits: Limits) -> tuple[Tag, ...]:
     chosen = names.check_tags(order.tags, limits)
+    # Before each is compared with each pattern.
+    names.check_tag_count(order.instance_name or token.instance_name, chosen, limits)
     for tag in chosen:
         if tag not in token.tags and not token.allows_tag(tag):
             allowed = ", ".join(f"{key}={value}" for key, value in token.allowed_tags) or "none of its own"

@@ -177,6 +177,24 @@ async def test_tags_and_reads_of_many(door: Door) -> None:
     assert (code, fault.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "BatchLimitExceededException")
 
 
+async def test_ten_thousand_tags_are_refused_like_eleven(door: Door) -> None:
+    await door.register("h1", by_certificate=True)
+    many = {f"key-{number}": "v" for number in range(10_000)}
+    code, fault = await refusal(door.tag(["h1"], many))
+    assert (code, fault.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TagLimitExceededException")
+    assert len(fault.message) < 1000
+    tags = [{"key": key, "value": value} for key, value in many.items()]
+    rule = tokens_pb2.TagRule(patterns=[types_pb2.Tag(key=f"key-{n}*", value="*x*x*x*") for n in range(50)])
+    token = await door.coordinator.join_token(allowed_tags=rule)
+    for count, reason in ((10_000, "RequestTooLarge"), (200, "TagLimitExceededException")):
+        _, fault = await refusal(door.enrol(token, instance_name="h2", tags=tags[:count]))
+        assert fault.reason == reason
+    for name in ("web\r", "web\0", "\u202eweb", "w\ud7ff"):
+        _, fault = await refusal(door.register(name, by_certificate=True))
+        assert fault.reason == "InvalidInstanceNameException"
+        assert fault.message.isprintable()
+
+
 async def test_a_token_says_what_its_holder_may_choose(door: Door) -> None:
     rule = tokens_pb2.TagRule(patterns=[types_pb2.Tag(key="role", value="web*")])
     token = await door.coordinator.join_token(
