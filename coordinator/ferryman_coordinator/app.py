@@ -154,6 +154,9 @@ class App:
         self._metrics = Metrics()
         self._observe()
         self._metrics.observe_notices(self.notices.figures, self.clock.now)
+        self._metrics.observe_alarms(
+            lambda: len(self.engine.alarms.watched()), lambda: self.engine.alarms.book.failing
+        )
         self.grpc = self._make_grpc(ids)
         door = BundleDoor(self._bundles, urls, self.clock)
         checks = {"database": self._database_answers, "engine": self._engine_is_ready}

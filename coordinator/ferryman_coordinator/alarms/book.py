@@ -50,6 +50,11 @@ class AlarmBook:
         self._found: dict[str, AlarmSource] = {}
         self._failing: set[str] = set()
 
+    @property
+    def failing(self) -> int:
+        """Sources that did not answer when they were asked last."""
+        return len(self._failing)
+
     async def read(self, names: Collection[str]) -> tuple[AlarmReading, ...]:
         """What the sources say now, one reading for each name."""
         wanted = {name: self._candidates(name) for name in dict.fromkeys(names)}

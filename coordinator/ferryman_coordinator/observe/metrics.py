@@ -104,9 +104,29 @@ class Metrics:
         """Shows how messages of triggers and rules fare, read at each scrape."""
         self._registry.register(_Notices(figures, now))
 
+    def observe_alarms(self, watched: Callable[[], int], failing: Callable[[], int]) -> None:
+        """Shows how many alarms are watched, and how many of their sources do not answer, read at each scrape."""
+        self._registry.register(_Alarms(watched, failing))
+
     def exposition(self) -> tuple[bytes, str]:
         """The text, and its media type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _Alarms(Collector):
+    def __init__(self, watched: Callable[[], int], failing: Callable[[], int]) -> None:
+        self._watched = watched
+        self._failing = failing
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            f"{_PREFIX}alarms_watched", "Alarms that unfinished deployments watch.", self._watched()
+        )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}alarm_sources_failing",
+            "Sources of alarms that did not answer when they were asked last.",
+            self._failing(),
+        )
 
 
 class _Figures(Collector):
