@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -240,17 +240,31 @@ def link_hash(previous: str, sequence: int, body: str) -> str:
 
 def seal(key: bytes, head: Head, at: Instant) -> Checkpoint:
     """A checkpoint at the head."""
-    return Checkpoint(head.sequence, at, head.hash, _sealed(key, head.sequence, at, head.hash))
+    plain = Checkpoint(head.sequence, at, head.hash, "")
+    return replace(plain, seal=_sealed(key, plain))
+
+
+def pruned_to(key: bytes, checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint, saying as well that what was before it may be gone."""
+    return replace(checkpoint, seal=_sealed(key, checkpoint, _PRUNED))
 
 
 def is_genuine(key: bytes, checkpoint: Checkpoint) -> bool:
     """Whether whoever has the key made it."""
-    expected = _sealed(key, checkpoint.sequence, checkpoint.at, checkpoint.hash)
-    return hmac.compare_digest(expected, checkpoint.seal)
+    made = hmac.compare_digest(_sealed(key, checkpoint), checkpoint.seal)
+    return made or is_beginning(key, checkpoint)
 
 
-def _sealed(key: bytes, sequence: int, at: Instant, link: str) -> str:
-    return hmac.digest(key, f"{sequence}\n{at}\n{link}".encode(), "sha256").hex()
+def is_beginning(key: bytes, checkpoint: Checkpoint) -> bool:
+    """Whether whoever has the key said that the log begins behind it now."""
+    return hmac.compare_digest(_sealed(key, checkpoint, _PRUNED), checkpoint.seal)
+
+
+_PRUNED = "pruned\n"
+
+
+def _sealed(key: bytes, of: Checkpoint, what: str = "") -> str:
+    return hmac.digest(key, f"{what}{of.sequence}\n{of.at}\n{of.hash}".encode(), "sha256").hex()
 
 
 def problem_of(link: Link, before: Head) -> str:

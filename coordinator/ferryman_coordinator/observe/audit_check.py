@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from ferryman_coordinator.core.audit import BEGINNING, Checkpoint, Head, Link, is_genuine, problem_of, utc
+from ferryman_coordinator.core.audit import (
+    BEGINNING,
+    Checkpoint,
+    Head,
+    Link,
+    is_beginning,
+    is_genuine,
+    problem_of,
+    utc,
+)
 from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.observe.audit_file import AuditLine
 from ferryman_coordinator.store.queries import audit as queries
@@ -112,10 +121,10 @@ def _anchor(first: int | None, made: Mapping[int, Checkpoint], key: bytes) -> He
     if first == 1:
         return BEGINNING
     checkpoint = made.get(first - 1)
-    if checkpoint is None or not is_genuine(key, checkpoint):
+    if checkpoint is None or not is_beginning(key, checkpoint):
         raise _Broken(
             first,
-            "the records before it are missing, and no checkpoint says that they were pruned up to there",
+            "the records before it are missing, and nobody who may said that they were pruned up to there",
         )
     return Head(checkpoint.sequence, checkpoint.hash)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from ferryman_coordinator.clock import Clock
-from ferryman_coordinator.core.audit import Head
+from ferryman_coordinator.core.audit import Head, pruned_to
 from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.errors import Invalid, StoreUnavailable
 from ferryman_coordinator.observe.audit import AuditLog
@@ -79,6 +79,11 @@ class AuditTrail:
             first = await queries.first_sequence(connection)
         if until is None or first is None or first > until.sequence:
             return 0
+        # First said, then done: a check in between finds both in order.
+        batch = Batch()
+        seal = pruned_to(self._key, until).seal
+        batch.update(tables.audit_checkpoints, {"sequence": until.sequence}, {"seal": seal})
+        await self._store.write(batch)
         column = tables.audit_records.c.sequence
         for end in [*range(first + _AT_ONCE, until.sequence, _AT_ONCE), until.sequence + 1]:
             batch = Batch()
