@@ -73,8 +73,8 @@ class DriftedFile:
 class InstalledGroup:
     """What a check of one deployment group found. `drifted` holds the first of `files_drifted`, by path.
 
-    with_digests: every content was read. archive_whole: what a rollback would use is on disk and fits its digests.
-    error: why the check could not be done; empty when it was.
+    with_digests: every content was read. bundle_whole: the bundle, which a rollback unpacks again, is on disk and fits
+    its digest; archive_whole: so is the unpacked archive. error: why the check could not be done; empty when it was.
     """
 
     group_id: GroupId
@@ -85,6 +85,7 @@ class InstalledGroup:
     checked_at: Instant = Instant(0)
     with_digests: bool = False
     archive_whole: bool = False
+    bundle_whole: bool = False
     error: str = ""
 
     def is_news_after(self, told: InstalledGroup | None) -> bool:

@@ -6,6 +6,7 @@ piece of work whether it shall go on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -102,12 +103,14 @@ class _Check:
         if known.deployment_id != pointer.name:
             known = Knowledge(pointer.name)
         fresh = Knowledge(pointer.name)
+        bundle, archive = self._are_whole(DeploymentDir(pointer), known.archive, fresh.archive)
         state = InstalledGroup(
             group_id=self._group_id,
             deployment_id=pointer.name,
             checked_at=now,
             with_digests=self._with_digests,
-            archive_whole=self._is_whole(DeploymentDir(pointer), known.archive, fresh.archive),
+            archive_whole=bundle and archive,
+            bundle_whole=bundle,
         )
         state = self._installed(state, known, fresh)
         self._demand_quiet()
@@ -177,14 +180,16 @@ class _Check:
 
     # The archive
 
-    def _is_whole(self, directory: DeploymentDir, known: dict[str, Known], fresh: dict[str, Known]) -> bool:
-        try:
-            with Folders.below(directory.path) as folder:
-                return self._bundle_fits(folder, directory, known, fresh) and self._archive_fits(
-                    directory, known, fresh
-                )
-        except (OSError, ValueError):
-            return False
+    def _are_whole(
+        self, directory: DeploymentDir, known: dict[str, Known], fresh: dict[str, Known]
+    ) -> tuple[bool, bool]:
+        """Says it of the bundle and of the unpacked archive; what cannot be looked at is not whole."""
+        bundle = archive = False
+        with contextlib.suppress(OSError, ValueError), Folders.below(directory.path) as folder:
+            bundle = self._bundle_fits(folder, directory, known, fresh)
+        with contextlib.suppress(OSError, ValueError):
+            archive = self._archive_fits(directory, known, fresh)
+        return bundle, archive
 
     def _bundle_fits(
         self, folder: Folders, directory: DeploymentDir, known: dict[str, Known], fresh: dict[str, Known]

@@ -250,6 +250,7 @@ class Drift:
                 files_drifted=state.files_drifted,
                 first=[one.path for one in state.drifted[:3]],
                 archive_whole=state.archive_whole,
+                bundle_whole=state.bundle_whole,
                 error=state.error,
             )
         self._knowledge[group_id] = checked.knowledge

@@ -227,6 +227,7 @@ def _installed_group(state: InstalledGroup, room: int) -> pb.InstalledGroup:
         checked_at=state.checked_at,
         with_digests=state.with_digests,
         archive_whole=state.archive_whole,
+        bundle_whole=state.bundle_whole,
         error=_text(state.error)[:_ERROR_LENGTH],
     )
     for one in state.drifted:

@@ -56,8 +56,12 @@ def _lines(health: inventory_pb2.InstanceDeploymentHealth) -> Iterator[Text]:
     how = "contents read" if state.with_digests else "by size, times, mode and owner"
     yield Text(f"  as of {iso_time(state.checked_at)}, {state.files_checked} looked at, {how}", "dim")
     if not state.archive_whole:
+        is_bundle_whole = state.HasField("bundle_whole") and state.bundle_whole
         yield Text(
-            "  its archive here is gone or damaged: a rollback to this revision may have to fetch it",
+            "  its unpacked archive here is gone or damaged, its bundle is whole: a rollback to this revision fetches"
+            " nothing, and the next deployment may miss the scripts that stop it"
+            if is_bundle_whole
+            else "  its archive here is gone or damaged: a rollback to this revision may have to fetch it",
             "yellow",
         )
     if state.files_drifted and has_revision:

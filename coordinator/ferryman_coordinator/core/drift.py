@@ -37,8 +37,9 @@ class DriftedFile:
 class InstalledState:
     """What an agent found of one group. `checked_at` is by its clock, `received_at` by the coordinator's.
 
-    archive_whole: what a rollback would use is on the instance's disk and fits its digests. error: why the files could
-    not be looked at; empty when they were.
+    bundle_whole: the bundle, which a rollback unpacks again, is on the instance's disk and fits its digest; None: its
+    agent does not say. archive_whole: so is the unpacked archive. error: why the files could not be looked at; empty
+    when they were.
     """
 
     group_id: GroupId
@@ -51,6 +52,7 @@ class InstalledState:
     with_digests: bool
     archive_whole: bool
     error: str = ""
+    bundle_whole: bool | None = None
 
     def is_of(self, installation: Installation) -> bool:
         """Says whether it still tells of what is installed: not once another deployment has succeeded there."""
@@ -72,10 +74,12 @@ class RollbackReadiness:
 
 
 def readiness(installation: Installation | None, state: InstalledState | None) -> bool | None:
-    """Whether the archive of what is installed is whole, None where nothing is installed well or nothing is known."""
+    """Whether the bundle of what is installed is whole, None where nothing is installed well or nothing is known."""
     if installation is None or installation.revision_key is None or state is None:
         return None
-    return state.archive_whole if state.is_of(installation) else None
+    if not state.is_of(installation):
+        return None
+    return state.archive_whole if state.bundle_whole is None else state.bundle_whole
 
 
 def readiness_warnings(instances: Sequence[RollbackReadiness]) -> tuple[str, ...]:

@@ -71,6 +71,15 @@ def files(count: int) -> list[pb.DriftedFile]:
             ],
         ),
         (
+            {"archive_whole": False, "bundle_whole": True},
+            [
+                f"{RUNS}, no file changed",
+                f"{AS_OF}by size, times, mode and owner",
+                "  its unpacked archive here is gone or damaged, its bundle is whole: a rollback to this revision fetches"
+                " nothing, and the next deployment may miss the scripts that stop it",
+            ],
+        ),
+        (
             {"error": "there is no record"},
             [
                 f"{RUNS}, could not be looked at: there is no record",
@@ -137,6 +146,7 @@ def test_the_names_in_json_stay() -> None:
         "withDigests",
         "archiveWhole",
         "error",
+        "bundleWhole",
     ]
     assert state["drifted"] == [{"path": "/srv/0", "drift": "CONTENT"}]
     assert state["checkedAt"] == "2023-11-14T22:13:20.000Z"

@@ -48,6 +48,7 @@ def _states(message: agents_pb2.InstalledState, now: Instant) -> Iterator[Instal
             received_at=now,
             with_digests=group.with_digests,
             archive_whole=group.archive_whole,
+            bundle_whole=group.bundle_whole if group.HasField("bundle_whole") else None,
             error=_plain(group.error, _ERROR),
         )
 
@@ -80,5 +81,6 @@ def installed_to(state: InstalledState) -> agents_pb2.InstalledGroup:
         checked_at=state.checked_at,
         with_digests=state.with_digests,
         archive_whole=state.archive_whole,
+        bundle_whole=state.bundle_whole,
         error=state.error,
     )

@@ -96,6 +96,7 @@ async def test_nothing_has_changed_right_after_an_install(host: Host) -> None:
         files_checked=CHECKED,
         checked_at=Instant(99),
         archive_whole=True,
+        bundle_whole=True,
     )
     assert look(host, with_digests=True).state.files_drifted == 0
 
@@ -300,6 +301,8 @@ async def test_an_archive_that_was_touched_is_not_whole(host: Host, how: str) ->
             directory.archive_digests.unlink()
     state = look(host).state
     assert not state.archive_whole
+    # A rollback unpacks the bundle again, wherever that is.
+    assert state.bundle_whole
     assert (state.files_drifted, state.error) == (0, "")
 
 
@@ -315,8 +318,10 @@ async def test_the_bundle_as_it_was_fetched_counts_too(host: Host) -> None:
     os.utime(directory.bundle, ns=(times, times))
     assert look(host).state.archive_whole
     assert not look(host, with_digests=True).state.archive_whole
+    assert not look(host, with_digests=True).state.bundle_whole
     directory.bundle.unlink()
     assert not look(host).state.archive_whole
+    assert not look(host).state.bundle_whole
 
 
 async def test_what_cannot_be_known_is_said(host: Host) -> None:

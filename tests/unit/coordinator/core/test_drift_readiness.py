@@ -51,6 +51,9 @@ def test_findings_count_until_another_deployment_has_succeeded() -> None:
     [
         (GOOD, STATE, True),
         (GOOD, replace(STATE, archive_whole=False), False),
+        # What agents say that know the difference.
+        (GOOD, replace(STATE, archive_whole=False, bundle_whole=True), True),
+        (GOOD, replace(STATE, archive_whole=False, bundle_whole=False), False),
         (GOOD, replace(STATE, deployment_id=OLD), None),
         (GOOD, None, None),
         (FAILED, STATE, None),
