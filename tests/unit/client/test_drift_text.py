@@ -75,8 +75,8 @@ def files(count: int) -> list[pb.DriftedFile]:
             [
                 f"{RUNS}, no file changed",
                 f"{AS_OF}by size, times, mode and owner",
-                "  its unpacked archive here is gone or damaged, its bundle is whole: a rollback to this revision fetches"
-                " nothing, and the next deployment may miss the scripts that stop it",
+                "  its unpacked archive here is gone or damaged, its bundle is whole: a rollback to this revision"
+                " fetches nothing, and the next deployment may miss the scripts that stop it",
             ],
         ),
         (
