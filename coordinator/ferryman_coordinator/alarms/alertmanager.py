@@ -54,7 +54,7 @@ class AskedAlertmanagerSource:
         if fetched.status == 200:
             try:
                 return msgspec.json.decode(fetched.body, type=list[_Alert])
-            except (msgspec.DecodeError, msgspec.ValidationError):
+            except (msgspec.DecodeError, RecursionError):
                 pass
         why = f"{refusal(url, fetched)}: that is no list of alerts"
         raise Unreachable("AlarmSourceUnreachable", why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ def judge(probe: Probe, fetched: Fetched) -> Answer:
         return Seen(state=_OK, detail=f"{probe.url} answers {fetched.status}")
     try:
         value = _find(msgspec.json.decode(fetched.body), probe.field)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Unread(f"{probe.url} answers with something that is no JSON")
     except LookupError:
         return Unread(f"the answer of {probe.url} has no {probe.field}")
@@ -93,6 +94,7 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return None
+    return None if math.isnan(number) else number

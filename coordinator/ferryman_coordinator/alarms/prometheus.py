@@ -6,6 +6,7 @@ The rules, not the series `ALERTS`: what has no series there may be at rest or n
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -137,16 +138,19 @@ def _judge(result: _Result) -> Answer:
             return Seen(state=AlarmState.ALARM, detail=f"the query gives {_text(series[0])}{more}")
         if result.result_type == "scalar":
             _, value = msgspec.convert(result.result, tuple[float, str])
-            is_alarm = float(value) != 0
-            return Seen(
-                state=AlarmState.ALARM if is_alarm else AlarmState.OK,
-                detail=f"the query gives {shown(value)}",
-            )
+            return Seen(state=_state_of(float(value)), detail=f"the query gives {shown(value)}")
     except (msgspec.ValidationError, ValueError):
         return Unread("the answer to the query cannot be understood")
     return Unread(
         f"the query gives a {shown(result.result_type)}: it must give an instant vector or a number"
     )
+
+
+def _state_of(number: float) -> AlarmState:
+    if math.isnan(number):
+        # What `scalar()` makes of a vector that has not exactly one element.
+        return AlarmState.INSUFFICIENT_DATA
+    return AlarmState.ALARM if number else AlarmState.OK
 
 
 def _text(series: _Series) -> str:
@@ -179,5 +183,5 @@ def _said(alert: _Alert) -> str:
 def _decoded(body: bytes, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(body, type=kind, strict=False)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, RecursionError):
         return None

@@ -29,6 +29,7 @@ Body = TypeVar("Body")
 
 _BODY = 4 << 20
 _NAME = 255
+_LONGEST = Duration(366 * 86_400_000)
 _BEARER = "bearer "
 _STATES = (AlarmState.OK, AlarmState.ALARM, AlarmState.INSUFFICIENT_DATA)
 
@@ -152,7 +153,7 @@ async def _body(request: Request, kind: type[Body]) -> Body:
             raise Invalid("InvalidInputException", f"the body has more than {_BODY} bytes")
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as problem:
+    except (msgspec.DecodeError, RecursionError) as problem:
         raise Invalid(
             "InvalidInputException", f"the body is not as it should be: {shown(str(problem))}"
         ) from problem
@@ -193,9 +194,14 @@ def _posted(alarm: str, posted: _Posted, now: Instant) -> PushedState:
     expires_at = None
     if posted.expires_in:
         try:
-            expires_at = Instant(now + Duration.parse(posted.expires_in))
+            lifetime = Duration.parse(posted.expires_in)
         except ValueError as problem:
             raise Invalid("InvalidInputException", f"expires_in: {shown(str(problem))}") from problem
+        if lifetime > _LONGEST:
+            raise Invalid(
+                "InvalidInputException", f"expires_in: {shown(posted.expires_in)} is longer than {_LONGEST}"
+            )
+        expires_at = Instant(now + lifetime)
     return PushedState(
         name=alarm,
         state=AlarmState(posted.state),

@@ -72,7 +72,8 @@ async def test_its_sign_of_life_must_be_there(server: AlarmServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "body, status", [(b"[]", 500), (b"{}", 200), (b"[{}]", 200), (b"<html>", 200), (b"", 200)]
+    "body, status",
+    [(b"[]", 500), (b"{}", 200), (b"[{}]", 200), (b"<html>", 200), (b"", 200), (b"[" * 50_000, 200)],
 )
 async def test_an_answer_that_is_none(server: AlarmServer, body: bytes, status: int) -> None:
     server.says(ALERTS, body, status)

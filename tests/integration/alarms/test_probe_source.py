@@ -77,6 +77,9 @@ async def test_a_value_says_it(server: AlarmServer, probe: dict[str, Any], state
         (b'{"a": "much"}', "a", "no number"),
         (b'{"a": true}', "a", "no number"),
         (b'{"a": null}', "a", "no number"),
+        (b'{"a": "NaN"}', "a", "no number"),
+        (b"[" * 50_000, "a", "no JSON"),
+        (b'{"a": 1e999}', "a", "no JSON"),
     ],
 )
 async def test_answers_without_the_value_are_unread(

@@ -117,6 +117,10 @@ async def test_a_query_is_an_alarm_while_it_has_a_result(server: AlarmServer) ->
         (vector(81.5, 90), AlarmState.ALARM),
         ({"status": "success", "data": {"resultType": "scalar", "result": [1.5, "0"]}}, AlarmState.OK),
         ({"status": "success", "data": {"resultType": "scalar", "result": [1.5, "1"]}}, AlarmState.ALARM),
+        (
+            {"status": "success", "data": {"resultType": "scalar", "result": [1.5, "NaN"]}},
+            AlarmState.INSUFFICIENT_DATA,
+        ),
     ):
         server.says(QUERY, result)
         assert state_of((await it.read({"hot"}))["hot"]) is state
@@ -157,6 +161,11 @@ async def test_an_alarm_of_a_query_says_which_series_and_how_many(server: AlarmS
         ),
         ({"status": "success"}, 200, "answers 200"),
         ([1, 2], 200, "answers 200"),
+        (
+            b'{"status": "success", "data": {"resultType": "vector", "result": ' + b"[" * 50_000,
+            200,
+            "answers 200",
+        ),
     ],
 )
 async def test_answers_that_are_none_leave_one_query_unread(
