@@ -191,7 +191,8 @@ async def test_ten_thousand_tags_are_refused_like_eleven(door: Door) -> None:
         assert fault.reason == reason
     for name in ("web\r", "web\0", "\u202eweb", "w\ud7ff"):
         _, fault = await refusal(door.register(name, by_certificate=True))
-        assert fault.reason == "InvalidInstanceNameException"
+        # What no text of ours may hold is refused before anybody asks what it is.
+        assert fault.reason == ("InvalidInputException" if "\0" in name else "InvalidInstanceNameException")
         assert fault.message.isprintable()
 
 
