@@ -14,7 +14,7 @@ from ferryman_agent.app import Agent
 from ferryman_agent.clock import Clock, SystemClock
 from ferryman_agent.config import Config, Loaded
 from ferryman_agent.errors import AgentError
-from ferryman_agent.host import identity, service_manager, trust
+from ferryman_agent.host import identity, memory, service_manager, trust
 from ferryman_agent.host.hardening import harden
 from ferryman_agent.host.instance import InstanceLock
 from ferryman_agent.log import set_up as log_set_up
@@ -31,6 +31,7 @@ def run(
     config: Config, warnings: tuple[str, ...] = (), load_again: Callable[[], Loaded] | None = None
 ) -> None:
     """Is the agent, until somebody stops it. Raises AgentError: what keeps it from starting, or from going on."""
+    memory.begin()
     clock = SystemClock()
     service_manager.keep_from_children()
     become_user(config)

@@ -36,7 +36,8 @@ from tests.support.process_figures import ProcessFigures, figures_of
 
 AT_ONCE = 3
 WARM_UP = 500
-SETTLE_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
+"""The agent gives memory back half a second after its last deployment (`ferryman_agent.host.memory`)."""
 _RISE = AT_ONCE / 1024
 """MiB from one sample to the next, where each deployment leaves 1 KiB behind."""
 MAX_REVISIONS = 5

@@ -1,4 +1,4 @@
-"""Keeps the process small: few heaps for its threads, and memory that is not needed any more given back."""
+"""Keeps the process small: one heap for all its threads, and memory that is not needed any more given back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import structlog
 from ferryman_agent.system import own
 
 _M_ARENA_MAX = -8
-_ARENAS = 2
-"""glibc makes eight for each processor otherwise, and what one thread freed is of no use to the others."""
+_ARENAS = 1
+"""glibc makes eight for each processor otherwise, and what one thread freed is of no use to the others. Two are 2 MiB
+more after some large deployments; that threads wait for each other here does not show, since Python's own objects are
+made one at a time anyway."""
 
 SOON_SECONDS = 0.5
 """Looking through all objects takes milliseconds, and what belongs to one deployment ends at several moments."""
@@ -35,9 +37,13 @@ class Relief:
         give_back()
 
 
+def begin() -> None:
+    """Called before there is a second thread, which would have a heap of its own by then."""
+    _call("mallopt", _M_ARENA_MAX, _ARENAS)
+
+
 def settle() -> None:
     """Called once everything is imported and built: none of that is looked at by the collector again."""
-    _call("mallopt", _M_ARENA_MAX, _ARENAS)
     gc.collect()
     gc.freeze()
     _call("malloc_trim", 0)

@@ -211,6 +211,24 @@ async def test_an_agent_that_waits_has_loaded_nothing_that_it_does_not_need(
     assert resident_mib(agent.pid) < 75
 
 
+_HEAP_BYTES = 64 << 20
+
+
+@pytest.mark.req("AG-028")
+async def test_all_threads_of_an_agent_share_one_heap(coordinator: FakeCoordinator, agent: AgentHome) -> None:
+    """glibc puts that of each other thread, 64 MiB of addresses, where they can be divided by their length."""
+    agent.place({"BeforeInstall": "echo done"})
+    await agent.start()
+    session = await coordinator.connected()
+    session.send(run_segment=run_segment())
+    assert await coordinator.finished("d-1/i-1/1/0") == "SUCCEEDED", coordinator.story()
+    maps = [line.split() for line in Path(f"/proc/{agent.pid}/maps").read_text().splitlines()]
+    places = [tuple(int(end, 16) for end in line[0].split("-")) for line in maps if len(line) == 5]
+    ends = {end for _, end in places}
+    heaps = [begin for begin, _ in places if begin % _HEAP_BYTES == 0 and begin + _HEAP_BYTES in ends]
+    assert heaps == []
+
+
 def resident_mib(pid: int) -> float:
     line = next(
         line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
