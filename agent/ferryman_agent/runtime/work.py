@@ -191,15 +191,13 @@ class Worker:
         return Diagnostics(message=task.result())
 
     async def _install_in_turn(self, deployment: DeploymentDescription, directory: DeploymentDir) -> str:
-        previous = self._layout.last_successful(deployment.deployment_group_id)
-        directories = [directory] if previous is None else [directory, DeploymentDir(previous)]
-        written = [
-            destination
-            for each in directories
-            for destination in await asyncio.to_thread(
-                scripts.destinations, each, deployment.app_spec_file_name
-            )
-        ]
+        def destinations() -> list[str]:
+            previous = self._layout.last_successful(deployment.deployment_group_id)
+            directories = [directory] if previous is None else [directory, DeploymentDir(previous)]
+            wanted = deployment.app_spec_file_name
+            return [place for each in directories for place in scripts.destinations(each, wanted)]
+
+        written = await asyncio.to_thread(destinations)
         async with self._destinations.of(written):
             return await self._install(deployment)
 
