@@ -525,7 +525,14 @@ deliveries = sa.Table(
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
     ),
-    sa.Index("ix_deliveries_state_position", "state", "position"),
+    # None over all states: SQLite would take it where one of these is better.
+    sa.Index(
+        "ix_deliveries_dead",
+        "position",
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    ),
+    sa.Index("ix_deliveries_position", "position", "delivery_id"),
 )
 
 notification_rules = sa.Table(

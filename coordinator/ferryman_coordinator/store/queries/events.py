@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core.events import EventKind, EventState, PublishedEvent
 from ferryman_coordinator.core.model import Instant
+from ferryman_coordinator.store.batch import Condition
 from ferryman_coordinator.store.event_records import Delivery, DeliveryState, delivery_from, event_from
 from ferryman_coordinator.store.tables import deliveries, events, instances, settings
 
@@ -20,8 +21,11 @@ FAN_OUT = "notices.position"
 PRUNED = "events.pruned"
 """Setting that holds the newest position that is no longer kept."""
 
-_IS_WAITING = sa.text("deliveries.state = 'waiting'")
-"""As text, as the partial index says it: with a parameter SQLite does not see that it can use that."""
+_IS_WAITING: Condition = sa.literal_column("deliveries.state = 'waiting'")
+_IS_DEAD: Condition = sa.literal_column("deliveries.state = 'dead'")
+"""As text, as the partial indexes say it: with a parameter SQLite does not see that it can use them."""
+
+_STATES = {DeliveryState.WAITING: _IS_WAITING, DeliveryState.DEAD: _IS_DEAD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +132,7 @@ async def waiting_targets(connection: AsyncConnection) -> Sequence[str]:
     found: list[str] = []
     while True:
         # From one to the next in the index: there are few of them, however much waits for each.
-        query = sa.select(sa.func.min(deliveries.c.target)).where(_IS_WAITING)
+        query = sa.select(deliveries.c.target).where(_IS_WAITING).order_by(deliveries.c.target).limit(1)
         if found:
             query = query.where(deliveries.c.target > found[-1])
         following = await connection.scalar(query)
@@ -187,11 +191,13 @@ class DeliveryFilter:
     group_name: str = ""
     deployment_id: str = ""
 
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
+    def conditions(self) -> list[Condition]:
         """As SQL."""
         table = deliveries.c
-        wanted: list[sa.ColumnElement[bool]] = []
-        if self.states:
+        wanted: list[Condition] = []
+        if len(self.states) == 1 and self.states[0] in _STATES:
+            wanted.append(_STATES[self.states[0]])
+        elif self.states:
             wanted.append(table.state.in_([state.value for state in self.states]))
         for column, value in (
             (table.target, self.target),
@@ -246,24 +252,15 @@ class Backlog:
 async def backlog(connection: AsyncConnection) -> Backlog:
     """Counted anew, up to MOST_COUNTED."""
     table = deliveries.c
-    oldest = (
-        sa.select(table.created_at)
-        .where(table.state == DeliveryState.WAITING.value)
-        .order_by(table.position)
-        .limit(1)
-    )
+    first = sa.select(sa.func.min(table.position)).where(_IS_WAITING).scalar_subquery()
+    oldest = sa.select(table.created_at).where(_IS_WAITING, table.position == first).limit(1)
     return Backlog(
-        waiting=await _counted(connection, DeliveryState.WAITING),
+        waiting=await _counted(connection, _IS_WAITING),
         oldest=await connection.scalar(oldest),
-        dead=await _counted(connection, DeliveryState.DEAD),
+        dead=await _counted(connection, _IS_DEAD),
     )
 
 
-async def _counted(connection: AsyncConnection, state: DeliveryState) -> int:
-    found = (
-        sa.select(deliveries.c.position)
-        .where(deliveries.c.state == state.value)
-        .limit(MOST_COUNTED)
-        .subquery()
-    )
+async def _counted(connection: AsyncConnection, condition: Condition) -> int:
+    found = sa.select(deliveries.c.position).where(condition).limit(MOST_COUNTED).subquery()
     return await connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0

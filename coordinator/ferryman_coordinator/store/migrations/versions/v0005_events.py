@@ -113,4 +113,8 @@ def _create_deliveries() -> None:
         sqlite_where=is_waiting,
         postgresql_where=is_waiting,
     )
-    op.create_index("ix_deliveries_state_position", "deliveries", ["state", "position"])
+    is_dead = sa.text("state = 'dead'")
+    op.create_index(
+        "ix_deliveries_dead", "deliveries", ["position"], sqlite_where=is_dead, postgresql_where=is_dead
+    )
+    op.create_index("ix_deliveries_position", "deliveries", ["position", "delivery_id"])
