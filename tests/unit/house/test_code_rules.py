@@ -99,8 +99,13 @@ def test_properties_of_parsers_names_and_paths_are_tried_with_a_hundred_examples
     }
 
 
-SLOW = {"test_install_sequences.py", "test_drift_properties.py", "test_adoption_sequences.py"}
-"""Whole installs into real folders: each example is many."""
+SLOW = {
+    "test_install_sequences.py",
+    "test_drift_properties.py",
+    "test_adoption_sequences.py",
+    "test_registration_model.py",
+}
+"""Whole installs into real folders, or a database of its own for each: an example is many."""
 
 
 WITH_PACKAGES = {
