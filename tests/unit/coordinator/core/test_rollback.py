@@ -56,7 +56,7 @@ def stopped(word: bool | None, settings: AutoRollback) -> Drive:
     return drive
 
 
-@pytest.mark.req("CP-334", "CP-336", "CP-340")
+@pytest.mark.req("CP-334", "CP-336", "CP-340", "PF-207")
 def test_failure_is_rolled_back_to_the_last_good_revision() -> None:
     drive = failed()
 
@@ -79,7 +79,7 @@ def test_order_comes_with_the_final_record() -> None:
     assert isinstance(ordered, RollbackOrdered)
 
 
-@pytest.mark.req("CP-337", "T61")
+@pytest.mark.req("CP-337", "T61", "PF-210")
 def test_first_deployment_has_nothing_to_go_back_to() -> None:
     drive = failed(last_good=None)
 
@@ -98,7 +98,7 @@ def test_not_asked_for(settings: AutoRollback) -> None:
     assert drive.rollout.record.rollback_message == ""
 
 
-@pytest.mark.req("CP-342", "T62")
+@pytest.mark.req("CP-342", "T62", "PF-209")
 def test_failed_rollback_is_not_rolled_back() -> None:
     drive = failed(creator=Creator.ROLLBACK, auto_rollback=ON_ALL)
 
