@@ -82,9 +82,9 @@ class ZipSource:
         info = self._infos[entry.key]
         if info.file_size <= _AT_ONCE and info.compress_size <= _AT_ONCE:
             if info.compress_type == zipfile.ZIP_DEFLATED:
-                return _checked([self._inflated_at_once(info)], info)
+                return (_checked_at_once(self._inflated_at_once(info), info),)
             if info.compress_type == zipfile.ZIP_STORED:
-                return _checked([self._packed_at_once(info)], info)
+                return (_checked_at_once(self._packed_at_once(info), info),)
         if info.compress_type == zipfile.ZIP_STORED:
             return _checked(self._stored(info), info)
         if info.compress_type == zipfile.ZIP_DEFLATED:
@@ -170,6 +170,12 @@ class ZipSource:
                 yield piece
 
 
+def _checked_at_once(data: bytes, info: zipfile.ZipInfo) -> bytes:
+    if len(data) == info.file_size and zlib.crc32(data) == info.CRC:
+        return data
+    return b"".join(_checked((data,), info))
+
+
 def _checked(pieces: Iterable[bytes], info: zipfile.ZipInfo) -> Iterator[bytes]:
     """Passes on the data of a file as long as it is what the header says."""
     written = checksum = 0
@@ -199,16 +205,17 @@ def _refuse_overlaps(infos: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _kind(name: str, mode: int) -> Kind:
-    if stat.S_ISLNK(mode):
+    form = stat.S_IFMT(mode)
+    if form == stat.S_IFLNK:
         return Kind.LINK
-    if name.endswith("/") or stat.S_ISDIR(mode):
+    if form == stat.S_IFDIR or name.endswith("/"):
         return Kind.DIRECTORY
-    return Kind.FILE if stat.S_IFMT(mode) in (0, stat.S_IFREG) else Kind.SPECIAL
+    return Kind.FILE if form in (0, stat.S_IFREG) else Kind.SPECIAL
 
 
 def _name(info: zipfile.ZipInfo) -> str:
     name = info.orig_filename
-    if not info.flag_bits & _UTF8:
+    if not info.flag_bits & _UTF8 and not name.isascii():
         # Nothing says what the bytes mean; Unix tools write what the file system has, so that is what we keep.
         name = os.fsdecode(name.encode("cp437", "surrogateescape"))
     if info.create_system != _MADE_ON_UNIX and "/" not in name:
