@@ -302,13 +302,28 @@ def instances(
 def delete(
     name: NameArgument,
     application: ApplicationOption,
+    clean_out: Annotated[
+        bool,
+        typer.Option(
+            "--clean-out",
+            help="First remove from its instances what it has installed there, and wait for that.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a deployment group and its history. Nothing is removed from instances."""
-    if not yes and typer.prompt(f"This deletes the history of {name}. Type its name") != name:
+    """Delete a deployment group. Its deployments stay as history; nothing is removed from instances by itself."""
+    if not yes and typer.prompt(f"This deletes {name} of {application}. Type its name") != name:
         fail("nothing was deleted", EXIT_USAGE)
     request = inventory_pb2.DeleteDeploymentGroupRequest(application_name=application, name=name)
-    ask(lambda client: client.call(client.inventory.DeleteDeploymentGroup, request))
+
+    async def remove(client: Client) -> inventory_pb2.DeleteDeploymentGroupResponse:
+        if clean_out:
+            from ferryman_client.cli.cleanout import clean_out as run
+
+            await run(client, application, name)
+        return await client.call(client.inventory.DeleteDeploymentGroup, request)
+
+    ask(remove)
     render.say(f"deployment group {name} of {application} deleted")
 
 

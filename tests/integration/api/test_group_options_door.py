@@ -256,12 +256,15 @@ async def test_a_list_of_250_is_read_in_pages_that_miss_and_repeat_nothing(desk:
     assert len(shown) == 252
 
 
-async def ferryman(coordinator: RunningCoordinator, *arguments: str, exit_code: int = 0) -> str:
-    """What the command prints, both streams together."""
+async def ferryman(
+    coordinator: RunningCoordinator, *arguments: str, typed: str = "", exit_code: int = 0
+) -> str:
+    """What the command prints, both streams together, when that is typed."""
     ca = Path(coordinator.ready.data_dir) / "ca.pem"
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).parent / "ferryman"),
         *arguments,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=os.environ
@@ -271,7 +274,7 @@ async def ferryman(coordinator: RunningCoordinator, *arguments: str, exit_code: 
             "FERRYMAN_TOKEN": coordinator.admin_token,
         },
     )
-    printed, _ = await process.communicate()
+    printed, _ = await process.communicate(typed.encode())
     assert process.returncode == exit_code, printed.decode()
     return printed.decode()
 
@@ -349,3 +352,17 @@ async def test_resources_are_tagged_linked_and_found_by_commands(desk: Desk) -> 
     )
     assert "10% first, the rest after 5 min" in await ferryman(here, "config", "show", "Canary")
     assert "--min-healthy" in await ferryman(here, "config", "create", "None", exit_code=2)
+
+
+@pytest.mark.req("CP-155")
+async def test_who_deletes_types_what_it_is(desk: Desk) -> None:
+    here = desk.coordinator
+    await make_group(desk)
+    group, application = ("group", "delete", "web", "-a", "shop"), ("application", "delete", "shop")
+    assert "nothing was deleted" in await ferryman(here, *group, typed="delete\n", exit_code=2)
+    assert "nothing was deleted" in await ferryman(here, *application, typed="shop\n", exit_code=2)
+    assert "web" in await ferryman(here, "group", "list")
+    await ferryman(here, *group, typed="web\n")
+    assert "web" not in await ferryman(here, "group", "list")
+    await ferryman(here, *application, typed="delete\n")
+    assert "shop" not in await ferryman(here, "application", "list", "--json")

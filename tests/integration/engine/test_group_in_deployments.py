@@ -20,9 +20,9 @@ from ferryman_coordinator.core.group_options import (
     LoadBalancers,
 )
 from ferryman_coordinator.core.inventory import InstanceKind, LifecycleState
-from ferryman_coordinator.core.model import DeploymentStatus, TargetStatus
+from ferryman_coordinator.core.model import DeploymentStatus, GitHubLocation, TargetStatus
 from ferryman_coordinator.core.tags import NO_SELECTION, Selection, Tag, TagFilter
-from ferryman_coordinator.errors import Invalid, LimitExceeded, Refused
+from ferryman_coordinator.errors import Invalid, LimitExceeded, NotFound, Refused
 from ferryman_coordinator.operations.deployment_styles import TargetInstances
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -231,3 +231,39 @@ async def test_targets_are_read_in_batches(desk: DeploymentDesk) -> None:
         with pytest.raises(Refused) as refused:
             await desk.deployments.several_targets(wanted, instances)
         assert refused.value.reason == reason
+
+
+@pytest.mark.req("T4", "CP-149", "CP-148")
+async def test_an_application_is_renamed_while_it_is_deployed(desk: DeploymentDesk) -> None:
+    gate = Gate()
+    desk.world.play(gate)
+    deployment_id = await desk.create()
+    before = await desk.applications.get("web")
+    renamed = await desk.applications.rename("web", "shop")
+    assert renamed == replace(before, name="shop")
+    assert (await desk.deployments.get(deployment_id)).application_name == "shop"
+    gate.open()
+    await desk.ended(deployment_id)
+    ended = await desk.deployments.get(deployment_id)
+    assert (ended.record.status, ended.application_name) == (DeploymentStatus.SUCCEEDED, "shop")
+    assert ended.application_id == before.application_id
+    with pytest.raises(NotFound):
+        await desk.applications.get("web")
+    # The next one goes on under the new name.
+    assert await desk.done(application_name="shop")
+
+
+@pytest.mark.req("CP-156")
+async def test_commits_are_fetched_with_the_token_that_their_application_is_linked_with(
+    desk: DeploymentDesk,
+) -> None:
+    commit = GitHubLocation(repository="acme/web", commit_id="ab" * 20)
+    assert (await desk.deployments.plan(replace(OPTIONS, revision=commit))).revision == commit
+    await desk.applications.link("web", "acme")
+    linked = replace(commit, token_name="acme")
+    assert (await desk.deployments.plan(replace(OPTIONS, revision=commit))).revision == linked
+    # One that names its own is left as it is.
+    own = replace(commit, token_name="mine")
+    assert (await desk.deployments.plan(replace(OPTIONS, revision=own))).revision == own
+    ended = await desk.deployments.get(await desk.done(revision=commit))
+    assert ended.spec.revision == linked

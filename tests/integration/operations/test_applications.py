@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 
 from ferryman_coordinator.core.inventory import ComputePlatform
 from ferryman_coordinator.core.model import DeploymentId
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound
+from ferryman_coordinator.store import tables
+from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import PageRequest
 from ferryman_coordinator.store.queries import deployments
+from ferryman_coordinator.store.queries import instances as instance_queries
 from tests.support.coordinator_records import bundle
 from tests.support.desk import Desk
 
@@ -167,3 +171,22 @@ async def test_an_application_whose_deployments_do_not_end_stays(
     with pytest.raises(Conflict, match="still ending.*`ferryman deployment list`"):
         await desk.applications.delete("web")
     assert (await desk.groups.get("web", "production")).name == "production"
+
+
+@pytest.mark.req("CP-151")
+async def test_deleting_an_application_leaves_instances_and_bundles_as_they_are(desk: Desk) -> None:
+    instance = await desk.instance("web-1", ("role", "web"))
+    batch = Batch()
+    kept = {"sha256": "a" * 64, "size_bytes": 9, "bundle_type": "zip", "stored_at": 1}
+    batch.insert(tables.bundles, kept)
+    await desk.store.write(batch)
+    await desk.applications.create("web")
+    await desk.groups.create("web", "production")
+    await desk.revisions.register("web", bundle())
+    await desk.deployment("d-000000001", "web", "production")
+    await desk.applications.delete("web")
+    assert desk.engine.gone == []
+    async with desk.store.reading() as connection:
+        assert await instance_queries.get(connection, instance.instance_id) == instance
+        rows = (await connection.execute(sa.select(tables.bundles))).all()
+    assert [row.sha256 for row in rows] == ["a" * 64]

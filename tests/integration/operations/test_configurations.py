@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
+from ferryman_coordinator.config.schema import Limits
 from ferryman_coordinator.core.configs import PREDEFINED
 from ferryman_coordinator.core.inventory import ComputePlatform, TrafficRouting, TrafficRoutingType
 from ferryman_coordinator.core.model import HealthyHostsType, MinimumHealthyHosts, ZonalConfig
 from ferryman_coordinator.errors import Conflict, Invalid, LimitExceeded, NotFound
 from ferryman_coordinator.store.cursors import PageRequest
+from ferryman_coordinator.store.store import Store
 from tests.support.desk import Desk
 
 THREE = MinimumHealthyHosts(type=HealthyHostsType.HOST_COUNT, value=3)
@@ -162,3 +164,17 @@ async def test_what_a_group_or_a_running_deployment_uses_cannot_be_deleted(desk:
     group = await desk.groups.get("web", "production")
     await desk.engine.end_scope([group.group_id], "DEPLOYMENT_GROUP_MISSING")
     await desk.configurations.delete("Mine")
+
+
+@pytest.mark.req("T11", "CP-131", "A34")
+async def test_fifty_custom_configurations_are_allowed_unless_the_setting_says_otherwise(
+    store: Store,
+) -> None:
+    desk = Desk(store, limits=Limits())
+    for number in range(50):
+        await desk.configurations.create(f"Mine-{number}", minimum=THREE)
+    with pytest.raises(LimitExceeded, match="there are 50 custom configurations") as refused:
+        await desk.configurations.create("One-more", minimum=THREE)
+    assert refused.value.reason == "DeploymentConfigLimitExceededException"
+    await desk.configurations.delete("Mine-7")
+    await desk.configurations.create("One-more", minimum=THREE)
