@@ -109,6 +109,7 @@ docs: protos ## Write the generated pages: settings, sample files, state diagram
 	$(PY) -m ferryman_coordinator.config.reference docs/operating
 	$(PY) -m ferryman_agent.config.reference docs/operating
 	$(PY) docs/draw_states.py
+	$(PY) docs/draw_access.py
 
 # ---- see it ----
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from docs.draw_access import PAGE, page
 from ferryman_coordinator.core import resources
 from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.core.rights import Circumstances, Rights
@@ -105,3 +106,8 @@ def test_every_role_is_described_and_can_be_asked_for() -> None:
             assert may(role, action)
     assert smallest_role("codedeploy:CreateDeployment") is RoleName.DEPLOYER
     assert smallest_role("ferryman:SomethingNew") is RoleName.ADMIN
+
+
+@pytest.mark.req("PF-254")
+def test_the_page_of_actions_and_roles_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page() + "\n", "run docs/draw_access.py"
