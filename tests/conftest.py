@@ -3,7 +3,12 @@
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# How long an example takes says more of the machine than of the code: `make bench` measures.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 pytest_plugins = [
     "tests.support.marks",

@@ -364,6 +364,7 @@ def _engine_settings(config: Config) -> EngineSettings:
         ),
         max_targets=config.limits.instances_per_deployment,
         max_deployments=config.limits.concurrent_deployments,
+        max_instances=config.limits.instances_in_running_deployments,
         prefetch_concurrency=timers.prefetch_concurrency,
         # An address that is sent must still be good for a while.
         description_lifetime_ms=min(

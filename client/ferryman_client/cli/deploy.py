@@ -63,6 +63,15 @@ def deploy(
     alarm: AlarmOption = None,
     ignore_alarm_failures: IgnoreOption = None,
     alarms: SwitchOption = None,
+    sequence: Annotated[
+        int,
+        typer.Option(
+            "--sequence",
+            min=0,
+            help="A number that rises, such as a build's: a deployment is refused when one with the same or a higher"
+            " number was accepted for the group before.",
+        ),
+    ] = 0,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would happen; change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
     timeout: Annotated[
@@ -83,6 +92,7 @@ def deploy(
         adopt=adopt,
         update_outdated_instances_only=update_outdated_instances_only,
         auto_rollback=auto_rollback(rollback_on),
+        sequence=sequence,
     )
     of_alarms = AlarmWish(names=alarm, ignore=ignore_alarm_failures, watch=alarms)
     wish = _Wish(

@@ -177,6 +177,7 @@ def _options_from(options: pb.DeploymentOptions) -> DeploymentOptions:
         target_instances=_fleet_from(options.target_instances)
         if options.HasField("target_instances")
         else None,
+        sequence=options.sequence,
     )
 
 

@@ -407,6 +407,14 @@ class Limits(Section, frozen=True, kw_only=True):
         int, Meta(description="Deployments that run at the same time.", ge=1)
     ] = 1_300
     instances_per_deployment: Annotated[int, Meta(description="Targets of one deployment.", ge=1)] = 1_000
+    instances_in_running_deployments: Annotated[
+        int,
+        Meta(
+            description="Targets of all running deployments together; a deployment that exceeds it waits in Queued"
+            " until others have ended, or until it is alone.",
+            ge=1,
+        ),
+    ] = 1_000
 
 
 class History(Section, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ def conclude(
     final = replace(
         record, status=status, error=error, ending=None, ending_status=None, bake_until=None, completed_at=now
     )
-    decision = rollback.decide(spec, final)
+    decision = rollback.decide(spec, final, was_queued=record.status is DeploymentStatus.QUEUED)
     if isinstance(decision, str):
         final = replace(final, rollback_message=decision)
         return final, (RolloutChanged(record=final),)
@@ -45,14 +45,16 @@ def end_unstarted(
     now: Instant,
     error: ErrorInformation,
     *,
+    before: DeploymentStatus = DeploymentStatus.CREATED,
     stop: StopRecord | None = None,
     alarms: tuple[AlarmRecord, ...] = (),
 ) -> Outcome:
-    """End a deployment that is still Created: what it needs is gone, or it is stopped (CP-228, CP-327, CP-356).
+    """End a deployment that is still Created or Queued (`before`): what it needs is gone, or it is stopped (CP-228,
+    CP-327, CP-356).
 
     With `stop`, or by an alarm, it ends Stopped, else Failed. `alarms`: what was read of them by then.
     """
-    record = RolloutRecord(status=DeploymentStatus.CREATED, created_at=created_at, stop=stop, alarms=alarms)
+    record = RolloutRecord(status=before, created_at=created_at, stop=stop, alarms=alarms)
     is_stopped = stop is not None or error.code == ALARM_ACTIVE
     status = DeploymentStatus.STOPPED if is_stopped else DeploymentStatus.FAILED
     return Outcome(changes=conclude(spec, record, status, error, now)[1])

@@ -17,11 +17,12 @@ from ferryman_coordinator.core.model import (
 )
 
 
-def decide(spec: RolloutSpec, ended: RolloutRecord) -> RollbackOrdered | str:
+def decide(spec: RolloutSpec, ended: RolloutRecord, *, was_queued: bool = False) -> RollbackOrdered | str:
     """A rollback, or why there is none: a sentence when one was wanted and is impossible, else an empty one.
 
     A deployment that failed, or met an alarm, before its first target changed nothing and is not rolled back; one that
-    somebody stopped then is, if that is asked for (CP-329, CP-334).
+    somebody stopped then is, if that is asked for (CP-329, CP-334). But not one that waited in a queue: another one of
+    its group runs (CP-416).
     """
     if spec.creator is Creator.ROLLBACK:
         # A failed rollback is not rolled back (CP-342); its message says how it went (CP-338).
@@ -30,6 +31,8 @@ def decide(spec: RolloutSpec, ended: RolloutRecord) -> RollbackOrdered | str:
         return ""
     if ended.is_orphaned:
         return "No rollback: the deployment group was deleted."
+    if was_queued:
+        return "No rollback: the deployment was still queued."
     is_asked_for = _cause(ended) is RollbackEvent.DEPLOYMENT_STOP_ON_REQUEST
     if ended.started_at is None and not is_asked_for:
         how = "failed" if ended.status is DeploymentStatus.FAILED else "was stopped by an alarm"

@@ -1,7 +1,7 @@
 """Which status may follow which, as tables (CP section 11). docs/states.md is drawn from them.
 
-Statuses that CodeDeploy knows and this version never gives are not in the tables: Queued and Ready of a deployment,
-Ready and Unknown of a target (what is outstanding is stored, so no target is ever lost sight of).
+Statuses that CodeDeploy knows and this version never gives are not in the tables: Ready of a deployment, Ready and
+Unknown of a target (what is outstanding is stored, so no target is ever lost sight of).
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ _D, _T, _E = DeploymentStatus, TargetStatus, EventStatus
 DEPLOYMENT = Machine(
     "deployment",
     Move(None, _D.CREATED, "accepted"),
+    Move(None, _D.QUEUED, "accepted while another one of its group is unfinished"),
+    Move(_D.CREATED, _D.QUEUED, "running deployments leave no room for its instances"),
+    Move(_D.QUEUED, _D.IN_PROGRESS, "its turn, room for it, and pre-flight passes"),
+    Move(_D.QUEUED, _D.FAILED, "pre-flight fails, or its group is deleted"),
+    Move(_D.QUEUED, _D.STOPPED, "stop, an alarm, or a newer one stands for it"),
     Move(_D.CREATED, _D.IN_PROGRESS, "pre-flight passes"),
     Move(_D.CREATED, _D.FAILED, "pre-flight fails, or its group is deleted"),
     Move(_D.CREATED, _D.STOPPED, "stop, or an alarm"),

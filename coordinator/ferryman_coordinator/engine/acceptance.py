@@ -1,4 +1,7 @@
-"""Takes in new deployments: exactly one unfinished one a group, whoever asks at the same time (CP-225, CP-429)."""
+"""Takes in new deployments: exactly one unfinished one a group, whoever asks at the same time (CP-225, CP-429).
+
+Where the group has a queue, the others wait in it (CP-419).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,17 @@ from dataclasses import replace
 
 import structlog
 
+from ferryman_coordinator.core.group_options import QueueMode
 from ferryman_coordinator.core.inventory import DeploymentGroup
-from ferryman_coordinator.core.model import DeploymentId, LastGood
+from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, LastGood
+from ferryman_coordinator.core.queue import Unfinished, superseded
 from ferryman_coordinator.engine.creation import (
     GROUP_MOVED,
+    OLD_SEQUENCE,
+    QUEUE_BEFORE,
     CreateOrder,
+    ensure_no_queue,
+    ensure_sequence,
     ensure_unmoved,
     enter_new,
     enter_use,
@@ -20,7 +29,7 @@ from ferryman_coordinator.engine.creation import (
     snapshot,
 )
 from ferryman_coordinator.engine.surroundings import Surroundings
-from ferryman_coordinator.errors import ConstraintBroken, LimitExceeded, NotFound, StoreUnavailable
+from ferryman_coordinator.errors import Conflict, ConstraintBroken, LimitExceeded, NotFound, StoreUnavailable
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.database import FOREIGN_KEY
@@ -32,7 +41,16 @@ log = structlog.get_logger(__name__)
 _ATTEMPTS = 10
 """How often a group may change between reading it and storing the deployment."""
 
-_AGAIN = frozenset({GROUP_MOVED, tables.ONE_ACTIVE, tables.REQUEST_KEY, "pk_deployments", "deployments_pkey"})
+_AGAIN = frozenset(
+    {
+        GROUP_MOVED,
+        QUEUE_BEFORE,
+        tables.ONE_ACTIVE,
+        tables.REQUEST_KEY,
+        "pk_deployments",
+        "deployments_pkey",
+    }
+)
 """Reasons to look once more: each is told apart by what is read then."""
 
 
@@ -56,32 +74,41 @@ class Acceptance:
                     )
                     if known is not None:
                         return known
-                active = await deployments.live_in(connection, [order.group.group_id])
+                unfinished = await deployments.unfinished_of(connection, order.group.group_id)
                 group = await groups.get(connection, order.group.group_id)
                 good = None if group is None else await last_good(connection, group)
             if group is None:
                 raise _group_gone(order.group)
-            self._check_room(group, active)
-            accepted = await self._store_new(replace(order, group=group), good)
+            self._check_room(group, unfinished)
+            status = DeploymentStatus.QUEUED if unfinished else DeploymentStatus.CREATED
+            accepted = await self._store_new(replace(order, group=group), good, status)
             if accepted is not None:
+                for older in superseded(group.options.queue, unfinished):
+                    self._around.launcher.supersede(older, accepted)
                 return accepted
         raise StoreUnavailable(f"deployment group {order.group.name} keeps changing: try again")
 
     async def check(self, group: DeploymentGroup) -> None:
         """Raises what `accept` would raise now."""
         async with self._store.reading() as connection:
-            active = await deployments.live_in(connection, [group.group_id])
-        self._check_room(group, active)
+            unfinished = await deployments.unfinished_of(connection, group.group_id)
+        self._check_room(group, unfinished)
 
-    async def _store_new(self, order: CreateOrder, good: LastGood | None) -> DeploymentId | None:
+    async def _store_new(
+        self, order: CreateOrder, good: LastGood | None, status: DeploymentStatus
+    ) -> DeploymentId | None:
         """None: something came in between, look again."""
         deployment_id = self._around.ids.deployment_id()
         spec = snapshot(order, deployment_id, good, self._around.settings)
         deployment = new_deployment(
-            spec, order.group, self._around.clock.now(), description=order.description
+            spec, order.group, self._around.clock.now(), status=status, description=order.description
         )
         batch = Batch()
         ensure_unmoved(batch, order.group.group_id, good)
+        if status is DeploymentStatus.CREATED:
+            ensure_no_queue(batch, order.group.group_id)
+        if order.sequence:
+            ensure_sequence(batch, order.group.group_id, order.sequence)
         enter_new(batch, deployment, request_key=order.request_key)
         enter_use(batch, deployment)
         self._around.launcher.reserve(deployment_id)
@@ -91,6 +118,8 @@ class Acceptance:
             self._around.launcher.release(deployment_id)
             if broken.name == FOREIGN_KEY or broken.name.startswith("fk_"):
                 raise _group_gone(order.group) from broken
+            if broken.name == OLD_SEQUENCE:
+                raise await self._overtaken(order) from broken
             if broken.name not in _AGAIN:
                 raise
             return None
@@ -99,9 +128,25 @@ class Acceptance:
             raise
         self._around.statistics.created += 1
         self._around.bell.ring()
-        log.info("deployment.created", deployment=deployment_id, group=order.group.name)
+        log.info("deployment.created", deployment=deployment_id, group=order.group.name, status=status)
         self._around.launcher.launch(deployment_id)
+        if status is DeploymentStatus.QUEUED:
+            # What it waits for may have ended meanwhile.
+            self._around.launcher.pass_turn(order.group.group_id)
         return deployment_id
+
+    async def _overtaken(self, order: CreateOrder) -> Exception:
+        """CP-231; or that the group is gone, which the same guard says."""
+        async with self._store.reading() as connection:
+            last = await groups.last_sequence(connection, order.group.group_id)
+        if last is None:
+            return _group_gone(order.group)
+        return Conflict(
+            "DeploymentSequenceTooLowException",
+            f"a deployment with sequence {last} was accepted for deployment group {order.group.name!r} of"
+            f" {order.group.application_name!r}, and this one has {order.sequence}: it is older than what is there, so"
+            " it is refused; give a number above that, or none",
+        )
 
     async def _find_out(self, deployment_id: DeploymentId) -> None:
         """The connection was lost over the commit: start the deployment if it was stored after all."""
@@ -115,10 +160,10 @@ class Acceptance:
         else:
             self._around.launcher.release(deployment_id)
 
-    def _check_room(self, group: DeploymentGroup, active: Sequence[DeploymentId]) -> None:
-        """CP-225, CP-226."""
-        if active:
-            raise _occupied(group, active[0])
+    def _check_room(self, group: DeploymentGroup, unfinished: Sequence[Unfinished]) -> None:
+        """CP-225, CP-226, CP-419."""
+        if unfinished and group.options.queue is QueueMode.REFUSE:
+            raise _occupied(group, _running(unfinished))
         limit = self._around.settings.max_deployments
         if self._around.launcher.count >= limit:
             raise LimitExceeded(
@@ -126,6 +171,12 @@ class Acceptance:
                 f"{limit} deployments are unfinished, the most that are allowed: wait for one to end, or raise"
                 " limits.concurrent_deployments in the coordinator's configuration",
             )
+
+
+def _running(unfinished: Sequence[Unfinished]) -> DeploymentId:
+    """The one that runs, or that has waited longest."""
+    first = min(unfinished, key=lambda one: (one.is_queued, one.created_at, one.deployment_id))
+    return first.deployment_id
 
 
 def _occupied(group: DeploymentGroup, active: DeploymentId) -> LimitExceeded:

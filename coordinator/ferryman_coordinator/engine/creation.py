@@ -40,6 +40,13 @@ GROUP_MOVED = "deployment group has moved"
 """Guard of a creation: the group still exists, with the last success that was put into the snapshot (CP-030)."""
 
 
+OLD_SEQUENCE = "sequence of the creation is too low"
+"""Guard of a creation: its number is above those that were accepted before (CP-231)."""
+
+QUEUE_BEFORE = "a deployment of the group is queued"
+"""Guard of a creation that would start at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOrder:
     """A deployment that passed every check of a creation, but those that only storing it can answer."""
@@ -59,6 +66,8 @@ class CreateOrder:
     override_alarms: AlarmConfiguration | None = None
     # Empty: none.
     request_key: str = ""
+    # 0: none. Else above that of every earlier creation of the group (CP-231).
+    sequence: int = 0
     # For people.
     warnings: tuple[str, ...] = ()
 
@@ -116,6 +125,21 @@ def ensure_unmoved(batch: Batch, group_id: GroupId, good: LastGood | None) -> No
     batch.ensure(GROUP_MOVED, sa.exists().where(table.c.group_id == group_id, expected))
 
 
+def ensure_sequence(batch: Batch, group_id: GroupId, sequence: int) -> None:
+    """Refuse the batch with OLD_SEQUENCE when a creation with this number or a higher one was accepted before."""
+    table = tables.deployment_groups
+    is_newer = sa.exists().where(table.c.group_id == group_id, table.c.last_sequence < sequence)
+    batch.ensure(OLD_SEQUENCE, is_newer)
+    batch.update(table, {"group_id": group_id}, {"last_sequence": sequence})
+
+
+def ensure_no_queue(batch: Batch, group_id: GroupId) -> None:
+    """Refuse the batch with QUEUE_BEFORE when a deployment of the group waits for its turn: nobody overtakes it."""
+    table = tables.deployments
+    waits = sa.exists().where(table.c.group_id == group_id, table.c.status == DeploymentStatus.QUEUED.value)
+    batch.ensure(QUEUE_BEFORE, ~waits)
+
+
 def enter_new(
     batch: Batch, deployment: Deployment, *, request_key: str = "", is_retried: bool = False
 ) -> Sequence[Update]:
@@ -169,12 +193,17 @@ def enter_use(batch: Batch, deployment: Deployment) -> None:
 
 
 def new_deployment(
-    spec: RolloutSpec, group: DeploymentGroup, now: Instant, *, description: str = ""
+    spec: RolloutSpec,
+    group: DeploymentGroup,
+    now: Instant,
+    *,
+    status: DeploymentStatus = DeploymentStatus.CREATED,
+    description: str = "",
 ) -> Deployment:
-    """A deployment in status Created."""
+    """A deployment in status Created, or Queued."""
     return Deployment(
         spec=spec,
-        record=RolloutRecord(status=DeploymentStatus.CREATED, created_at=now),
+        record=RolloutRecord(status=status, created_at=now),
         application_id=group.application_id,
         application_name=group.application_name,
         group_id=group.group_id,

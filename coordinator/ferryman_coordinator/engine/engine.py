@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -41,10 +42,12 @@ from ferryman_coordinator.engine.dispatch import Downloads, Post
 from ferryman_coordinator.engine.feed import Feed
 from ferryman_coordinator.engine.live import LiveDeployment
 from ferryman_coordinator.engine.logs import LogLine, Logs
+from ferryman_coordinator.engine.room import Room
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.statistics import EngineStatistics
 from ferryman_coordinator.engine.surroundings import DrawsDeploymentIds, NoWitness, Surroundings, Witness
 from ferryman_coordinator.engine.timers import Timers
+from ferryman_coordinator.engine.turns import Turns
 from ferryman_coordinator.engine.writing import PatientStore
 from ferryman_coordinator.errors import Conflict, NotFound, StoreUnavailable
 from ferryman_coordinator.links.orders import CancelOrder
@@ -106,10 +109,12 @@ class Engine:
             statistics=self.statistics,
             launcher=self,
             alarms=self.alarms,
+            room=Room(self.settings.max_instances),
             bell=self.bell,
             witness=witness or NoWitness(),
         )
         self._acceptance = Acceptance(store, self._around)
+        self._turns = Turns(self._around.store, self._live)
         links.report_to(self)
 
     async def run(self) -> None:
@@ -250,6 +255,11 @@ class Engine:
         """Unfinished deployments."""
         return len(self._live)
 
+    @property
+    def instances(self) -> int:
+        """Targets of the deployments that run (CP-420)."""
+        return self._around.room.taken
+
     def reserve(self, deployment_id: DeploymentId) -> None:
         """Take events for a deployment that is about to be stored."""
         self._live[deployment_id] = LiveDeployment(deployment_id, self._around)
@@ -264,6 +274,15 @@ class Engine:
         """It is over, or was not stored after all."""
         self._live.pop(deployment_id, None)
 
+    def supersede(self, deployment_id: DeploymentId, by: DeploymentId) -> None:
+        """A newer one stands for a queued deployment."""
+        if (live := self._live.get(deployment_id)) is not None and not live.inbox.has_turn:
+            live.inbox.put(StopRequested(by=f"deployment {by}, which is newer", auto_rollback=False))
+
+    def pass_turn(self, group_id: GroupId) -> None:
+        """Let the next queued deployment of the group go on, if nothing of it runs."""
+        self.spawn(functools.partial(self._turns.pass_on, group_id))
+
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` as one of the engine's tasks; not when it ends, then recovery will find what is left to do."""
         if self._tasks is not None:
@@ -274,13 +293,16 @@ class Engine:
     async def _recover(self) -> None:
         """Every unfinished deployment lives on; those that were only Created start (CP-430)."""
 
-        async def read() -> Sequence[DeploymentId]:
+        async def read() -> tuple[Sequence[DeploymentId], Sequence[GroupId]]:
             async with self._store.reading() as connection:
-                return await queries.live(connection)
+                return await queries.live(connection), await queries.queueing_groups(connection)
 
-        for deployment_id in await self._around.store.insist(read):
+        unfinished, queueing = await self._around.store.insist(read)
+        for deployment_id in unfinished:
             self.reserve(deployment_id)
             self.launch(deployment_id)
+        for group_id in queueing:
+            self.pass_turn(group_id)
 
     def _admit_early(self) -> None:
         early, self._early = self._early, {}

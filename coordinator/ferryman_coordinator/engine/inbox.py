@@ -40,6 +40,8 @@ class Inbox:
         self._rounds: deque[Round] = deque()
         self._something = asyncio.Event()
         self._refusal: BaseException | None = None
+        # It may go on, if it waits in the queue of its group.
+        self.has_turn = False
 
     def put(self, event: Event) -> asyncio.Future[None]:
         """Queue the event. The future ends when all that follows from it is stored; do not cancel it: it is shared."""
@@ -73,6 +75,15 @@ class Inbox:
             for waiting in self._rounds:
                 waiting.alarms.pop(reading.name, None)
             newest.alarms[reading.name] = reading
+        self._something.set()
+
+    def give_turn(self) -> None:
+        """Let it leave the queue of its group."""
+        self.has_turn = True
+        self._something.set()
+
+    def wake(self) -> None:
+        """Let the task of the deployment look at what it waits for, beside what is put here."""
         self._something.set()
 
     def put_tick(self) -> None:

@@ -8,15 +8,23 @@ from dataclasses import replace
 from ferryman_coordinator.core.decisions import decisions_of
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.messages import Change, RollbackOrdered
-from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, Instant, RolloutRecord
+from ferryman_coordinator.core.model import (
+    DeploymentId,
+    DeploymentStatus,
+    Instant,
+    RolloutRecord,
+    RolloutSpec,
+)
 from ferryman_coordinator.engine.creation import enter_new, enter_use
 from ferryman_coordinator.engine.ledger import Ledger
 from ferryman_coordinator.engine.loading import Loaded
 from ferryman_coordinator.engine.succession import enter_progress, successor
 from ferryman_coordinator.engine.surroundings import Surroundings
 from ferryman_coordinator.engine.updates import Update
+from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.queries import deployments as queries
+from ferryman_coordinator.store.records import to_json
 
 
 class Keeper:
@@ -58,6 +66,14 @@ class Keeper:
         self._around.bell.ring()
         self._bear_witness(record, changes)
         return updates
+
+    async def renew(self, spec: RolloutSpec) -> None:
+        """Store another snapshot: of a deployment that has waited in a queue."""
+        batch = Batch()
+        key = {"deployment_id": self.deployment.deployment_id}
+        batch.update(tables.deployments, key, {"spec": to_json(spec)}, expect=1)
+        await self._around.store.write(batch)
+        self._ledger.deployment = replace(self._ledger.deployment, spec=spec)
 
     def _bear_witness(self, before: RolloutRecord, changes: Sequence[Change]) -> None:
         for decision in decisions_of(before, changes, self._ledger.deployment):

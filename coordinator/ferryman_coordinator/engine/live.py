@@ -7,31 +7,28 @@ import structlog
 from ferryman_coordinator.alarms.poller import Watching
 from ferryman_coordinator.core.alarms import AlarmWatch
 from ferryman_coordinator.core.decisions import taken_over
-from ferryman_coordinator.core.ending import end_unstarted, stopped_by
-from ferryman_coordinator.core.failure import explain
 from ferryman_coordinator.core.inventory import Deployment
-from ferryman_coordinator.core.messages import Outcome, ScopeDeleted, StopRequested
+from ferryman_coordinator.core.messages import Outcome
 from ferryman_coordinator.core.model import (
     DeploymentId,
     DeploymentStatus,
-    ErrorInformation,
     InstanceId,
     Instant,
-    StopRecord,
 )
 from ferryman_coordinator.core.rollout import Rollout
 from ferryman_coordinator.engine import abandon
-from ferryman_coordinator.engine.alarm_gate import alarms_read
 from ferryman_coordinator.engine.dispatch import Dispatch
 from ferryman_coordinator.engine.driver import Driver
 from ferryman_coordinator.engine.inbox import Inbox, Round, fail, settle
 from ferryman_coordinator.engine.keeper import Keeper
 from ferryman_coordinator.engine.loading import Loaded, load
-from ferryman_coordinator.engine.preflight import Cleared, preflight
+from ferryman_coordinator.engine.start import Start
 from ferryman_coordinator.engine.surroundings import Surroundings
 from ferryman_coordinator.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
+
+_BEFORE_START = (DeploymentStatus.CREATED, DeploymentStatus.QUEUED)
 
 
 class LiveDeployment:
@@ -89,7 +86,7 @@ class LiveDeployment:
         watch = AlarmWatch(loaded.deployment.spec, loaded.deployment.record.alarms)
         if watch.names:
             self._watching = self._around.alarms.watch(watch.names, self.inbox.put_alarms)
-        if loaded.deployment.record.status is DeploymentStatus.CREATED:
+        if loaded.deployment.record.status in _BEFORE_START:
             await self._start(loaded, self._keeper, watch)
         else:
             self._resume(loaded, self._keeper)
@@ -106,6 +103,7 @@ class LiveDeployment:
         )
         self._driver = Driver(self._around, rollout, keeper, self._dispatch(loaded))
         self._driver.join()
+        self._around.room.hold(self.deployment_id, len(loaded.rollout.targets))
         for target in self._driver.running():
             if self._around.post.links.get(target.instance_id) is not None:
                 self.inbox.put_presence(target.instance_id, is_connected=True)
@@ -113,52 +111,19 @@ class LiveDeployment:
         log.info("deployment.resumed", status=loaded.rollout.record.status)
 
     async def _start(self, loaded: Loaded, keeper: Keeper, watch: AlarmWatch) -> None:
-        cleared = await self._preflight(loaded)
-        alarm = None
-        if watch.is_awaited and not isinstance(cleared, ErrorInformation):
-            alarm = await alarms_read(self.inbox, watch, self._around.clock)
-            # Members may have come and gone meanwhile.
-            cleared = await self._preflight(loaded)
+        start = Start(self._around, self.inbox, keeper, watch, loaded)
+        rollout, outcome = await start.run()
         now = self._around.clock.now()
-        spec, created_at = loaded.deployment.spec, loaded.deployment.record.created_at
-        if (outcome := self._stopped_before_start(loaded.deployment, now)) is not None:
+        if rollout is None:
             await self._end_early(outcome, keeper, now)
-        elif alarm is not None:
-            error = explain(alarm, (), self.deployment_id)
-            ended = end_unstarted(spec, created_at, now, error, alarms=watch.records)
-            await self._end_early(ended, keeper, now)
-        elif isinstance(cleared, ErrorInformation):
-            await self._end_early(end_unstarted(spec, created_at, now, cleared), keeper, now)
         else:
-            rollout, outcome = Rollout.start(spec, cleared.members, now, created_at=created_at, alarms=watch)
-            self._driver = Driver(self._around, rollout, keeper, self._dispatch(loaded))
+            self._driver = Driver(self._around, rollout, keeper, self._dispatch(start.loaded))
             await self._driver.begin(outcome, now)
             self._is_over = self._driver.is_over
-
-    def _stopped_before_start(self, deployment: Deployment, now: Instant) -> Outcome | None:
-        """What was asked for while it was still Created ends it at once (CP-327); the first cause wins (CP-392)."""
-        spec, created_at = deployment.spec, deployment.record.created_at
-        for event in self.inbox.waiting():
-            if isinstance(event, StopRequested):
-                stop = StopRecord(by=event.by, auto_rollback=event.auto_rollback)
-                return end_unstarted(spec, created_at, now, stopped_by(stop), stop=stop)
-            if isinstance(event, ScopeDeleted):
-                cause = ErrorInformation(
-                    code=event.code, message="It was deleted before the deployment started."
-                )
-                return end_unstarted(spec, created_at, now, cause)
-        return None
 
     async def _end_early(self, outcome: Outcome, keeper: Keeper, now: Instant) -> None:
         self._around.feed.publish(self.deployment_id, await keeper.keep(outcome.changes, now))
         self._is_over = True
-
-    async def _preflight(self, loaded: Loaded) -> Cleared | ErrorInformation:
-        async def read() -> Cleared | ErrorInformation:
-            async with self._around.store.reading() as connection:
-                return await preflight(connection, loaded.deployment)
-
-        return await self._around.store.insist(read)
 
     async def _load(self) -> Loaded | None:
         async def read() -> Loaded | None:
@@ -211,6 +176,7 @@ class LiveDeployment:
         around.timers.set(self.deployment_id, None)
         around.logs.close(self.deployment_id)
         around.concerned.leave_all(self.deployment_id)
+        around.room.free(self.deployment_id)
         if self._is_over:
             around.launcher.release(self.deployment_id)
             if self._taken is not None:
@@ -240,3 +206,4 @@ class LiveDeployment:
         )
         if deployment.rollback_deployment_id is not None:
             self._around.launcher.launch(deployment.rollback_deployment_id)
+        self._around.launcher.pass_turn(deployment.group_id)

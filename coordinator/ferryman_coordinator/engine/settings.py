@@ -16,6 +16,8 @@ class EngineSettings:
     max_targets: int = 1_000
     # Unfinished deployments of the whole coordinator (CP-226).
     max_deployments: int = 1_300
+    # Instances of all running deployments together; what exceeds it waits in Queued (CP-420).
+    max_instances: int = 1_000
     # Instances that fetch the bundle of one deployment before their turn (D7); 0 switches it off.
     prefetch_concurrency: int = 100
     # A prefetch that was not answered by then no longer takes a place.

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core.audit import Decision
-from ferryman_coordinator.core.model import DeploymentId
+from ferryman_coordinator.core.model import DeploymentId, GroupId
 from ferryman_coordinator.engine.concerned import Concerned
 from ferryman_coordinator.engine.dispatch import Post
 from ferryman_coordinator.engine.feed import Feed
 from ferryman_coordinator.engine.logs import Logs
+from ferryman_coordinator.engine.room import Room
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.statistics import EngineStatistics
 from ferryman_coordinator.engine.timers import Timers
@@ -54,6 +55,14 @@ class Launcher(Protocol):
     def reserve(self, deployment_id: DeploymentId) -> None: ...
     def launch(self, deployment_id: DeploymentId) -> None: ...
     def release(self, deployment_id: DeploymentId) -> None: ...
+    def supersede(self, deployment_id: DeploymentId, by: DeploymentId) -> None:
+        """End a queued deployment, since a newer one stands for it."""
+        ...
+
+    def pass_turn(self, group_id: GroupId) -> None:
+        """Let the next queued deployment of the group go on, if nothing of it runs."""
+        ...
+
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None: ...
 
 
@@ -71,6 +80,7 @@ class Surroundings:
     statistics: EngineStatistics
     launcher: Launcher
     alarms: AlarmPoller
+    room: Room
     # Rung when events were stored.
     bell: Bell
     witness: Witness

@@ -30,6 +30,8 @@ from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.locations import check_location
 from ferryman_coordinator.operations.revisions import Inspector, check_platform, unpinned_warnings
 
+_HIGHEST_SEQUENCE = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentOptions:
@@ -48,6 +50,8 @@ class DeploymentOptions:
     # Instead of the group's; whoever gives it must be allowed to update the group (CP-214).
     override_alarms: AlarmConfiguration | None = None
     target_instances: TargetInstances | None = None
+    # 0: none. Else it must be above that of every earlier deployment of the group (CP-231).
+    sequence: int = 0
 
 
 class Sources(Protocol):
@@ -108,6 +112,11 @@ class OptionChecks:
         group_settings.check_auto_rollback(rollback)
         if options.override_alarms is not None:
             group_options.check_alarms(options.override_alarms, self._limits)
+        if options.sequence > _HIGHEST_SEQUENCE:
+            raise Invalid(
+                "InvalidInputException",
+                f"the sequence {options.sequence} is too high: {_HIGHEST_SEQUENCE} is the highest one",
+            )
         behavior = _file_exists_behavior(options.file_exists_behavior)
         group_options.check_role(group.options.service_role_arn)
         return CreateOrder(
@@ -124,6 +133,7 @@ class OptionChecks:
             adopt=options.adopt,
             update_outdated_instances_only=options.update_outdated_instances_only,
             request_key=request_key,
+            sequence=options.sequence,
         )
 
     async def pin(self, revision: RevisionLocation) -> tuple[RevisionLocation, tuple[str, ...]]:

@@ -365,6 +365,11 @@ class Deployments:
         limits = self._limits
         return (
             QuotaUse("limits.instances_per_deployment", planned.targeted, limits.instances_per_deployment),
+            QuotaUse(
+                "limits.instances_in_running_deployments",
+                self._engine.instances + planned.targeted,
+                limits.instances_in_running_deployments,
+            ),
             QuotaUse("limits.concurrent_deployments", self._engine.count + 1, limits.concurrent_deployments),
         )
 

@@ -33,6 +33,7 @@ def state_row(instance_id: InstanceId, state: InstalledState) -> dict[str, Any]:
         "received_at": state.received_at,
         "with_digests": state.with_digests,
         "archive_whole": state.archive_whole,
+        "bundle_whole": state.bundle_whole,
         "error": state.error,
     }
 
@@ -52,5 +53,6 @@ def state_from(row: Any) -> InstalledState | None:
         received_at=Instant(found["state_received_at"]),
         with_digests=found["state_with_digests"],
         archive_whole=found["state_archive_whole"],
+        bundle_whole=found["state_bundle_whole"],
         error=found["state_error"],
     )

@@ -26,7 +26,9 @@ ONCE = "once"
 """In the info of a table: the columns that `Batch.add` looks at, where they are not the primary key."""
 
 ONE_ACTIVE = "uq_deployments_one_active"
-"""At most one unfinished fleet deployment a group (CP-429); what `ConstraintBroken.name` says when it is broken."""
+"""At most one unfinished fleet deployment a group, but for those that wait in its queue (CP-429, CP-419); what
+`ConstraintBroken.name` says when it is broken.
+"""
 
 REQUEST_KEY = "uq_deployments_group_id_request_key"
 """A request key was used before in this group (CP-230)."""
@@ -46,6 +48,7 @@ CONFIG_NAME = "uq_deployment_configs_name"
 RULE_NAME = "uq_notification_rules_name"
 
 _UNFINISHED = "status NOT IN ('Succeeded', 'Failed', 'Stopped')"
+_ACTIVE = "is_fleet AND status NOT IN ('Succeeded', 'Failed', 'Stopped', 'Queued')"
 
 
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -141,6 +144,8 @@ deployment_groups = sa.Table(
     # GroupOptions, whole.
     _later("options", "{}"),
     _later("resource_tags", "[]"),
+    # The highest number that a creation came with (CP-231).
+    sa.Column("last_sequence", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("application_id", "name"),
 )
 
@@ -361,8 +366,8 @@ deployments = sa.Table(
         ONE_ACTIVE,
         "group_id",
         unique=True,
-        sqlite_where=sa.text(f"is_fleet AND {_UNFINISHED}"),
-        postgresql_where=sa.text(f"is_fleet AND {_UNFINISHED}"),
+        sqlite_where=sa.text(_ACTIVE),
+        postgresql_where=sa.text(_ACTIVE),
     ),
     sa.Index("ix_deployments_created_at", "created_at", "deployment_id"),
     sa.Index("ix_deployments_group_id_created_at", "group_id", "created_at", "deployment_id"),
@@ -446,6 +451,8 @@ installed_states = sa.Table(
     sa.Column("with_digests", sa.Boolean, nullable=False),
     sa.Column("archive_whole", sa.Boolean, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
+    # NULL: an agent that does not say.
+    sa.Column("bundle_whole", sa.Boolean),
     sa.Index("ix_installed_states_instance_id", "instance_id"),
     sqlite_with_rowid=False,
 )

@@ -186,6 +186,7 @@ async def test_a_plan_shows_how_far_it_is_from_each_limit(desk: DeploymentDesk) 
     planned = await desk.deployments.plan(OPTIONS)
     assert [(one.setting, one.used, one.limit) for one in planned.quotas] == [
         ("limits.instances_per_deployment", 4, 1_000),
+        ("limits.instances_in_running_deployments", 4, 1_000),
         ("limits.concurrent_deployments", 1, 1_300),
     ]
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.model import (
+    Creator,
     DeploymentId,
     DeploymentStatus,
     EventRecord,
@@ -22,6 +23,7 @@ from ferryman_coordinator.core.model import (
     TargetRecord,
     TargetStatus,
 )
+from ferryman_coordinator.core.queue import Unfinished
 from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.records import (
     StoredChange,
@@ -165,6 +167,30 @@ async def live_in(connection: AsyncConnection, group_ids: Iterable[GroupId]) -> 
         UNFINISHED, deployments.c.group_id.in_(list(group_ids))
     )
     return [DeploymentId(found) for found in await connection.scalars(query)]
+
+
+async def unfinished_of(connection: AsyncConnection, group_id: GroupId) -> Sequence[Unfinished]:
+    """The unfinished fleet deployments of a group: the one that runs, and those that wait."""
+    query = sa.select(
+        deployments.c.deployment_id, deployments.c.status, deployments.c.creator, deployments.c.created_at
+    ).where(UNFINISHED, deployments.c.is_fleet, deployments.c.group_id == group_id)
+    return [
+        Unfinished(
+            deployment_id=DeploymentId(row.deployment_id),
+            status=DeploymentStatus(row.status),
+            creator=Creator(row.creator),
+            created_at=row.created_at,
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+async def queueing_groups(connection: AsyncConnection) -> Sequence[GroupId]:
+    """Groups with a deployment that waits."""
+    query = sa.select(deployments.c.group_id).where(
+        UNFINISHED, deployments.c.status == DeploymentStatus.QUEUED.value
+    )
+    return [GroupId(found) for found in await connection.scalars(query.distinct())]
 
 
 async def live(connection: AsyncConnection) -> Sequence[DeploymentId]:

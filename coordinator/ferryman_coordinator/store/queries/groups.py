@@ -136,6 +136,12 @@ async def count_matching(connection: AsyncConnection, membership: Membership) ->
     return sum(found)
 
 
+async def last_sequence(connection: AsyncConnection, group_id: GroupId) -> int | None:
+    """The highest number that a creation came with, 0 before the first one; None when the group is gone (CP-231)."""
+    query = sa.select(deployment_groups.c.last_sequence).where(deployment_groups.c.group_id == group_id)
+    return await connection.scalar(query)
+
+
 def fewer_than(limit: int, application_id: ApplicationId) -> sa.ColumnElement[bool]:
     """A guard: the application's quota leaves room for one more group."""
     query = sa.select(sa.func.count() < limit).where(deployment_groups.c.application_id == application_id)

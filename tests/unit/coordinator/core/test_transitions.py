@@ -35,9 +35,9 @@ def test_exactly_the_final_statuses_are_never_left(machine: Machine[Any]) -> Non
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.title)
 def test_every_status_can_be_reached_once_it_has_begun(machine: Machine[Any]) -> None:
-    (begin,) = [move.after for move in machine.moves if move.before is None]
     reached: set[object] = set()
-    grown: set[object] = {begin}
+    grown: set[object] = {move.after for move in machine.moves if move.before is None}
+    assert grown
     while grown - reached:
         reached |= grown
         grown = {move.after for move in machine.moves if move.before in reached}
