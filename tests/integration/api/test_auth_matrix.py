@@ -208,6 +208,7 @@ async def renew(agent: EnrolledAgent) -> agents_pb2.RenewCertificateResponse:
         return await agents_stub(channel).RenewCertificate(request, timeout=5)
 
 
+@pytest.mark.req("CP-020")
 async def test_a_certificate_of_another_authority_gets_no_connection(
     coordinator: RunningCoordinator, tmp_path: Path
 ) -> None:

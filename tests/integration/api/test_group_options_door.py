@@ -366,3 +366,21 @@ async def test_who_deletes_types_what_it_is(desk: Desk) -> None:
     assert "web" not in await ferryman(here, "group", "list")
     await ferryman(here, *application, typed="delete\n")
     assert "shop" not in await ferryman(here, "application", "list", "--json")
+
+
+@pytest.mark.req("CP-177", "CP-181", "CP-182", "CP-154")
+async def test_no_hook_is_ever_left_over(desk: Desk) -> None:
+    await make_group(desk, options=pb.GroupOptions(auto_scaling_groups=pb.AutoScalingGroups(names=["asg"])))
+    request = pb.UpdateDeploymentGroupRequest(
+        application_name="shop",
+        name="web",
+        options=pb.GroupOptions(auto_scaling_groups=pb.AutoScalingGroups()),
+    )
+    changed = await desk(desk.inventory.UpdateDeploymentGroup, request)
+    assert list(changed.hooks_not_cleaned_up) == []
+    assert list(changed.deployment_group.auto_scaling_groups) == []
+    removal = pb.DeleteDeploymentGroupRequest(application_name="shop", name="web")
+    for _ in range(2):
+        deleted = await desk(desk.inventory.DeleteDeploymentGroup, removal)
+        assert list(deleted.hooks_not_cleaned_up) == []
+    await desk(desk.inventory.DeleteApplication, pb.DeleteApplicationRequest(name="shop"))

@@ -268,3 +268,20 @@ async def test_commits_are_fetched_with_the_token_that_their_application_is_link
     assert (await desk.deployments.plan(replace(OPTIONS, revision=own))).revision == own
     ended = await desk.deployments.get(await desk.done(revision=commit))
     assert ended.spec.revision == linked
+
+
+@pytest.mark.req("CP-178", "CP-174", "CP-169")
+async def test_an_autoscaling_group_that_is_listed_again_brings_its_members_back(
+    desk: DeploymentDesk,
+) -> None:
+    for name in desk.world.agents:
+        await become(desk.world, name, auto_scaling_group="web-asg")
+
+    async def members() -> int:
+        return len((await desk.deployments.plan(OPTIONS)).plan.targets)
+
+    for listed, count in ((("web-asg", "nobody-s"), 4), ((), 0), (("web-asg",), 4)):
+        await desk.groups.update(
+            "web", "production", selection=NO_SELECTION, options=saying(auto_scaling_groups=listed)
+        )
+        assert await members() == count

@@ -34,6 +34,7 @@ def test_file_is_read_back_as_written_and_private(environ: dict[str, str]) -> No
     assert path.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.req("CP-019")
 def test_named_profile_wins_over_environment_and_current(environ: dict[str, str]) -> None:
     save_profiles(
         profiles_path(environ), ProfileFile(current="live", profiles={"live": LIVE, "staging": STAGING})

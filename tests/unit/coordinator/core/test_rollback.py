@@ -154,7 +154,7 @@ def test_success_is_not_rolled_back() -> None:
     assert drive.rollout.record.rollback_message == ""
 
 
-@pytest.mark.req("CP-299", "CP-333", "CP-339", "CP-340", "CP-341", "CP-345", "T50", "A37")
+@pytest.mark.req("CP-299", "CP-333", "CP-339", "CP-340", "CP-341", "CP-345", "T50", "A37", "K22")
 def test_snapshot_of_the_rollback() -> None:
     drive = failed(zonal=ZonalConfig(monitor_seconds=60), update_outdated_instances_only=True)
 
