@@ -23,6 +23,7 @@ from tests.support.coordinator import (
     refusal,
     running_coordinator,
 )
+from tests.support.people import person
 from tests.support.webhook import WebhookServer, answer, webhook_server
 
 TOPIC = "arn:aws:sns:eu-1:123456789012:ops"
@@ -389,3 +390,53 @@ async def test_a_target_is_tried_out_by_hand(tmp_path: Path) -> None:
         found = await desk(desk.events.TestTarget, pb.TestTargetRequest(target=TOPIC))
         assert not found.is_delivered
         assert "cannot reach 127.0.0.1" in found.message
+
+
+@pytest.mark.req("CP-434")
+async def test_who_sees_one_application_hears_of_no_other(tmp_path: Path) -> None:
+    async with open_desk(tmp_path / "data") as desk:
+        await desk.populate(trigger())
+        await desk.populate(application="api")
+        for name in ("web", "api"):
+            await desk.fail(name)
+        await desk.until(bool)
+        bob = await person(
+            desk.coordinator, "bob", "operator", on=("application:web", "deploymentgroup:web/*")
+        )
+
+        async def watch(**fields: Any) -> list[str]:
+            stream = desk.events.WatchEvents(pb.WatchEventsRequest(after_position=0, **fields), metadata=bob)
+            return [one.event.application_name async for one in stream if one.HasField("event")]
+
+        async def denied(call: Awaitable[object]) -> None:
+            assert (await refusal(call))[0] is grpc.StatusCode.PERMISSION_DENIED
+
+        assert await watch(application_name="web") == ["web"]
+        for request in (
+            pb.WatchEventsRequest(after_position=0),
+            pb.WatchEventsRequest(after_position=0, application_name="api"),
+            pb.WatchEventsRequest(after_position=0, application_name="*"),
+        ):
+            await denied(desk.events.WatchEvents(request, metadata=bob).read())
+        listed = await desk.events.ListDeliveries(pb.ListDeliveriesRequest(), metadata=bob)
+        assert [one.application_name for one in listed.deliveries] == ["web"]
+        replay = pb.ReplayDeliveriesRequest(all_dead=True, application_name="web")
+        assert (await desk.events.ReplayDeliveries(replay, metadata=bob)).replayed == 1
+        for replay in (
+            pb.ReplayDeliveriesRequest(all_dead=True),
+            # Of whatever group that is.
+            pb.ReplayDeliveriesRequest(
+                delivery_ids=[listed.deliveries[0].delivery_id], application_name="web"
+            ),
+        ):
+            await denied(desk.events.ReplayDeliveries(replay, metadata=bob))
+        rule: dict[str, Any] = {
+            "name": "mine",
+            "event_type_ids": ["deployment-failed"],
+            "targets": [pb.RuleTarget(address="log")],
+        }
+        for name in ("", "api"):
+            wish = pb.CreateNotificationRuleRequest(**rule, application_name=name)
+            await denied(desk.events.CreateNotificationRule(wish, metadata=bob))
+        wish = pb.CreateNotificationRuleRequest(**rule, application_name="web")
+        await desk.events.CreateNotificationRule(wish, metadata=bob)

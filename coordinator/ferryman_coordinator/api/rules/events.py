@@ -34,6 +34,11 @@ def _told_of(request: Any) -> Target:
     return resources.group(request.application_name, request.deployment_group_name or EVERYTHING)
 
 
+def _replayed(request: Any) -> Target:
+    """Ids can be of any group, whatever else the request says."""
+    return _told_of(request) if request.all_dead else resources.every(resources.GROUP)
+
+
 def _shown_rule(item: Any, _request: Any) -> Resource:
     return _of_rule(item)
 
@@ -46,7 +51,7 @@ EVENTS = {
         shows=Shows("deliveries", lambda item, _: need("GetDeployment", group_of(item))),
         event="ListDeliveries",
     ),
-    "ReplayDeliveries": rule(f"{FERRYMAN}ReplayDeliveries", on(f"{FERRYMAN}ReplayDeliveries", _told_of)),
+    "ReplayDeliveries": rule(f"{FERRYMAN}ReplayDeliveries", on(f"{FERRYMAN}ReplayDeliveries", _replayed)),
     "TestTarget": rule(f"{FERRYMAN}TestTarget", on(f"{FERRYMAN}TestTarget", lambda _request: None)),
     "CreateNotificationRule": rule("CreateNotificationRule", on("CreateNotificationRule", _of_rule)),
     "GetNotificationRule": rule("DescribeNotificationRule", on("DescribeNotificationRule", _of_rule)),
