@@ -16,6 +16,7 @@ import typer
 from ferryman_coordinator import __version__
 from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.hardening import harden
+from ferryman_coordinator.memory import give_back_what_is_large
 
 if TYPE_CHECKING:
     from ferryman_coordinator.app import Ready
@@ -101,6 +102,7 @@ def serve(
     }
     settings = _load(config, flags)
     harden()
+    give_back_what_is_large()
 
     async def run() -> None:
         from ferryman_coordinator.process import Coordinator
