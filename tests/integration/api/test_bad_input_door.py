@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -69,6 +71,7 @@ class Scene:
     database: Path
     running: str = ""
     over: str = ""
+    queued: str = ""
     inventory: Any = field(init=False)
     deployments: Any = field(init=False)
     resources: Any = field(init=False)
@@ -85,8 +88,10 @@ class Scene:
     async def call(self, method: Any, request: Any) -> Any:
         return await method(request, metadata=self.coordinator.admin)
 
-    async def deploy(self, group: str) -> str:
-        options = dpb.DeploymentOptions(application_name="shop", deployment_group_name=group, revision=URL)
+    async def deploy(self, group: str, application: str = "shop") -> str:
+        options = dpb.DeploymentOptions(
+            application_name=application, deployment_group_name=group, revision=URL
+        )
         made = await self.call(
             self.deployments.CreateDeployment, dpb.CreateDeploymentRequest(options=options)
         )
@@ -109,6 +114,12 @@ class Scene:
                 for (name,) in tables
                 if not name.startswith(LEFT)
             }
+
+    def refusals(self) -> Counter[str]:
+        """How many records of refused calls the audit log has, by what they were refused with."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            bodies = connection.execute("SELECT body FROM audit_records").fetchall()
+        return Counter(json.loads(body).get("errorCode", "") for (body,) in bodies)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -150,6 +161,13 @@ async def furnish(scene: Scene) -> None:
     await scene.call(
         inventory.CreateDeploymentGroup, pb.CreateDeploymentGroupRequest(application_name="fn", name="live")
     )
+    queueing = pb.CreateDeploymentGroupRequest(
+        application_name="third",
+        name="queue",
+        selection=pb.Selection(tag_filters=[ROLE]),
+        options=pb.GroupOptions(queue=pb.QUEUE_MODE_FIFO),
+    )
+    await scene.call(inventory.CreateDeploymentGroup, queueing)
     await scene.coordinator.enrol("web-1", role="web")
     for request in (
         ipb.RegisterInstanceRequest(instance_name="h1", iam_user_arn=USER),
@@ -157,6 +175,9 @@ async def furnish(scene: Scene) -> None:
     ):
         await scene.call(scene.instances.RegisterInstance, request)
     scene.running, scene.over = await scene.deploy("web"), await scene.deploy("idle")
+    await scene.until(await scene.deploy("queue", "third"), types_pb2.DEPLOYMENT_STATUS_IN_PROGRESS)
+    scene.queued = await scene.deploy("queue", "third")
+    await scene.until(scene.queued, types_pb2.DEPLOYMENT_STATUS_QUEUED)
     await scene.until(scene.running, types_pb2.DEPLOYMENT_STATUS_IN_PROGRESS)
     await scene.until(scene.over, types_pb2.DEPLOYMENT_STATUS_FAILED)
 
@@ -571,6 +592,13 @@ CASES: tuple[tuple[str, Call], ...] = (
     ("DeploymentTargetIdRequiredException", target("")),
     ("InvalidDeploymentTargetIdException", target("a\x07")),
     ("DeploymentTargetDoesNotExistException", target("web-9")),
+    (
+        "DeploymentNotStartedException",
+        lambda scene: (
+            scene.deployments.ListDeploymentTargets,
+            dpb.ListDeploymentTargetsRequest(deployment_id=scene.queued),
+        ),
+    ),
     ("InvalidInstanceStatusException", targets(statuses=[UNKNOWN])),
     ("InvalidDeploymentInstanceTypeException", targets(labels=[dpb.INSTANCE_LABEL_BLUE])),
     ("InvalidDeploymentInstanceTypeException", targets(labels=[UNKNOWN])),
@@ -601,7 +629,6 @@ CASES: tuple[tuple[str, Call], ...] = (
 )
 
 ELSEWHERE = {
-    "DeploymentNotStartedException": "of what is Created or Queued; test_deployment_operations.py, test_queue.py",
     "RoleRequiredException": "only the CodeDeploy door demands a role (CP-018); test_group_options.py",
     "ThrottlingException": "calls are not throttled",
     "LifecycleHookLimitExceededException": "hooks of autoscaling groups are Ferryman's own and have no limit",
@@ -637,6 +664,23 @@ def test_every_error_of_the_model_has_a_case_or_a_reason_for_none() -> None:
     assert len(known) > 100
     assert not shown & set(ELSEWHERE)
     assert shown | set(ELSEWHERE) == known
+
+
+@pytest.mark.req("CP-034", "CP-443", "CP-445")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_each_mistake_leaves_one_record_in_the_audit_log(scene: Scene) -> None:
+    # Comes before the tests that repeat these calls: their records may still be on their way.
+    wanted = Counter(reason for reason, _ in CASES)
+    before = scene.refusals()
+    for _, call in CASES:
+        method, request = call(scene)
+        await refusal(scene.call(method, request))
+    async with asyncio.timeout(20):
+        # They are written behind the calls.
+        while (scene.refusals() - before).total() < wanted.total():
+            await scene.call(scene.inventory.GetApplication, pb.GetApplicationRequest(name="shop"))
+    after = scene.refusals()
+    assert {reason: after[reason] - before[reason] for reason in wanted} == wanted
 
 
 @pytest.mark.req("CP-031", "CP-033", "CP-034", "CP-035", "T1", "T2", "T6", "T7", "T8", "T9")
