@@ -280,11 +280,13 @@ async def test_what_was_in_vain_for_a_day_is_put_aside(tmp_path: Path, url: str)
     async with webhook_server(lambda received: answer(503)) as server:
         options = triggers(("ops", ALL))
         sinks = {"ops": webhook("ops", server.url)}
-        settings = Notices(give_up_after=Duration(MINUTE), longest_pause=Duration(10_000))
+        settings = Notices(give_up_after=Duration(60 * MINUTE), longest_pause=Duration(10_000))
         async with told_world(tmp_path, options, sinks, settings=settings, url=url) as (world, office):
             await world.finished(await world.deploy())
             await stored(world, 4)
-            await drive(world, lambda: office.figures.backlog.dead == 4, 200)
+            await drive(world, lambda: office.figures.failed > 3, 200)
+            world.clock.advance(60 * MINUTE)
+            await drive(world, lambda: office.figures.backlog.dead == 4)
             dead = await deliveries(world, DeliveryState.DEAD)
             # All four, though only the first one was ever tried.
             assert len(dead) == 4
