@@ -339,6 +339,8 @@ def _details(item: deployments_pb2.Deployment) -> list[tuple[str, render.Cell]]:
         ("Completed", iso_time(item.completed_at) if item.HasField("completed_at") else ""),
         ("Stopped by", item.stopped_by),
         ("Rollback of", item.rollback.rollback_triggering_deployment_id),
+        ("Follow-on of", item.auto_update_root_deployment_id),
+        ("Follow-ons", ", ".join(item.auto_update_deployment_ids)),
         *watched_rows(item.watched_alarms),
         *(("Warning", Text(warning, "yellow")) for warning in item.warnings),
     ]

@@ -24,6 +24,7 @@ TIMER_EXPIRED = "DeploymentTimerExpired"
 EVENT_TIMER_EXPIRED = "LifecycleEventTimerExpired"
 FAIL = "FailDeployment"
 ROLL_BACK = "CreateRollbackDeployment"
+FOLLOW_ON = "CreateFollowOnDeployment"
 TAKE_OVER = "ResumeDeployment"
 
 _BY_CODE = {ALARM_ACTIVE: STOP_ON_ALARM, TIMEOUT: TIMER_EXPIRED}
@@ -69,6 +70,17 @@ def taken_over(deployment: Deployment) -> Decision:
     """A coordinator that was started goes on with what another one, or itself, left unfinished."""
     return _decision(
         TAKE_OVER, deployment, f"the coordinator was started; the deployment was {deployment.record.status}"
+    )
+
+
+def followed(deployment: Deployment, follow_on: Deployment) -> Decision:
+    """Instances came late to a successful deployment, so another one brings them its revision."""
+    return Decision(
+        event=FOLLOW_ON,
+        deployment_id=deployment.deployment_id,
+        creator=follow_on.spec.creator,
+        cause="instances joined the group, or came back, without the revision that it deployed",
+        details={"followOnDeploymentId": follow_on.deployment_id},
     )
 
 

@@ -34,6 +34,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
     ZonalConfig,
 )
+from ferryman_coordinator.core.scaling_hooks import ScalingHook
 from ferryman_coordinator.core.tags import WILDCARD, Selection, Tag, fits
 
 TokenId = NewType("TokenId", str)
@@ -115,6 +116,8 @@ class DeploymentGroup:
     options: GroupOptions = DEFAULT_OPTIONS
     # Labels of the resource itself, not of instances (CP-172).
     resource_tags: tuple[Tag, ...] = ()
+    # By which its autoscaling groups tell us of their instances.
+    hooks: tuple[ScalingHook, ...] = ()
     target_revision: RevisionLocation | None = None
     last_attempted: LastDeployment | None = None
     last_successful: LastDeployment | None = None
@@ -307,6 +310,9 @@ class Deployment:
     overview: Mapping[TargetStatus, int]
     rollback_deployment_id: DeploymentId | None = None
     rollback_triggering_deployment_id: DeploymentId | None = None
+    # The deployment that this one follows, to bring its revision to those that came late; and those that follow it.
+    auto_update_root_id: DeploymentId | None = None
+    auto_update_ids: tuple[DeploymentId, ...] = ()
 
     @property
     def deployment_id(self) -> DeploymentId:

@@ -155,16 +155,18 @@ def enter_new(
         description=deployment.description,
         request_key=request_key,
         triggering_deployment_id=deployment.rollback_triggering_deployment_id,
+        auto_update_root_id=deployment.auto_update_root_id,
     )
     if is_retried:
         batch.put(tables.deployments, row)
     else:
         batch.insert(tables.deployments, row)
-    batch.update(
-        tables.deployment_groups,
-        {"group_id": deployment.group_id},
-        attempted_values(deployment.deployment_id),
-    )
+    if deployment.spec.creator.is_fleet:
+        batch.update(
+            tables.deployment_groups,
+            {"group_id": deployment.group_id},
+            attempted_values(deployment.deployment_id),
+        )
     first = StoredChange(
         sequence=1, at=deployment.record.created_at, change=RolloutChanged(record=deployment.record)
     )

@@ -19,6 +19,7 @@ from ferryman_coordinator.core.messages import (
     TargetChanged,
 )
 from ferryman_coordinator.core.model import (
+    Creator,
     DeploymentId,
     DeploymentStatus,
     Instant,
@@ -106,7 +107,9 @@ class Ledger:
             self._counts[before] -= 1
         self._counts[record.status] += 1
         self._statuses[record.instance_id] = record.status
-        if record.status in _ATTEMPTED:
+        # Who only stops what an instance has, to end it, installs nothing (CP-406).
+        is_end = self.deployment.spec.creator is Creator.AUTO_SCALING_TERMINATION
+        if record.status in _ATTEMPTED and not is_end:
             batch.put(tables.installations, self._installation(record))
         return True
 
@@ -128,7 +131,7 @@ class Ledger:
         if self.deployment.rollback_deployment_id is not None:
             values["rollback_deployment_id"] = self.deployment.rollback_deployment_id
         batch.update(tables.deployments, {"deployment_id": self._id}, values, expect=1)
-        if record.status is DeploymentStatus.SUCCEEDED:
+        if record.status is DeploymentStatus.SUCCEEDED and self.deployment.spec.creator.is_fleet:
             batch.update(
                 tables.deployment_groups,
                 {"group_id": self.deployment.group_id},

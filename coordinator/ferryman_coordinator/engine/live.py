@@ -204,6 +204,6 @@ class LiveDeployment:
             code=record.error.code if record.error else None,
             rollback=deployment.rollback_deployment_id,
         )
-        if deployment.rollback_deployment_id is not None:
-            self._around.launcher.launch(deployment.rollback_deployment_id)
+        if self._keeper is not None and self._keeper.successor_id is not None:
+            self._around.launcher.launch(self._keeper.successor_id)
         self._around.launcher.pass_turn(deployment.group_id)

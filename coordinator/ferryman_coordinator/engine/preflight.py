@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ferryman_coordinator.core.failure import APPLICATION_MISSING, DEPLOYMENT_GROUP_MISSING
 from ferryman_coordinator.core.inventory import Deployment, DeploymentGroup
 from ferryman_coordinator.core.membership import Membership
-from ferryman_coordinator.core.model import ErrorInformation, Member, RolloutSpec
-from ferryman_coordinator.store.queries import applications, groups, revisions
+from ferryman_coordinator.core.model import Creator, ErrorInformation, Member, RolloutSpec
+from ferryman_coordinator.store.queries import applications, groups, revisions, scaling
 
 REVISION_MISSING = "REVISION_MISSING"
 
@@ -29,7 +29,8 @@ async def preflight(connection: AsyncConnection, deployment: Deployment) -> Clea
     if group is None:
         return await _missing_group(connection, deployment)
     revision = deployment.spec.revision
-    if await revisions.get(connection, deployment.application_id, revision.key) is None:
+    installs = deployment.spec.creator is not Creator.AUTO_SCALING_TERMINATION
+    if installs and await revisions.get(connection, deployment.application_id, revision.key) is None:
         return ErrorInformation(
             code=REVISION_MISSING,
             message=(
@@ -44,6 +45,8 @@ async def members_for(
     connection: AsyncConnection, group: DeploymentGroup, spec: RolloutSpec
 ) -> Sequence[Member]:
     """The members of `group` as a deployment with that snapshot would find them (CP-179, CP-219, CP-302)."""
+    if spec.only_instance:
+        return await scaling.member(connection, group, spec.only_instance)
     outdated_for = spec.revision.key if spec.update_outdated_instances_only else None
     membership = Membership.of_snapshot(spec)
     return await groups.members(connection, group, membership=membership, outdated_for=outdated_for)

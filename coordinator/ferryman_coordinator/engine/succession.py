@@ -1,5 +1,5 @@
-"""A deployment and the one that rolls it back: created in one transaction with the end of the first (CP-343), and each
-showing how the other goes (CP-338).
+"""A deployment and the one that rolls it back, or brings its revision to those that came late: created in one
+transaction with the end of the first (CP-343), and each showing the other (CP-338, CP-412).
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ferryman_coordinator.core import rollback
+from ferryman_coordinator.core.follow_on import follow_on_spec
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.messages import RollbackOrdered
 from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, Instant, RolloutRecord
@@ -33,6 +34,22 @@ def successor(
         description=f"Rolls back {deployment.deployment_id}",
         overview={},
         rollback_triggering_deployment_id=deployment.deployment_id,
+    )
+
+
+def follow_on(deployment: Deployment, deployment_id: DeploymentId, now: Instant) -> Deployment:
+    """The follow-on of `deployment`, in status Created; those of one root are told from the others by it."""
+    root = deployment.auto_update_root_id or deployment.deployment_id
+    return Deployment(
+        spec=follow_on_spec(deployment.spec, deployment_id),
+        record=RolloutRecord(status=DeploymentStatus.CREATED, created_at=now),
+        application_id=deployment.application_id,
+        application_name=deployment.application_name,
+        group_id=deployment.group_id,
+        group_name=deployment.group_name,
+        description=f"Brings the revision of {root} to instances that came late",
+        overview={},
+        auto_update_root_id=root,
     )
 
 

@@ -61,6 +61,7 @@ def deployment_row(
     description: str = "",
     request_key: str | None = None,
     triggering_deployment_id: DeploymentId | None = None,
+    auto_update_root_id: DeploymentId | None = None,
 ) -> Values:
     """A whole new row of `deployments`; `triggering_deployment_id` is what a rollback rolls back (CP-338)."""
     return {
@@ -69,7 +70,7 @@ def deployment_row(
         "group_id": group_id,
         "application_name": spec.application_name,
         "group_name": spec.group_name,
-        "is_fleet": True,
+        "is_fleet": spec.creator.is_fleet,
         "creator": spec.creator.value,
         "config_name": spec.config_name,
         "revision_key": spec.revision.key,
@@ -77,6 +78,7 @@ def deployment_row(
         "description": description,
         "request_key": request_key or None,
         "rollback_triggering_deployment_id": triggering_deployment_id,
+        "auto_update_root_id": auto_update_root_id,
         "created_at": record.created_at,
         **rollout_values(record),
     }
@@ -219,7 +221,9 @@ def rollout_from(text: str) -> RolloutRecord:
     return _rollout.decode(text)
 
 
-def deployment_from(row: Any, overview: Mapping[TargetStatus, int]) -> Deployment:
+def deployment_from(
+    row: Any, overview: Mapping[TargetStatus, int], follow_ons: tuple[DeploymentId, ...] = ()
+) -> Deployment:
     """From a row of `queries.deployments.selected()`."""
     return Deployment(
         spec=spec_from(row.spec),
@@ -232,6 +236,8 @@ def deployment_from(row: Any, overview: Mapping[TargetStatus, int]) -> Deploymen
         overview=overview,
         rollback_deployment_id=row.rollback_deployment_id,
         rollback_triggering_deployment_id=row.rollback_triggering_deployment_id,
+        auto_update_root_id=row.auto_update_root_id,
+        auto_update_ids=follow_ons,
     )
 
 

@@ -34,8 +34,8 @@ _WRITER = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}",
-    # KiB. A process that has stored for a while has all of it; what is not in it the kernel has at hand: storing 125,000
-    # reports takes no more processor time than with 64 MiB. 2 MiB take a tenth more.
+    # KiB. A process that has stored for a while has all of it, and what is not in it the kernel has at hand: to store
+    # 125,000 reports takes no more processor time than with 64 MiB. 2 MiB take a tenth more.
     "PRAGMA cache_size=-8192",
     # 4 MiB pages of WAL between checkpoints: each one costs two fsyncs.
     "PRAGMA wal_autocheckpoint=4000",

@@ -146,6 +146,8 @@ deployment_groups = sa.Table(
     _later("resource_tags", "[]"),
     # The highest number that a creation came with (CP-231).
     sa.Column("last_sequence", sa.BigInteger, nullable=False, server_default="0"),
+    # What its autoscaling groups know it by: ScalingHook, whole.
+    _later("auto_scaling_hooks", "[]"),
     sa.UniqueConstraint("application_id", "name"),
 )
 
@@ -361,6 +363,8 @@ deployments = sa.Table(
     _time("created_at"),
     _id("rollback_deployment_id"),
     _id("rollback_triggering_deployment_id"),
+    # Of a follow-on: the deployment whose revision it brings to those that came late (CP-412).
+    _id("auto_update_root_id", index=True),
     sa.Index(REQUEST_KEY, "group_id", "request_key", unique=True),
     sa.Index(
         ONE_ACTIVE,
@@ -556,6 +560,29 @@ notification_rules = sa.Table(
     _name("detail_type"),
     _time("created_at"),
     _time("updated_at"),
+)
+
+# Instances that an autoscaler launches or ends, and that wait for an answer, or had one.
+lifecycle_actions = sa.Table(
+    "lifecycle_actions",
+    metadata,
+    sa.Column("auto_scaling_group", TEXT, primary_key=True),
+    # The autoscaler's, or one that is derived from what happens to the instance.
+    sa.Column("token", TEXT, primary_key=True),
+    _fixed(_id("instance_id", nullable=False)),
+    _fixed(_time("created_at")),
+    _time("answered_at", nullable=True),
+    # LifecycleAction, whole.
+    _json("action"),
+    sa.Index("ix_lifecycle_actions_instance_id", "instance_id"),
+    sa.Index("ix_lifecycle_actions_created_at", "created_at"),
+    # Small: what goes on after a restart.
+    sa.Index(
+        "ix_lifecycle_actions_open",
+        "created_at",
+        sqlite_where=sa.text("answered_at IS NULL"),
+        postgresql_where=sa.text("answered_at IS NULL"),
+    ),
 )
 
 # What was pushed, newest state of each alarm. An alarm of Alertmanager has a row for each series that fires.

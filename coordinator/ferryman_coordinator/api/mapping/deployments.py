@@ -73,6 +73,8 @@ def deployment_to(deployment: Deployment) -> deployments_pb2.Deployment:
         warnings=spec.warnings,
         options=options_to(spec.options),
         watched_alarms=watched_to(spec, record),
+        auto_update_deployment_ids=deployment.auto_update_ids,
+        auto_update_root_deployment_id=deployment.auto_update_root_id or "",
     )
 
 

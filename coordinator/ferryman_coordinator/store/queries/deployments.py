@@ -61,6 +61,7 @@ _SELECTED = (
         deployments.c.created_at,
         deployments.c.rollback_deployment_id,
         deployments.c.rollback_triggering_deployment_id,
+        deployments.c.auto_update_root_id,
         # Names follow renames; those of the snapshot stay for what is gone (CP-149).
         sa.func.coalesce(applications.c.name, deployments.c.application_name).label("application_name"),
         sa.func.coalesce(deployment_groups.c.name, deployments.c.group_name).label("group_name"),
@@ -99,7 +100,8 @@ async def get(connection: AsyncConnection, deployment_id: DeploymentId) -> Deplo
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None
-    return deployment_from(row, (await overviews(connection, [deployment_id])).get(deployment_id, {}))
+    (found,) = await _made(connection, [row])
+    return found
 
 
 async def several(
@@ -107,9 +109,7 @@ async def several(
 ) -> Mapping[DeploymentId, Deployment]:
     """Those of these ids that exist, by id."""
     rows = (await connection.execute(_SELECTED.where(deployments.c.deployment_id.in_(ids)))).all()
-    counted = await overviews(connection, ids)
-    made = (deployment_from(row, counted.get(row.deployment_id, {})) for row in rows)
-    return {one.deployment_id: one for one in made}
+    return {one.deployment_id: one for one in await _made(connection, rows)}
 
 
 async def before(
@@ -132,8 +132,33 @@ async def before(
     if wanted.created_until is not None:
         query = query.where(deployments.c.created_at <= wanted.created_until)
     rows = (await connection.execute(query)).all()
-    counted = await overviews(connection, [DeploymentId(row.deployment_id) for row in rows])
-    return [deployment_from(row, counted.get(row.deployment_id, {})) for row in rows]
+    return await _made(connection, rows)
+
+
+async def _made(connection: AsyncConnection, rows: Sequence[Any]) -> Sequence[Deployment]:
+    ids = [DeploymentId(row.deployment_id) for row in rows]
+    counted = await overviews(connection, ids)
+    following = await follow_ons(connection, ids)
+    return [
+        deployment_from(row, counted.get(row.deployment_id, {}), following.get(row.deployment_id, ()))
+        for row in rows
+    ]
+
+
+async def follow_ons(
+    connection: AsyncConnection, ids: Sequence[DeploymentId]
+) -> Mapping[DeploymentId, tuple[DeploymentId, ...]]:
+    """The deployments that brought the revision of each to those that came late, in their order (CP-412)."""
+    query = (
+        sa.select(deployments.c.deployment_id, deployments.c.auto_update_root_id)
+        .where(deployments.c.auto_update_root_id.in_(ids))
+        .order_by(deployments.c.created_at, deployments.c.deployment_id)
+    )
+    found: dict[DeploymentId, tuple[DeploymentId, ...]] = {}
+    for row in await connection.execute(query):
+        root = DeploymentId(row.auto_update_root_id)
+        found[root] = (*found.get(root, ()), DeploymentId(row.deployment_id))
+    return found
 
 
 async def overviews(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core import health
-from ferryman_coordinator.core.inventory import DeploymentGroup, InstanceKind, LifecycleState
+from ferryman_coordinator.core.follow_on import Outdated
+from ferryman_coordinator.core.inventory import (
+    Deployment,
+    DeploymentGroup,
+    InstanceKind,
+    LifecycleState,
+)
 from ferryman_coordinator.core.membership import Candidate, Membership
-from ferryman_coordinator.core.model import ApplicationId, GroupId, InstanceId, Member
+from ferryman_coordinator.core.model import ApplicationId, GroupId, InstanceId, Member, TargetStatus
 from ferryman_coordinator.store.inventory_records import group_from, tags_from
 from ferryman_coordinator.store.queries import pace
 from ferryman_coordinator.store.records import installation_from
@@ -21,6 +27,7 @@ from ferryman_coordinator.store.tables import (
     deployments,
     installations,
     instances,
+    targets,
 )
 
 _attempted = deployments.alias("attempted")
@@ -110,6 +117,52 @@ async def members(
 
     found = await pace.values(await connection.execute(query), member)
     return [one for one in found if one is not None]
+
+
+async def outdated(
+    connection: AsyncConnection, deployment: Deployment, connected: Collection[InstanceId]
+) -> list[Outdated]:
+    """The members of a deployment's group that have not its revision, beside those it succeeded on.
+
+    To be asked before its last round is stored, so the targets that succeeded by then are left out by what it says of
+    them: all of its targets that have not failed.
+    """
+    here = installations.c.group_id == deployment.group_id
+    query = (
+        sa.select(
+            *_DECIDING,
+            instances.c.instance_id,
+            *_INSTALLED,
+            targets.c.status.label("target_status"),
+            targets.c.failed_by_silence,
+        )
+        .outerjoin(installations, (installations.c.instance_id == instances.c.instance_id) & here)
+        .outerjoin(
+            targets,
+            (targets.c.instance_id == instances.c.instance_id)
+            & (targets.c.deployment_id == deployment.deployment_id),
+        )
+        .where(instances.c.deregistered_at.is_(None))
+    )
+    membership, key = Membership.of_snapshot(deployment.spec), deployment.spec.revision.key
+
+    def one(row: Any) -> Outdated | None:
+        is_failed = row.target_status == TargetStatus.FAILED.value
+        if row.target_status is not None and not is_failed:
+            return None
+        installation = installation_from(row) if row.group_id is not None else None
+        if not membership.includes(_candidate(row)) or not health.is_outdated(installation, key):
+            return None
+        return Outdated(
+            kind=InstanceKind(row.kind),
+            auto_scaling_group=row.auto_scaling_group,
+            was_silent=is_failed and row.failed_by_silence,
+            was_tried=is_failed and not row.failed_by_silence,
+            is_connected=row.instance_id in connected,
+        )
+
+    found = await pace.values(await connection.execute(query), one)
+    return [made for made in found if made is not None]
 
 
 async def matching(connection: AsyncConnection, membership: Membership) -> Sequence[tuple[str, InstanceId]]:
