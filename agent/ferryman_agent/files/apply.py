@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ferryman_agent.core.install_facts import Action, Attributes, InstallPlan, PlannedDirectory, PlannedFile
 from ferryman_agent.core.messages import FileExistsBehavior
@@ -92,7 +93,7 @@ class Application:
         writing += self._plan.restored
         correcting = [file for file in changing if file.action is Action.CORRECT]
         self._put_aside()
-        self._make_directories()
+        self._make_directories(writing)
         self._make_in_place([file for file in writing if self._is_in_new_folder(file)])
         beside = [file for file in writing if file.path not in self.in_place]
         self._stage(beside)
@@ -127,11 +128,18 @@ class Application:
             self._moved[place] = f"/{parent}/{old}" if parent else f"/{old}"
             self.leftovers.append((parent, old))
 
-    def _make_directories(self) -> None:
+    def _make_directories(self, writing: Iterable[PlannedFile]) -> None:
+        """Journals what will be in them as well: forcing a file to the disk takes as long for one path as for all."""
         missing = [directory for directory in self._plan.directories if not directory.exists]
+        places = frozenset(directory.place for directory in missing)
+        inside = (
+            file.path
+            for file in writing
+            if file.place.rpartition("/")[0] in places and file.path not in self._with.known
+        )
         rows = [Made(to_text(directory.path), to_text(directory.place)) for directory in missing]
         self._with.undo.add(rows)
-        self._with.journal.add(directory.path for directory in missing)
+        self._with.journal.add(chain((directory.path for directory in missing), inside))
         for directory, row in zip(missing, rows, strict=True):
             self._make_directory(directory, row)
 
@@ -162,7 +170,6 @@ class Application:
             around = self._new_folders[file.place.rpartition("/")[0]]
             rows.append(InPlace(to_text(file.path), to_text(file.place), around.st_dev, around.st_ino))
         self._with.undo.add(rows)
-        self._with.journal.add(file.path for file in writing if file.path not in self._with.known)
         rows = []
         for file in writing:
             folder, name = self._host.parent(file.place[1:])
@@ -172,7 +179,8 @@ class Application:
                 continue
             self.in_place[file.path] = status
             rows.append(Settled(to_text(file.path), to_text(file.place), "", status.st_dev, status.st_ino))
-        self._with.undo.add(rows)
+        # While the folders are closed, nobody can put anything else there.
+        self._with.undo.add_with_next(rows)
         self.applied.written += len(rows)
 
     def _stage(self, writing: list[PlannedFile]) -> None:

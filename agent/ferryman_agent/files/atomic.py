@@ -34,8 +34,11 @@ def make_directory(path: Path, mode: int) -> None:
         raise NotADirectoryError(f"{path} is not a folder")
 
 
-def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replaces a file: temporary sibling, mode, data on disk, rename, folder on disk (AG-153). Raises OSError."""
+def write_atomic(path: Path, content: bytes, mode: int = 0o600, *, sync_folder: bool = True) -> None:
+    """Replaces a file: temporary sibling, mode, data on disk, rename, folder on disk (AG-153). Raises OSError.
+
+    `sync_folder` is False where more is about to be written in the same folder.
+    """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}")
     flags = fs.O_WRONLY | fs.O_CREAT | fs.O_EXCL | fs.O_NOFOLLOW
     descriptor = fs.open(temporary, flags, 0o600)
@@ -51,7 +54,8 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_directory(path.parent)
+    if sync_folder:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

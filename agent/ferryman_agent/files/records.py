@@ -21,7 +21,10 @@ def write_instructions(
     deployment_id: str,
     now: Instant,
 ) -> None:
-    """Writes the whole plan before its first step (AG-157). Raises OSError."""
+    """Writes the whole plan before its first step (AG-157). Raises OSError.
+
+    The undo log, which is begun beside it before that step, forces the folder to the disk.
+    """
     rows = [
         {**row, "source": f"{archive}/{row['source']}"} if row["type"] == "copy" else row
         for row in instructions
@@ -32,7 +35,7 @@ def write_instructions(
     except UnicodeEncodeError:
         # Paths with other bytes than UTF-8, which this writes as lone surrogates.
         data = json.dumps(content).encode("ascii")
-    write_atomic(path, data, STATE_FILE_MODE)
+    write_atomic(path, data, STATE_FILE_MODE, sync_folder=False)
 
 
 def read_destinations(path: Path) -> tuple[str, ...]:

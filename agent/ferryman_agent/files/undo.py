@@ -121,9 +121,15 @@ class UndoLog:
     def __init__(self, path: Path, begin: Begin) -> None:
         """Creates the file. Raises OSError."""
         self.rows: list[Row] = [begin]
+        self._waiting: list[Row] = []
         self._path = path
         write_atomic(path, _encoder.encode(begin) + b"\n", STATE_FILE_MODE)
         self._descriptor = fs.open(path, fs.O_WRONLY | fs.O_APPEND | fs.O_NOFOLLOW)
+
+    def add_with_next(self, rows: Sequence[Row]) -> None:
+        """Takes rows in that need not be on the disk before the next ones."""
+        self.rows.extend(rows)
+        self._waiting.extend(rows)
 
     def add(self, rows: Sequence[Row]) -> None:
         """Takes rows in; they are on the disk when this returns. Raises OSError."""
@@ -131,7 +137,8 @@ class UndoLog:
             return
         size = fs.fstat(self._descriptor).st_size
         try:
-            data = memoryview(b"".join(_encoder.encode(row) + b"\n" for row in rows))
+            lines = [_encoder.encode(row) for row in (*self._waiting, *rows)]
+            data = memoryview(b"\n".join((*lines, b"")))
             while data:
                 data = data[os.write(self._descriptor, data) :]
             fs.fsync(self._descriptor)
@@ -140,6 +147,7 @@ class UndoLog:
             os.ftruncate(self._descriptor, size)
             raise
         self.rows.extend(rows)
+        self._waiting.clear()
 
     def close(self) -> None:
         """Lets go of the file."""
