@@ -39,6 +39,7 @@ _REMEMBERED_MS = 5_000
 
 _REMEMBERED = 10_000
 _WRITE_USE_EVERY_MS = 60_000
+_ENDED_KEPT_MS = 90 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +134,12 @@ class Access:
         return self._uses.get((kind, credential_id))
 
     async def run(self) -> None:
-        """Writes down the last uses every minute, until cancelled."""
+        """Writes down the last uses every minute, and forgets what ended long ago, until cancelled."""
         while True:
             await self._clock.sleep_until(Instant(self._clock.now() + _WRITE_USE_EVERY_MS))
             try:
                 await self.keep_uses()
+                await self.prune()
             except StoreUnavailable as error:
                 log.warning("access.uses_not_written", error=str(error))
 
@@ -154,6 +156,19 @@ class Access:
         for what, use in uses.items():
             if self._uses.get(what) == use:
                 del self._uses[what]
+
+    async def prune(self) -> None:
+        """Forgets credentials that ended long ago: sessions come and go. Raises StoreUnavailable."""
+        before = self._clock.now() - _ENDED_KEPT_MS
+        tokens, keys = tables.access_tokens.c, tables.access_keys.c
+        async with self._store.reading() as connection:
+            if not await queries.has_ended(connection, Instant(before)):
+                return
+        batch = Batch()
+        batch.delete(tables.access_tokens, {}, where=[tokens.expires_at < before])
+        batch.delete(tables.access_tokens, {}, where=[tokens.revoked_at < before])
+        batch.delete(tables.access_keys, {}, where=[keys.expires_at < before])
+        await self._store.write(batch)
 
     def _used(self, caller: Caller, source: str) -> None:
         kind = caller.credential_kind

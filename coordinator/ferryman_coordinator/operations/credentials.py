@@ -258,16 +258,6 @@ class Credentials:
             access_key_id=key.access_key_id, secret=secret, session_token=text, expires_at=expires_at
         )
 
-    async def prune(self) -> None:
-        """Forgets credentials that ended more than 90 days ago: sessions come and go."""
-        before = self._clock.now() - 90 * 86_400_000
-        tokens, keys = tables.access_tokens.c, tables.access_keys.c
-        batch = Batch()
-        batch.delete(tables.access_tokens, {}, where=[tokens.expires_at < before])
-        batch.delete(tables.access_tokens, {}, where=[tokens.revoked_at < before])
-        batch.delete(tables.access_keys, {}, where=[keys.expires_at < before])
-        await self._store.write(batch)
-
     def _new_key(self, user_id: UserId, prefix: str, scope: Scope) -> tuple[AccessKey, str]:
         access_key_id, secret = self._ids.access_key_id(prefix), self._ids.secret()
         key = AccessKey(

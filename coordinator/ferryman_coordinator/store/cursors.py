@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from ferryman_coordinator.errors import Invalid
 
@@ -48,6 +49,7 @@ class Cursors:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._hiding = hmac.digest(secret, b"hiding", hashlib.sha256)
 
     async def page(
         self,
@@ -72,7 +74,8 @@ class Cursors:
     def token(self, scope: Sequence[object], key: Key) -> str:
         """The token for what comes after the item with `key`."""
         payload = msgspec.json.encode(key)
-        return _text(self._seal(scope, payload) + payload)
+        seal = self._seal(scope, payload)
+        return _text(seal + self._hidden(seal, payload))
 
     def read(self, scope: Sequence[object], token: str) -> Key:
         """The key in a token; raises Invalid (InvalidNextTokenException) unless it was made here for `scope`."""
@@ -80,7 +83,8 @@ class Cursors:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raw = b""
-        seal, payload = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
+        seal = raw[:_SEAL_BYTES].ljust(_SEAL_BYTES, b"\0")
+        payload = self._hidden(seal, raw[_SEAL_BYTES:])
         is_ours = bool(payload) and hmac.compare_digest(seal, self._seal(scope, payload))
         if not is_ours or _text(raw) != token:
             raise Invalid(
@@ -88,6 +92,11 @@ class Cursors:
                 "the page token does not belong to this list with these filters: start again without a token",
             )
         return msgspec.json.decode(payload, type=Key)
+
+    def _hidden(self, seal: bytes, payload: bytes) -> bytes:
+        """A payload made unreadable, or readable again: a page may end at something that its caller may not see."""
+        cipher = Cipher(algorithms.AES(self._hiding), modes.CTR(seal)).encryptor()
+        return cipher.update(payload) + cipher.finalize()
 
     def _seal(self, scope: Sequence[object], payload: bytes) -> bytes:
         where = msgspec.json.encode(scope, order="deterministic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
@@ -244,6 +245,16 @@ async def test_lists_show_what_the_caller_may_see(coordinator: RunningCoordinato
         assert [one.name for one in groups.deployment_groups] == ["prod"]
         configs = await stub.ListDeploymentConfigs(inventory_pb2.ListDeploymentConfigsRequest(), metadata=ann)
         assert list(configs.deployment_configs) == []
+
+
+async def test_a_page_token_does_not_name_what_it_ends_at(coordinator: RunningCoordinator) -> None:
+    async with coordinator.channel() as channel:
+        request = inventory_pb2.ListApplicationsRequest()
+        request.page.size = 1
+        answer = await inventory_stub(channel).ListApplications(request, metadata=coordinator.admin)
+    token = answer.next_page_token
+    assert answer.applications[0].name == "shop"
+    assert b"shop" not in base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
 
 
 async def test_what_does_not_exist_is_not_told_from_what_may_not_be_seen(

@@ -10,13 +10,16 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
-from ferryman.v1 import agents_pb2, inventory_pb2
+from ferryman.v1 import agents_pb2, identity_pb2, inventory_pb2
 from ferryman_coordinator.config import load
 from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.process import migrate_database
 from tests.support.coordinator import inventory_stub, running_coordinator
+from tests.support.coordinator import refusal as call_refusal
+from tests.support.people import identity_stub, person
 from tests.support.wire_agent import connected
 
 
@@ -122,6 +125,24 @@ async def test_an_admin_token_that_is_lost_is_made_anew(tmp_path: Path, content:
                 await inventory_stub(channel).ListApplications(request, metadata=caller.admin)
     async with running_coordinator(tmp_path / "data") as third:
         assert third.admin_token == second.admin_token
+
+
+@pytest.mark.req("PF-247")
+async def test_the_first_administrator_stays_out_of_service_once_it_is(tmp_path: Path) -> None:
+    async with running_coordinator(tmp_path / "data") as first:
+        ann = await person(first, "ann", "admin")
+        async with first.channel() as channel:
+            request = identity_pb2.UpdateUserRequest(name="admin", is_enabled=False)
+            await identity_stub(channel).UpdateUser(request, metadata=ann)
+    (tmp_path / "data" / "admin.token").write_text("lost")
+    async with running_coordinator(tmp_path / "data") as second, second.channel() as channel:
+        # No new one was made, and the old one is good for nothing.
+        assert second.admin_token == "lost"
+        await identity_stub(channel).WhoAmI(identity_pb2.WhoAmIRequest(), metadata=ann)
+        code, _ = await call_refusal(
+            identity_stub(channel).WhoAmI(identity_pb2.WhoAmIRequest(), metadata=first.admin)
+        )
+        assert code is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("what", ["open and full", "a file"])

@@ -323,7 +323,7 @@ async def test_credentials_of_long_ago_are_forgotten(people: People) -> None:
     parent = await people.admitted(text)
     await people.credentials.create_session(parent.caller, None, parent.rights.scope)
     people.desk.clock.advance(91 * 86_400_000)
-    await people.credentials.prune()
+    await people.access.prune()
     assert (await people.credentials.list_tokens("ann", PageRequest())).items == ()
     # That of the first start has no end.
     assert len((await people.credentials.list_tokens("admin", PageRequest())).items) == 1

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.core.roles import RoleName
 from ferryman_coordinator.core.users import AccessKey, AccessToken, Grant, Role, User, UserId
 from ferryman_coordinator.store.identity_records import (
@@ -102,6 +103,14 @@ async def has_token(connection: AsyncConnection, user_id: UserId) -> bool:
     """Whether that user ever had an access token."""
     query = sa.select(sa.literal(1)).where(access_tokens.c.user_id == user_id).limit(1)
     return await connection.scalar(query) is not None
+
+
+async def has_ended(connection: AsyncConnection, before: Instant) -> bool:
+    """Whether a token or temporary key ended before that time."""
+    ended = (access_tokens.c.expires_at < before) | (access_tokens.c.revoked_at < before)
+    of_tokens = sa.exists(sa.select(sa.literal(1)).where(ended))
+    of_keys = sa.exists(sa.select(sa.literal(1)).where(access_keys.c.expires_at < before))
+    return bool(await connection.scalar(sa.select(of_tokens | of_keys)))
 
 
 async def key(connection: AsyncConnection, access_key_id: str) -> AccessKey | None:
