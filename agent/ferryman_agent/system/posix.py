@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -100,8 +101,9 @@ def restrict(folder: Path, mode: int) -> None:
         folder.chmod(current & mode)
 
 
+@functools.cache
 def c_library() -> Any:
-    """The C library that this process runs on. Raises OSError where there is none to call."""
+    """The C library that this process runs on, once: each is a class of its own. Raises OSError where there is none."""
     import ctypes  # few commands of the agent need it
 
     return ctypes.CDLL(None, use_errno=True)
