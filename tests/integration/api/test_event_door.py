@@ -140,7 +140,7 @@ async def test_a_new_or_changed_trigger_sends_a_test_message_and_is_saved_whatev
         assert await desk.triggers() == []
 
 
-@pytest.mark.req("CP-387", "CP-386", "CP-384", "CP-381", "PF-305")
+@pytest.mark.req("CP-387", "CP-386", "CP-384", "CP-381", "PF-305", "K19")
 async def test_events_from_any_position_on(tmp_path: Path) -> None:
     async with open_desk(tmp_path / "data") as desk:
         await desk.populate()

@@ -117,7 +117,7 @@ async def test_a_stop_does_not_wait_for_a_source(tmp_path: Path) -> None:
         assert (await world.finished(deployment_id)).overview == {}
 
 
-@pytest.mark.req("CP-355", "CP-366", "CP-334", "CP-344", "PF-200", "PF-201")
+@pytest.mark.req("CP-355", "CP-366", "CP-334", "CP-344", "PF-200", "PF-201", "A21")
 async def test_an_alarm_during_the_rollout_stops_it_and_rolls_back(tmp_path: Path) -> None:
     source = FakeSource(cpu=OK)
     options: dict[str, Any] = {"options": watching("cpu"), "auto_rollback": ON_ALARM}

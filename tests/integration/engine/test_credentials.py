@@ -80,7 +80,7 @@ def issue(deployment: Deployment) -> tuple[DeploymentStatus, str]:
     return deployment.record.status, deployment.record.error.code
 
 
-@pytest.mark.req("CP-065", "CP-078")
+@pytest.mark.req("CP-065", "CP-078", "K17")
 async def test_a_machine_that_never_came_fails_by_its_start_timer(tmp_path: Path) -> None:
     async with gatehouse(tmp_path) as gate:
         await gate.register("web-1", by_certificate=True)
@@ -91,7 +91,7 @@ async def test_a_machine_that_never_came_fails_by_its_start_timer(tmp_path: Path
         assert ended.overview == {TargetStatus.FAILED: 1}
 
 
-@pytest.mark.req("CP-076", "CP-077", "CP-078")
+@pytest.mark.req("CP-076", "CP-077", "CP-078", "K16")
 async def test_an_expired_session_fails_the_deployment_and_a_renewed_one_needs_no_restart(
     tmp_path: Path,
 ) -> None:

@@ -30,7 +30,7 @@ async def status(world: World, deployment_id: DeploymentId) -> DeploymentStatus:
     return (await world.deployment(deployment_id)).record.status
 
 
-@pytest.mark.req("T28", "CP-419", "CP-416", "CP-429")
+@pytest.mark.req("T28", "CP-419", "CP-416", "CP-429", "A25", "K5")
 async def test_deployments_of_a_group_run_one_after_another(tmp_path: Path, url: str) -> None:
     async with fresh_world(tmp_path) as world:
         world.url = url
@@ -160,7 +160,7 @@ async def test_a_deployment_waits_until_running_ones_leave_room(tmp_path: Path) 
         assert room.taken == 0
 
 
-@pytest.mark.req("CP-231")
+@pytest.mark.req("CP-231", "K5")
 async def test_a_creation_that_is_older_than_the_last_one_is_refused(tmp_path: Path, url: str) -> None:
     async with fresh_world(tmp_path) as world:
         world.url = url

@@ -163,7 +163,7 @@ async def test_instances_of_both_kinds_raise_triggers(tmp_path: Path) -> None:
         }
 
 
-@pytest.mark.req("CP-379")
+@pytest.mark.req("CP-379", "A32")
 async def test_the_observed_form_is_what_the_original_sends(tmp_path: Path) -> None:
     async with webhook_server() as server:
         sinks = {"ops": webhook("ops", server.url, payload=PayloadForm.OBSERVED)}

@@ -93,7 +93,7 @@ async def test_what_is_no_session_is_refused(desk: Desk, arn: str) -> None:
     assert await reason(desk, "web-1", iam_session_arn=arn) == "InvalidIamSessionArnException"
 
 
-@pytest.mark.req("CP-070", "CP-071", "CP-072", "T23")
+@pytest.mark.req("CP-070", "CP-071", "CP-072", "T23", "A23")
 async def test_names_users_and_sessions_are_taken_once(desk: Desk) -> None:
     await desk.registration.register("h1", iam_user_arn=USER)
     assert await reason(desk, "h2", iam_user_arn=USER) == "IamUserArnAlreadyRegisteredException"
@@ -126,7 +126,7 @@ async def test_of_many_at_the_same_moment_one_is_registered(desk: Desk) -> None:
     assert len(await listed(desk)) == 2
 
 
-@pytest.mark.req("CP-074", "CP-075", "CP-091", "CP-093", "CP-096", "CP-097", "T24")
+@pytest.mark.req("CP-074", "CP-075", "CP-091", "CP-093", "CP-096", "CP-097", "T24", "A24")
 async def test_a_name_that_is_registered_anew_is_somebody_else(desk: Desk) -> None:
     first = await desk.registration.register("h1", iam_user_arn=USER)
     await desk.instances.tag("h1", add=[Tag("role", "web")])

@@ -453,7 +453,7 @@ def an_object(agent: Agent, data: bytes, ident: str, **given: str) -> Deployment
     return description(ident, revision=revision)
 
 
-@pytest.mark.req("V2-080", "V2-082", "V2-090", "AG-217")
+@pytest.mark.req("V2-080", "V2-082", "V2-090", "AG-217", "K14")
 async def test_the_same_version_of_an_object_is_not_fetched_again(agent: Agent) -> None:
     data = make_tar(items(APP), "gz")
     await agent.download(an_object(agent, data, "d-1", version="v1"))

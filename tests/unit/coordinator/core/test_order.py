@@ -262,7 +262,7 @@ class TestZones:
         assert "zone b" in drive.message
         assert not drive.started
 
-    @pytest.mark.req("CP-142")
+    @pytest.mark.req("CP-142", "K23")
     def test_instance_without_a_zone_is_refused(self) -> None:
         members = [member(1, zone="a"), member(2, zone="a"), member(3)]
         drive = Drive(fleet_spec(count(0), zonal=ZonalConfig()), members)
@@ -270,6 +270,9 @@ class TestZones:
         assert (drive.status, drive.code) == (DeploymentStatus.FAILED, "HEALTH_CONSTRAINTS_INVALID")
         assert "web-3 (mi-3)" in drive.message
         assert "--zone" in drive.message
+        # With a label of its own, an instance of whatever kind goes along.
+        labelled = Drive(fleet_spec(count(0), zonal=ZonalConfig()), members[:2])
+        assert len(labelled.started) == 2
 
     @pytest.mark.req("CP-280")
     def test_as_long_as_one_can_be_spared_it_starts(self) -> None:
