@@ -92,9 +92,7 @@ class Desk:
         self.applications = Applications(*parts, self.engine)
         self.configurations = Configurations(*parts, run_cap_ms=12 * 3_600_000)
         self.groups = Groups(*parts, self.applications, self.configurations, self.engine)
-        self.revisions = Revisions(
-            self.store, self.clock, self.limits, self.applications, PretendInspector()
-        )
+        self.revisions = Revisions(self.store, self.clock, self.limits, self.applications, PretendInspector())
         self.tokens = JoinTokens(*parts, FINGERPRINT)
         self.access = Access(self.store, self.clock)
         self.first_administrator = FirstAdministrator(self.store, self.clock, self.ids, self.access.forget)
