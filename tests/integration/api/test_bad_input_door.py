@@ -169,11 +169,11 @@ async def furnish(scene: Scene) -> None:
     )
     await scene.call(inventory.CreateDeploymentGroup, queueing)
     await scene.coordinator.enrol("web-1", role="web")
-    for request in (
+    for known in (
         ipb.RegisterInstanceRequest(instance_name="h1", iam_user_arn=USER),
         ipb.RegisterInstanceRequest(instance_name="h2", iam_session_arn=SESSION),
     ):
-        await scene.call(scene.instances.RegisterInstance, request)
+        await scene.call(scene.instances.RegisterInstance, known)
     scene.running, scene.over = await scene.deploy("web"), await scene.deploy("idle")
     await scene.until(await scene.deploy("queue", "third"), types_pb2.DEPLOYMENT_STATUS_IN_PROGRESS)
     scene.queued = await scene.deploy("queue", "third")

@@ -270,7 +270,7 @@ async def test_commits_are_fetched_with_the_token_that_their_application_is_link
     assert ended.spec.revision == linked
 
 
-@pytest.mark.req("CP-178", "CP-174", "CP-169")
+@pytest.mark.req("CP-174", "CP-169")
 async def test_an_autoscaling_group_that_is_listed_again_brings_its_members_back(
     desk: DeploymentDesk,
 ) -> None:
