@@ -25,8 +25,10 @@ async def stored(coordinator: RunningCoordinator, content: bytes) -> str:
     sha256 = hashlib.sha256(content).hexdigest()
     header = pb.UploadHeader(sha256=sha256, size_bytes=len(content), bundle_type=types_pb2.BUNDLE_TYPE_TGZ)
     requests = [pb.UploadBundleRequest(header=header)]
-    for begin in range(0, len(content), UPLOAD_PART_LIMIT):
-        requests.append(pb.UploadBundleRequest(content=content[begin : begin + UPLOAD_PART_LIMIT]))
+    requests.extend(
+        pb.UploadBundleRequest(content=content[begin : begin + UPLOAD_PART_LIMIT])
+        for begin in range(0, len(content), UPLOAD_PART_LIMIT)
+    )
     async with coordinator.channel() as channel:
         await bundles_stub(channel).UploadBundle(iter(requests), metadata=coordinator.admin)
     return sha256

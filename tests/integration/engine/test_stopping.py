@@ -35,7 +35,9 @@ async def running(world: World, gate: Gate, at_once: int, **options: Any) -> Dep
     return deployment_id
 
 
-@pytest.mark.req("CP-321", "CP-322", "CP-323", "CP-326", "CP-331", "CP-332", "CP-234", "CP-236", "T58", "A19", "A35", "K20")
+@pytest.mark.req(
+    "CP-321", "CP-322", "CP-323", "CP-326", "CP-331", "CP-332", "CP-234", "CP-236", "T58", "A19", "A35", "K20"
+)
 async def test_a_stop_ends_the_running_events_and_starts_nothing(tmp_path: Path) -> None:
     async with open_world(tmp_path, 6) as world:
         gate = Gate("Install")
