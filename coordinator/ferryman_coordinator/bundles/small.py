@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from ferryman.channel import SMALL_BUNDLE_LIMIT
 from ferryman_coordinator.bundles.storage import BundleStorage
@@ -57,5 +57,6 @@ class SmallBundles:
 
 
 def _taken_apart(address: str) -> tuple[str, dict[str, str]]:
-    parts = urlsplit(address[:_LONGEST_ADDRESS])
-    return parts.path.removeprefix("/bundles/"), dict(parse_qsl(parts.query))
+    # Not by `urlsplit`, which keeps what it has taken apart: these are secrets.
+    path, _, query = address[:_LONGEST_ADDRESS].partition("?")
+    return path.removeprefix("/bundles/"), dict(parse_qsl(query))
