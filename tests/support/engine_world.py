@@ -12,6 +12,7 @@ from typing import Any
 from ferryman_coordinator.alarms.book import AlarmBook
 from ferryman_coordinator.alarms.poller import AlarmPoller
 from ferryman_coordinator.alarms.source import AlarmSource
+from ferryman_coordinator.core.audit import Decision
 from ferryman_coordinator.core.configs import PREDEFINED
 from ferryman_coordinator.core.inventory import (
     Application,
@@ -115,11 +116,17 @@ class World:
         self.ids = Ids(random.Random(seed))
         self.urls = SignedUrls()
         self.sources = sources
+        # What the coordinator has decided, over all of its lives.
+        self.decisions: list[Decision] = []
         self.agents: dict[str, FakeAgent] = {}
         self.store: Store
         self.links: Links
         self.engine: Engine
         self._running: list[asyncio.Task[None]] = []
+
+    def decision(self, decision: Decision) -> None:
+        """Satisfies `Witness`."""
+        self.decisions.append(decision)
 
     # The coordinator --------------------------------------------------------------------------------------------------
 
@@ -128,7 +135,9 @@ class World:
         self.store = store or await Store.open(self.url)
         self.links = Links(self.clock, StoredSeen(self.store))
         alarms = AlarmPoller(AlarmBook(self.sources), self.clock)
-        self.engine = Engine(self.store, self.links, self.clock, self.ids, self.urls, self.settings, alarms)
+        self.engine = Engine(
+            self.store, self.links, self.clock, self.ids, self.urls, self.settings, alarms, witness=self
+        )
         for name in early:
             self.connect(name)
         self._running = [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ferryman_coordinator.core.alarms import ALARM_ACTIVE
 from ferryman_coordinator.core.audit import Decision
 from ferryman_coordinator.core.deadlines import OWN_TIMERS
-from ferryman_coordinator.core.failure import TIMEOUT
+from ferryman_coordinator.core.failure import MANUAL_STOP, TIMEOUT
 from ferryman_coordinator.core.inventory import Deployment
 from ferryman_coordinator.core.messages import Change, EventChanged, RollbackOrdered, RolloutChanged
 from ferryman_coordinator.core.model import (
@@ -88,7 +88,7 @@ def _ending(before: RolloutRecord, record: RolloutRecord, deployment: Deployment
     cause = record.ending or record.error
     if cause is None or before.ending is not None or before.error is not None:
         return None
-    if record.stop is not None and before.stop is None and cause.code not in _BY_CODE:
+    if cause.code == MANUAL_STOP:
         # A person asked for it.
         return None
     return _decision(_BY_CODE.get(cause.code, FAIL), deployment, cause.message, errorCode=cause.code)

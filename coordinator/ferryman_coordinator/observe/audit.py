@@ -44,7 +44,8 @@ log = structlog.get_logger(__name__)
 
 LOST = "AuditRecordsLost"
 
-_AT_ONCE = 1_000
+_AT_ONCE = 250
+"""Few enough that agents do not notice the turn of the loop that it takes to chain them."""
 _FLUSH_S = 0.2
 """Records that nobody waits for are gathered for so long."""
 _MOST_WAITING = 20_000
