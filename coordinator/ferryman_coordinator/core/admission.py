@@ -19,6 +19,11 @@ def refusal(spec: RolloutSpec, schedule: Schedule, zones: Sequence[str]) -> Erro
 
     An outdated-only deployment of a group that is up to date may start, and has nothing to do (CP-220).
     """
+    if not schedule.fleet.counted and spec.only_instance:
+        return ErrorInformation(
+            code=NO_INSTANCES,
+            message=f"Instance {spec.only_instance} is no longer registered. Next: nothing, if it was ended.",
+        )
     if not schedule.fleet.counted:
         return ErrorInformation(
             code=NO_INSTANCES,

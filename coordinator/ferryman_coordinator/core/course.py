@@ -17,6 +17,7 @@ from ferryman_coordinator.core.lifecycle import Route, ignorable_failures
 from ferryman_coordinator.core.messages import Disposition
 from ferryman_coordinator.core.model import (
     CommandPhase,
+    Creator,
     Diagnostics,
     EventRecord,
     EventStatus,
@@ -50,6 +51,8 @@ class Course:
     def __init__(self, spec: RolloutSpec) -> None:
         self._route = Route(spec.path)
         self._timers = spec.timers
+        # Its machine may still be booting, and have no agent yet.
+        self._is_launch = spec.creator is Creator.AUTO_SCALING
         self._ignorable = frozenset(ignorable_failures(spec))
         self.commands = Commands(spec, self._route)
 
@@ -60,6 +63,8 @@ class Course:
         self._move(target, TargetStatus.IN_PROGRESS)
         target.started_at = draft.now
         self._open_step(target, 0, draft)
+        if self._is_launch:
+            target.deadline = Instant(draft.now + self._timers.first_contact_ms)
 
     def skip(self, target: Target, draft: Draft) -> None:
         """Its turn will not come. Its events share its fate and need no records."""
@@ -105,7 +110,9 @@ class Course:
             message = f"{event} did not end within {timers.event_run_ms // 1000} s, the limit for an event"
         else:
             timer = START_TIMER
-            limit = timers.event_start_ms // 1000
+            waited = draft.now - (target.started_at or draft.now)
+            is_new = self._is_launch and target.step == 0 and waited >= timers.first_contact_ms
+            limit = (timers.first_contact_ms if is_new else timers.event_start_ms) // 1000
             message = (
                 f"{agent} did not begin {event} within {limit} s: does it run, and reach the coordinator?"
             )
@@ -126,12 +133,15 @@ class Course:
         if target.is_running and target.silent_since is not None:
             target.silent_since = None
             draft.target(target)
+        if self._is_launch and target.is_running and target.phase is CommandPhase.OFFERED and target.step == 0:
+            self._end_first_contact(target, draft)
 
-    def gone(self, target: Target, reason: str, draft: Draft) -> None:
+    def gone(self, target: Target, reason: str, draft: Draft, *, is_reachable: bool = False) -> None:
         """It will not come back, whether its turn had come or not (CP-306)."""
+        tells_agent = is_reachable and target.is_running
         if target.status is TargetStatus.PENDING:
             target.lifecycle_event = self._route.steps[0][0]
-        self._fail(target, _unknown(f"instance {target.label} {reason}"), draft)
+        self._fail(target, _unknown(f"instance {target.label} {reason}"), draft, tells_agent=tells_agent)
 
     def acked(self, target: Target, disposition: Disposition, reason: str, draft: Draft) -> None:
         """The agent has the command, or refuses it.
@@ -153,7 +163,7 @@ class Course:
         """The command has its turn on the agent. Time in the agent's queue did not count (CP-261)."""
         if target.phase is CommandPhase.STARTED:
             return
-        if target.phase is CommandPhase.QUEUED:
+        if target.phase is CommandPhase.QUEUED or self._is_launch:
             target.deadline = Instant(draft.now + self._timers.event_start_ms)
         target.phase = CommandPhase.STARTED
         draft.target(target)
@@ -220,6 +230,13 @@ class Course:
         self._await(target, 0, draft)
         draft.target(target)
         draft.commands.append(self.commands.run(target))
+
+    def _end_first_contact(self, target: Target, draft: Draft) -> None:
+        """Its agent is there: from now on it has as long as any other."""
+        deadline = Instant(draft.now + self._timers.event_start_ms)
+        if target.deadline is not None and deadline < target.deadline and not target.is_cancelled:
+            target.deadline = deadline
+            draft.target(target)
 
     def _await(self, target: Target, place: int, draft: Draft) -> None:
         """The event at this place of the step is the next to start; its start timer runs from now."""

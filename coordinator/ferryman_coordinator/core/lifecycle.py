@@ -58,6 +58,14 @@ def in_place_path(*, with_traffic_control: bool = False) -> tuple[Step, ...]:
     return tuple(path)
 
 
+def termination_path() -> tuple[Step, ...]:
+    """What is left for an instance that ends: to stop what runs there (CP-406).
+
+    Without a load balancer there is no traffic to take away first.
+    """
+    return (Segment(("ApplicationStop",)),)
+
+
 def event_names(path: Iterable[Step]) -> tuple[str, ...]:
     """Every lifecycle event of a path, in order."""
     return tuple(

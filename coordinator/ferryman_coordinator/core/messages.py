@@ -95,12 +95,14 @@ class InstanceGone:
     """Terminated, deregistered or replaced: it will not come back (CP-306).
 
     `reason` completes "instance web-1 …", for example "was deregistered". With `may_finish` what runs on it may go on
-    to its end, and only what has not begun is failed: a deregistered instance is still there (CP-095).
+    to its end, and only what has not begun is failed: a deregistered instance is still there (CP-095). One that
+    `is_reachable` is told to let its running event end, and to leave the rest (CP-409).
     """
 
     instance_id: InstanceId
     reason: str
     may_finish: bool = False
+    is_reachable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ InstanceId = NewType("InstanceId", str)
 DeploymentId = NewType("DeploymentId", str)
 CommandId = NewType("CommandId", str)
 
+_NOBODY = InstanceId("")
+
 
 class DeploymentStatus(StrEnum):
     """CP section 11.1."""
@@ -123,6 +125,11 @@ class Creator(StrEnum):
     AUTO_SCALING = "autoscaling"
     AUTO_SCALING_TERMINATION = "autoscalingTermination"
     AUTO_UPDATE = "CodeDeployAutoUpdate"
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether it deploys to a group; others go to one instance, beside what the group does (CP-401, A26)."""
+        return self not in (Creator.AUTO_SCALING, Creator.AUTO_SCALING_TERMINATION)
 
 
 class BundleType(StrEnum):
@@ -313,6 +320,8 @@ class Timers:
     report_grace_ms: int = 15_000
     reboot_grace_ms: int = 5 * 60_000
     run_cap_ms: int = 12 * 3_600_000
+    # Instead of the start timer, until the agent of an instance that was just launched is heard of (A9).
+    first_contact_ms: int = 60 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +378,8 @@ class RolloutSpec:
     # The group's selection and options, with what the deployment overrides of them.
     selection: Selection = NO_SELECTION
     options: GroupOptions = DEFAULT_OPTIONS
+    # Goes to this instance alone, whatever the group selects; empty: to the group.
+    only_instance: InstanceId = _NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -249,7 +249,7 @@ class Rollout:
         if target is None or target.status.is_terminal or (event.may_finish and target.is_running):
             return
         before = target.status
-        self._planner.course.gone(target, event.reason, draft)
+        self._planner.course.gone(target, event.reason, draft, is_reachable=event.is_reachable)
         self._planner.follow(target, before, draft)
 
     def _stop_requested(self, event: StopRequested, draft: Draft) -> None:

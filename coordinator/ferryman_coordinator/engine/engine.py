@@ -43,6 +43,7 @@ from ferryman_coordinator.engine.feed import Feed
 from ferryman_coordinator.engine.live import LiveDeployment
 from ferryman_coordinator.engine.logs import LogLine, Logs
 from ferryman_coordinator.engine.room import Room
+from ferryman_coordinator.engine.scaling import Scaling
 from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.statistics import EngineStatistics
 from ferryman_coordinator.engine.surroundings import DrawsDeploymentIds, NoWitness, Surroundings, Witness
@@ -115,6 +116,7 @@ class Engine:
         )
         self._acceptance = Acceptance(store, self._around)
         self._turns = Turns(self._around.store, self._live)
+        self.scaling = Scaling(self._around, self.instance_terminating)
         links.report_to(self)
 
     async def run(self) -> None:
@@ -129,6 +131,7 @@ class Engine:
                 tasks.start_soon(self._timers.run)
                 tasks.start_soon(self._note_absentees)
                 tasks.start_soon(self.alarms.run)
+                tasks.start_soon(self.scaling.run)
                 self._is_ready.set()
                 self._admit_early()
                 await anyio.sleep_forever()
@@ -248,6 +251,16 @@ class Engine:
         if not may_finish or not self._concerned.of(instance_id):
             self._part_with(instance_id)
 
+    async def instance_terminating(self, instance_id: InstanceId, reason: str) -> None:
+        """Its autoscaling group ends it: what runs on it may end its lifecycle event, and nothing else begins (CP-409).
+
+        Returns once that is stored. Deployments that are there for its end go on.
+        """
+        gone = InstanceGone(instance_id=instance_id, reason=reason, is_reachable=True)
+        lives = [self._live[deployment_id] for deployment_id in self._concerned.of(instance_id)]
+        for stored in [live.inbox.put(gone) for live in lives if not live.is_for_an_end]:
+            await asyncio.shield(stored)
+
     # Tasks of deployments (surroundings.Launcher) ---------------------------------------------------------------------
 
     @property
@@ -273,6 +286,7 @@ class Engine:
     def release(self, deployment_id: DeploymentId) -> None:
         """It is over, or was not stored after all."""
         self._live.pop(deployment_id, None)
+        self.scaling.over(deployment_id)
 
     def supersede(self, deployment_id: DeploymentId, by: DeploymentId) -> None:
         """A newer one stands for a queued deployment."""

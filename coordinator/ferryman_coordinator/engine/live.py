@@ -8,14 +8,16 @@ from ferryman_coordinator.alarms.poller import Watching
 from ferryman_coordinator.core.alarms import AlarmWatch
 from ferryman_coordinator.core.decisions import taken_over
 from ferryman_coordinator.core.inventory import Deployment
-from ferryman_coordinator.core.messages import Outcome
+from ferryman_coordinator.core.messages import InstanceGone, Outcome
 from ferryman_coordinator.core.model import (
+    Creator,
     DeploymentId,
     DeploymentStatus,
     InstanceId,
     Instant,
 )
 from ferryman_coordinator.core.rollout import Rollout
+from ferryman_coordinator.core.scaling import ENDED_BY_GROUP
 from ferryman_coordinator.engine import abandon
 from ferryman_coordinator.engine.dispatch import Dispatch
 from ferryman_coordinator.engine.driver import Driver
@@ -48,6 +50,12 @@ class LiveDeployment:
     def deployment(self) -> Deployment | None:
         """As it is stored now; None before it was loaded, and when there is no such deployment any more."""
         return None if self._keeper is None else self._keeper.deployment
+
+    @property
+    def is_for_an_end(self) -> bool:
+        """Whether it is there because its instance ends."""
+        deployment = self.deployment
+        return deployment is not None and deployment.spec.creator is Creator.AUTO_SCALING_TERMINATION
 
     async def run(self) -> None:
         """Until the deployment is final, or the coordinator ends."""
@@ -107,6 +115,11 @@ class LiveDeployment:
         for target in self._driver.running():
             if self._around.post.links.get(target.instance_id) is not None:
                 self.inbox.put_presence(target.instance_id, is_connected=True)
+        if not self.is_for_an_end:
+            for instance_id in loaded.ending:
+                self.inbox.put(
+                    InstanceGone(instance_id=instance_id, reason=ENDED_BY_GROUP, is_reachable=True)
+                )
         self._around.witness.decision(taken_over(loaded.deployment))
         log.info("deployment.resumed", status=loaded.rollout.record.status)
 

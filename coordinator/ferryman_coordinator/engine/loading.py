@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ferryman_coordinator.core.inventory import Deployment
-from ferryman_coordinator.core.model import DeploymentId, RolloutRecord
+from ferryman_coordinator.core.inventory import Deployment, LifecycleState
+from ferryman_coordinator.core.model import DeploymentId, InstanceId, RolloutRecord, TargetStatus
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.queries import deployments
 from ferryman_coordinator.store.queries.deployments import LoadedRollout
@@ -20,6 +20,8 @@ class Loaded:
     rollout: LoadedRollout
     # What the group attempted before this one.
     most_recent: DeploymentId | None
+    # Instances with an open target that their autoscaling groups end.
+    ending: tuple[InstanceId, ...]
     # Of the deployment that this one rolls back.
     triggering: RolloutRecord | None
 
@@ -37,6 +39,7 @@ async def load(connection: AsyncConnection, deployment_id: DeploymentId) -> Load
         deployment=deployment,
         rollout=rollout,
         most_recent=await _before(connection, deployment),
+        ending=await _ending(connection, deployment_id),
         triggering=None if triggering is None else triggering.record,
     )
 
@@ -51,3 +54,17 @@ async def _before(connection: AsyncConnection, deployment: Deployment) -> Deploy
         .limit(1)
     )
     return await connection.scalar(query)
+
+
+async def _ending(connection: AsyncConnection, deployment_id: DeploymentId) -> tuple[InstanceId, ...]:
+    """The coordinator may have ended between storing that an instance ends and ending what runs there (CP-409)."""
+    target, instance = tables.targets.c, tables.instances.c
+    is_final = target.status.in_([status.value for status in TargetStatus if status.is_terminal])
+    query = (
+        sa.select(target.instance_id)
+        .join(tables.instances, instance.instance_id == target.instance_id)
+        .where(target.deployment_id == deployment_id, ~is_final)
+        .where(instance.lifecycle_state == LifecycleState.TERMINATING.value)
+        .order_by(target.ordinal)
+    )
+    return tuple(InstanceId(found) for found in await connection.scalars(query))

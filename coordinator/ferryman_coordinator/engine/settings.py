@@ -18,6 +18,8 @@ class EngineSettings:
     max_deployments: int = 1_300
     # Instances of all running deployments together; what exceeds it waits in Queued (CP-420).
     max_instances: int = 1_000
+    # While something is done for an instance that an autoscaler waits for (CP-399, CP-408).
+    scaling_heartbeat_ms: int = 5 * 60_000
     # Instances that fetch the bundle of one deployment before their turn (D7); 0 switches it off.
     prefetch_concurrency: int = 100
     # A prefetch that was not answered by then no longer takes a place.

@@ -288,7 +288,9 @@ def _demand_place(holder: Instance, wanted: Newcomer, token: JoinToken | None) -
                 f" for it with `ferryman token create --join --instance-name {holder.instance_id}`",
             )
     elif holder.enrolled_at is None:
-        if not was_meant:
+        # Its autoscaling group has announced it, so its machine is expected, with any token that allows its id.
+        is_expected = bool(holder.auto_scaling_group) and holder.instance_id == wanted.provider_id
+        if not was_meant and not is_expected:
             raise Conflict(
                 "InstanceNameAlreadyRegisteredException",
                 f"{holder.name!r} is registered and waits for its own machine: enrol with a token that was made for it"
@@ -303,6 +305,8 @@ def _unchanged(holder: Instance) -> list[Condition]:
     column = tables.instances.c
     return [
         column.tags == to_json(holder.tags),
+        column.lifecycle_state == holder.lifecycle_state.value,
+        column.auto_scaling_group == holder.auto_scaling_group,
         column.enrolled_at.is_(None)
         if holder.enrolled_at is None
         else column.enrolled_at == holder.enrolled_at,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Protocol
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
+from ferryman_coordinator.core import scaling_hooks
 from ferryman_coordinator.core.configs import DEFAULTS
 from ferryman_coordinator.core.group_options import DEFAULT_OPTIONS, GroupOptions, Trigger
 from ferryman_coordinator.core.inventory import Application, DeploymentConfig, DeploymentGroup, Instance
 from ferryman_coordinator.core.membership import Membership
 from ferryman_coordinator.core.model import AutoRollback, GroupId
+from ferryman_coordinator.core.scaling import shared_warning
+from ferryman_coordinator.core.scaling_hooks import ScalingHook
 from ferryman_coordinator.core.tags import Selection, Tag
 from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound, NotMatched
 from ferryman_coordinator.ids import Ids
@@ -37,6 +41,7 @@ from ferryman_coordinator.store.inventory_records import group_row
 from ferryman_coordinator.store.queries import configurations as config_queries
 from ferryman_coordinator.store.queries import groups as queries
 from ferryman_coordinator.store.queries import instances as instance_queries
+from ferryman_coordinator.store.queries import scaling as scaling_queries
 from ferryman_coordinator.store.store import Store
 
 OptionChange = Callable[[GroupOptions], GroupOptions]
@@ -119,6 +124,7 @@ class Groups:
         names.GROUP.check(name, self._limits)
         config = await self._config(application, config_name)
         defaults = group_options.defaults(application.compute_platform)
+        chosen = defaults if options is None else options(defaults)
         group = DeploymentGroup(
             group_id=GroupId(self._ids.guid()),
             application_id=application.application_id,
@@ -129,7 +135,8 @@ class Groups:
             selection=selection,
             auto_rollback=auto_rollback,
             created_at=self._clock.now(),
-            options=defaults if options is None else options(defaults),
+            options=chosen,
+            hooks=self.hooks_for(name, (), chosen),
             resource_tags=resource_tags.check(tags, self._limits),
         )
         if requires_role and not group.options.service_role_arn:
@@ -214,6 +221,7 @@ class Groups:
             # Kept for when they are switched on again (CP-189).
             auto_rollback = replace(auto_rollback, events=group.auto_rollback.events)
         changed_options = group.options if options is None else options(group.options)
+        hooks = group.hooks if options is None else self.hooks_for(group.name, group.hooks, changed_options)
         changed = replace(
             group,
             name=group.name if new_name is None else new_name,
@@ -221,6 +229,7 @@ class Groups:
             selection=group.selection if selection is None else selection,
             auto_rollback=group.auto_rollback if auto_rollback is None else auto_rollback,
             options=group_options.keeping_alarms(group.options, changed_options),
+            hooks=hooks,
         )
         self._check(changed, application, config)
         await self._write_changes(group, changed, config)
@@ -270,6 +279,19 @@ class Groups:
         )
         return Matching(page=page, total=len(ids))
 
+    def hooks_for(
+        self, name: str, before: Sequence[ScalingHook], options: GroupOptions
+    ) -> tuple[ScalingHook, ...]:
+        """The hooks of a group that is saved with these options (CP-396, CP-178)."""
+        return scaling_hooks.installed(
+            before,
+            name,
+            options.auto_scaling_groups,
+            with_termination=options.termination_hook,
+            now=self._clock.now(),
+            draw=self._ids.guid,
+        )
+
     def _check(self, group: DeploymentGroup, application: Application, config: DeploymentConfig) -> None:
         group_options.check_selectors(group.selection, group.options, self._limits)
         group_settings.check_auto_rollback(group.auto_rollback)
@@ -317,7 +339,9 @@ class Groups:
     async def _saved(self, group: DeploymentGroup, config: DeploymentConfig) -> SavedGroup:
         async with self._store.reading() as connection:
             count = await queries.count_matching(connection, Membership.of_group(group))
-        return SavedGroup(group=group, warnings=tuple(group_settings.warnings(group, config, count)))
+            shared = await scaling_queries.shared_with(connection, group)
+        warnings = [*group_settings.warnings(group, config, count), *starmap(shared_warning, shared)]
+        return SavedGroup(group=group, warnings=tuple(warnings))
 
     async def _announced(self, saved: SavedGroup, before: Sequence[Trigger]) -> SavedGroup:
         """Its new and changed triggers are tested once it is saved: none can stand in the way (CP-370, CP-371)."""

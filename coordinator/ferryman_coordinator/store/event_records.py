@@ -90,6 +90,8 @@ class DeliverySource(StrEnum):
 
     TRIGGER = "trigger"
     RULE = "rule"
+    # Of an autoscaler that waits, or a group whose launches fail again and again.
+    AUTOSCALING = "autoscaling"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from ferryman_coordinator.core.model import (
     UrlLocation,
     ZonalConfig,
 )
+from ferryman_coordinator.core.scaling_hooks import ScalingHook
 from ferryman_coordinator.core.tags import Selection, Tag
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -76,6 +77,7 @@ def group_row(group: DeploymentGroup) -> Values:
         "created_at": group.created_at,
         "options": to_json(group.options),
         "resource_tags": to_json(group.resource_tags),
+        "auto_scaling_hooks": to_json(group.hooks),
     }
 
 
@@ -93,12 +95,17 @@ def group_from(row: Any) -> DeploymentGroup:
         created_at=row.created_at,
         options=_options.decode(row.options),
         resource_tags=_tags.decode(row.resource_tags),
+        hooks=_hooks.decode(row.auto_scaling_hooks),
         target_revision=None if row.target_revision is None else location_from(row.target_revision),
         last_attempted=_last_deployment(row.last_attempted_id, row.attempted_status, row.attempted_record),
         last_successful=_last_deployment(
             row.last_successful_id, row.successful_status, row.successful_record
         ),
     )
+
+
+def hooks_from(text: str) -> tuple[ScalingHook, ...]:
+    return _hooks.decode(text)
 
 
 def config_row(config: DeploymentConfig) -> Values:
@@ -281,5 +288,6 @@ _minimum = msgspec.json.Decoder(MinimumHealthyHosts)
 _zonal = msgspec.json.Decoder(ZonalConfig)
 _traffic = msgspec.json.Decoder(TrafficRouting)
 _facts = msgspec.json.Decoder(Facts)
+_hooks = msgspec.json.Decoder(tuple[ScalingHook, ...])
 _tags = msgspec.json.Decoder(tuple[Tag, ...])
 _names = msgspec.json.Decoder(tuple[str, ...])

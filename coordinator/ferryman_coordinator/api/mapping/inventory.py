@@ -57,7 +57,10 @@ def group_to(group: DeploymentGroup, arn: str, drift: DriftCount) -> inventory_p
         compute_platform=words.platforms.wire(group.compute_platform),
         arn=arn,
         auto_scaling_groups=[
-            inventory_pb2.AutoScalingGroup(name=name) for name in group.options.auto_scaling_groups
+            inventory_pb2.AutoScalingGroup(
+                name=hook.auto_scaling_group, hook=hook.launch, termination_hook=hook.termination
+            )
+            for hook in group.hooks
         ],
     )
 

@@ -178,6 +178,11 @@ async def is_busy(connection: AsyncConnection, instance_id: InstanceId) -> bool:
     return await connection.scalar(query) is not None
 
 
+def is_registered(instance_id: InstanceId) -> sa.ColumnElement[bool]:
+    """A guard: nobody deregistered the instance since it was read."""
+    return sa.exists().where(instances.c.instance_id == instance_id, instances.c.deregistered_at.is_(None))
+
+
 def has_tags(instance_id: InstanceId, text: str) -> sa.ColumnElement[bool]:
     """A guard: nobody changed the instance's tags since they were read, or deregistered it."""
     return sa.exists().where(
