@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from ferryman.v1 import agents_pb2 as pb
 from tests.bench.harness import Figure, Options, row
 from tests.support.agent_home import AgentHome
 from tests.support.fake_coordinator import FakeCoordinator, run_segment
@@ -74,6 +75,8 @@ async def _deploy(coordinator: FakeCoordinator, number: int, target: Path) -> No
     status = await coordinator.finished(f"d-{number}/i-1/1/0")
     if status != "SUCCEEDED":
         raise RuntimeError(f"the deployment ended as {status}: {coordinator.story()}")
+    # As the real one does when the deployment is over.
+    coordinator.session.send(forget=pb.Forget(deployment_id=f"d-{number}"))
 
 
 def _bundle(number: int, target: Path) -> bytes:
