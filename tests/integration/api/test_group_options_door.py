@@ -186,6 +186,7 @@ async def test_members_can_be_seen_before_and_after_a_group_is_saved(desk: Desk)
     saved = pb.ListMatchingInstancesRequest(application_name="shop", deployment_group_name="web")
     found = await desk(desk.inventory.ListMatchingInstances, saved)
     assert [one.name for one in found.instances] == ["here"]
+    assert found.instances[0].arn.startswith("arn:aws:codedeploy:eu-1:123456789012:instance/here_")
 
 
 @pytest.mark.req("CP-463", "CP-147", "CP-115", "CP-146")
