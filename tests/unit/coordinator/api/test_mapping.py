@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferryman.channel import MESSAGE_LIMIT
-from ferryman.v1 import inventory_pb2, types_pb2
+from ferryman.v1 import deployments_pb2, inventory_pb2, types_pb2
 from ferryman_coordinator.api.mapping import deployments, values, words
 from ferryman_coordinator.api.mapping.selections import selection_from, selection_to
 from ferryman_coordinator.api.mapping.words import Words
@@ -249,3 +249,30 @@ def test_what_is_absent_stays_absent() -> None:
     message = deployments.deployment_to(deployment(0).deployment)
     for name in ("started_at", "completed_at", "error", "rollback", "previous_revision"):
         assert not message.HasField(name), name
+
+
+@pytest.mark.req("CP-466")
+def test_nothing_that_is_read_of_a_deployment_has_room_for_an_app_spec() -> None:
+    answers = (
+        deployments_pb2.GetDeploymentResponse,
+        deployments_pb2.BatchGetDeploymentsResponse,
+        deployments_pb2.ListDeploymentsResponse,
+        deployments_pb2.GetDeploymentTargetResponse,
+        deployments_pb2.WatchDeploymentResponse,
+        inventory_pb2.GetDeploymentGroupResponse,
+    )
+    waiting, seen = [answer.DESCRIPTOR for answer in answers], set()
+    while waiting:
+        message = waiting.pop()
+        if message.full_name in seen:
+            continue
+        seen.add(message.full_name)
+        for field in message.fields:
+            if field.message_type is not None:
+                waiting.append(field.message_type)
+            assert not {"content", "appspec", "raw"} & set(
+                field.name.replace("app_spec", "appspec").split("_")
+            )
+    assert "ferryman.v1.BundleLocation" in seen
+    bundle = values.bundle_to(BundleLocation(sha256="ab" * 32, size_bytes=1, bundle_type=BundleType.ZIP))
+    assert bundle.sha256 == "ab" * 32
