@@ -157,6 +157,7 @@ class App:
         self._metrics.observe_alarms(
             lambda: len(self.engine.alarms.watched()), lambda: self.engine.alarms.book.failing
         )
+        self._metrics.observe_audit(lambda: self.audit.stored_records, lambda: self.audit.waiting_records)
         self.grpc = self._make_grpc(ids)
         door = BundleDoor(self._bundles, urls, self.clock)
         checks = {"database": self._database_answers, "engine": self._engine_is_ready}

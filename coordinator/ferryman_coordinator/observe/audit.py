@@ -100,6 +100,11 @@ class AuditLog:
         return self._head or BEGINNING
 
     @property
+    def waiting_records(self) -> int:
+        """Noted and not yet stored."""
+        return len(self._waiting)
+
+    @property
     def lost_records(self) -> int:
         """Given up and not yet told in a record."""
         return self._lost

@@ -108,9 +108,27 @@ class Metrics:
         """Shows how many alarms are watched, and how many of their sources do not answer, read at each scrape."""
         self._registry.register(_Alarms(watched, failing))
 
+    def observe_audit(self, stored: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Shows how many audit records this process has stored, and how many still wait, read at each scrape."""
+        self._registry.register(_Audit(stored, waiting))
+
     def exposition(self) -> tuple[bytes, str]:
         """The text, and its media type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _Audit(Collector):
+    def __init__(self, stored: Callable[[], int], waiting: Callable[[], int]) -> None:
+        self._stored = stored
+        self._waiting = waiting
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(f"{_PREFIX}audit_records", "Audit records stored.", self._stored())
+        yield GaugeMetricFamily(
+            f"{_PREFIX}audit_records_waiting",
+            "Audit records not yet stored; a number that stays says that the database cannot be written.",
+            self._waiting(),
+        )
 
 
 class _Alarms(Collector):

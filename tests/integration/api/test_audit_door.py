@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
 import sqlalchemy as sa
@@ -234,6 +235,17 @@ async def test_agents_are_recorded_when_they_enrol_and_renew_and_not_when_they_t
     (renewal,) = await records(coordinator, event_name="RenewCertificate")
     assert document(renewal)["userIdentity"]["type"] == "FerrymanAgent"
     assert renewal.user == agent.instance_id
+
+
+async def test_stored_records_are_counted(coordinator: RunningCoordinator) -> None:
+    await create(coordinator)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{coordinator.ready.http_url}/metrics") as answer,
+    ):
+        text = await answer.text()
+    assert "ferryman_audit_records_total 1.0" in text
+    assert "ferryman_audit_records_waiting 0.0" in text
 
 
 async def test_reads_can_be_left_out_but_not_refused_ones(tmp_path: Path) -> None:
