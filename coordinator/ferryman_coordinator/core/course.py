@@ -63,8 +63,6 @@ class Course:
         self._move(target, TargetStatus.IN_PROGRESS)
         target.started_at = draft.now
         self._open_step(target, 0, draft)
-        if self._is_launch:
-            target.deadline = Instant(draft.now + self._timers.first_contact_ms)
 
     def skip(self, target: Target, draft: Draft) -> None:
         """Its turn will not come. Its events share its fate and need no records."""
@@ -244,7 +242,9 @@ class Course:
         target.lifecycle_event = self._route.steps[target.step][place]
         target.event_started_at = None
         target.failure = None
-        target.deadline = Instant(draft.now + self._timers.event_start_ms)
+        is_first = self._is_launch and target.step == place == 0
+        limit = self._timers.first_contact_ms if is_first else self._timers.event_start_ms
+        target.deadline = Instant(draft.now + limit)
 
     def _start_event(self, target: Target, draft: Draft) -> None:
         timers = self._timers
