@@ -215,7 +215,9 @@ def test_location_is_needed(location: str) -> None:
     assert findings(source) == [("SCRIPT_LOCATION_MISSING", "error")]
 
 
-@pytest.mark.req("AG-V46", "V2-157", "AG-282", "AG-C37", "AG-283", "V2-155", "AG-406", "AG-C01", "AG-Q01", "A31")
+@pytest.mark.req(
+    "AG-V46", "V2-157", "AG-282", "AG-C37", "AG-283", "V2-155", "AG-406", "AG-C01", "AG-Q01", "A31"
+)
 def test_scripts_are_read_in_order_with_their_defaults() -> None:
     source = HEAD + (
         "hooks:\n  ApplicationStart:\n    - location: '  /scripts/b.sh '\n      runas: ' web '\n      sudo: yes\n"
