@@ -15,7 +15,7 @@ from typing import Protocol
 from ferryman_agent.core.messages import DeploymentDescription, Instant
 
 Background = Callable[[Callable[[], Awaitable[None]]], object]
-"""Starts an async function in a task that somebody waits for: `TaskGroup.start_soon` of anyio fits as it is."""
+"""Starts an async function in a task that somebody waits for: with its name, and lets it go on meanwhile."""
 
 
 class Script(Protocol):

@@ -105,3 +105,13 @@ def test_where_something_would_have_to_be_compiled_first_all_stays_as_it_is(tmp_
 def test_names_that_are_new_in_typing_are_found_under_their_old_name() -> None:
     program = "import typing, typing_extensions\nprint(typing_extensions.Self is typing.Self)"
     assert printed(program) == "True"
+
+
+def test_what_means_more_than_in_typing_comes_from_the_library_itself() -> None:
+    program = (
+        "from typing_extensions import Self, TypeVar\n"
+        "import sys, typing\n"
+        "print(TypeVar('T', default=int).__default__ is int, Self is typing.Self,"
+        " hasattr(sys.modules['typing_extensions'], 'deprecated'))"
+    )
+    assert printed(program) == "True True True"

@@ -24,7 +24,7 @@ import sys
 import asyncio, argparse, concurrent.futures, contextlib, ctypes, email.message, getpass, http.client
 import importlib.metadata, ipaddress, json, logging, multiprocessing, pathlib, platform, queue, random, shutil, signal
 import socket, ssl, subprocess, tarfile, tempfile, threading, urllib.request, uuid, zipfile
-import anyio, anyio._backends._asyncio, cryptography.x509, google.protobuf, grpc, grpc.aio, msgspec, structlog, yaml
+import cryptography.x509, google.protobuf, grpc, grpc.aio, msgspec, structlog, yaml
 import os
 missing = ("fcntl", "grp", "pwd", "resource", "termios", "pty", "tty", "syslog", "uvloop")
 for name in missing:
