@@ -1,28 +1,26 @@
-"""`ferryman-coordinator serve | migrate | audit verify | check-config`: reads options, prints answers, no more."""
+"""`ferryman-coordinator serve | migrate | audit verify | check-config`: reads options, prints answers, no more.
+
+The commands that look after a data directory are in `upkeep/cli.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from ferryman_coordinator import __version__
 from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.hardening import harden
 from ferryman_coordinator.memory import give_back_what_is_large
+from ferryman_coordinator.options import PROGRAM, ConfigFile, DatabaseUrl, DataDir, load_settings, run_async
+from ferryman_coordinator.upkeep.cli import add_commands
 
 if TYPE_CHECKING:
     from ferryman_coordinator.app import Ready
-    from ferryman_coordinator.config import Config
-
-PROGRAM = "ferryman-coordinator"
 
 app = typer.Typer(
     name=PROGRAM,
@@ -32,23 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar="FERRYMAN_COORDINATOR_CONFIG",
-        help="Configuration file (YAML).",
-        show_default=False,
-    ),
-]
-DataDir = Annotated[
-    str | None,
-    typer.Option("--data-dir", help="Keys, bundles and the embedded database.", show_default=False),
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", help="postgresql://user@host/name instead of SQLite.", show_default=False),
-]
 GrpcListen = Annotated[
     str | None,
     typer.Option(
@@ -100,7 +81,7 @@ def serve(
         "listen.http": http_listen,
         "database.url": database_url,
     }
-    settings = _load(config, flags)
+    settings = load_settings(config, flags)
     harden()
     give_back_what_is_large()
 
@@ -113,13 +94,13 @@ def serve(
         async with Coordinator.open(settings) as coordinator:
             await coordinator.run(_announce, stop)
 
-    _run(run)
+    run_async(run)
 
 
 @app.command()
 def migrate(config: ConfigFile = None, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Bring the database to the schema of this version, and say which that is."""
-    settings = _load(config, {"data_dir": data_dir, "database.url": database_url})
+    settings = load_settings(config, {"data_dir": data_dir, "database.url": database_url})
 
     async def run() -> None:
         from ferryman_coordinator.process import migrate_database
@@ -127,7 +108,7 @@ def migrate(config: ConfigFile = None, data_dir: DataDir = None, database_url: D
         schema = await migrate_database(settings)
         print(f"{PROGRAM} {__version__}: the database has schema {schema}")
 
-    _run(run)
+    run_async(run)
 
 
 audit = typer.Typer(no_args_is_help=True, help="The audit log, where the coordinator does not run.")
@@ -148,7 +129,7 @@ def verify(
 
     While the coordinator runs, `ferryman audit verify` asks it to do the same.
     """
-    settings = _load(config, {"data_dir": data_dir, "database.url": database_url})
+    settings = load_settings(config, {"data_dir": data_dir, "database.url": database_url})
 
     async def run() -> None:
         from ferryman_coordinator.process import verify_audit
@@ -159,7 +140,10 @@ def verify(
         print(f"{check.records} records, {check.first} to {check.last.sequence}, are as they were written")
         print(f"last hash: {check.last.hash}")
 
-    _run(run)
+    run_async(run)
+
+
+add_commands(app)
 
 
 @app.command("check-config")
@@ -168,41 +152,7 @@ def check_config(config: ConfigFile = None) -> None:
     from ferryman_coordinator.config.reference import effective
     from ferryman_coordinator.log import without_secrets
 
-    print(without_secrets(effective(_load(config, {}))), end="")
-
-
-def _load(path: Path | None, flags: dict[str, str | None]) -> Config:
-    from ferryman_coordinator import log
-    from ferryman_coordinator.config import load
-
-    try:
-        settings = load(path, os.environ, {name: value for name, value in flags.items() if value is not None})
-    except SetupError as error:
-        _fail(error)
-    log.configure(settings.log.level)
-    return settings
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    # gRPC's C part writes lines of its own to standard error, which are no JSON and tell nothing that ours do not.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(work())
-    except SetupError as error:
-        _fail(error)
-    except Exception:
-        # As a line of the log, not as a bare traceback beside it.
-        structlog.get_logger(__name__).critical("coordinator.broken", exc_info=True)
-        raise typer.Exit(1) from None
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+    print(without_secrets(effective(load_settings(config, {}))), end="")
 
 
 def _announce(ready: Ready) -> None:
@@ -215,11 +165,6 @@ def _announce(ready: Ready) -> None:
         "ca_fingerprint": ready.ca_fingerprint,
     }
     print(json.dumps(line), flush=True)
-
-
-def _fail(error: SetupError) -> NoReturn:
-    print(f"{PROGRAM}: {error}", file=sys.stderr)
-    raise typer.Exit(1)
 
 
 def main() -> None:

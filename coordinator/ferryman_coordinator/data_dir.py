@@ -24,8 +24,22 @@ class DataDirectory:
 
     def make(self) -> None:
         """Raises SetupError."""
+        self.make_for_restore()
+        if self.unfinished_restore.exists():
+            raise SetupError(
+                f"a restore into {self.root} did not come to its end: run `ferryman-coordinator restore` again, with"
+                " --force"
+            )
+
+    def make_for_restore(self) -> None:
+        """The same where a restore may have been cut short. Raises SetupError."""
         self._check_ours()
         make_private_folder(self.root)
+
+    @property
+    def unfinished_restore(self) -> Path:
+        """Where a restore puts things together; gone when it is done."""
+        return self.root / ".restoring"
 
     def _check_ours(self) -> None:
         """Nobody's /tmp or /etc becomes private because of a slip in --data-dir."""

@@ -22,6 +22,13 @@ def make_private_folder(path: Path) -> None:
         ) from error
 
 
+def make_folders(root: Path, below: Path) -> None:
+    """Makes `below` and all between it and `root`, which is there, for their owner alone. Raises OSError."""
+    for folder in reversed((below, *below.parents)):
+        if root in folder.parents:
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_file(path: Path, content: bytes, mode: int) -> None:
     """Writes a file so that after a crash it has the old content or the new one. Raises SetupError."""
     temporary = path.with_name(f".{path.name}.new")

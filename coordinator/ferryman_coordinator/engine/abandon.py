@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ferryman_coordinator.core import ending
-from ferryman_coordinator.core.messages import CancelSegment, Change, EventChanged, TargetChanged
+from ferryman_coordinator.core.messages import (
+    CancelSegment,
+    Change,
+    EventChanged,
+    RollbackOrdered,
+    TargetChanged,
+)
 from ferryman_coordinator.core.model import (
     CommandId,
     CommandPhase,
@@ -31,10 +37,32 @@ INTERNAL_ERROR = "INTERNAL_ERROR"
 
 def give_up(loaded: LoadedRollout, fault: str, now: Instant) -> Sequence[Change]:
     """Every target and the deployment final; perhaps followed by a rollback, like any other failure."""
-    diagnostics = Diagnostics(
-        error_code=LifecycleErrorCode.UNKNOWN_ERROR,
-        message=f"the coordinator gave the deployment up because of a fault of its own: {fault}",
+    error = ErrorInformation(
+        code=INTERNAL_ERROR,
+        message=(
+            f"The coordinator met a fault of its own: {fault}. Instances in progress were told to stop."
+            " Next: report it with the coordinator's log, then deploy again."
+        ),
     )
+    why = f"the coordinator gave the deployment up because of a fault of its own: {fault}"
+    return _all_final(loaded, error, why, now)
+
+
+def lose_sight(loaded: LoadedRollout, why: str, now: Instant) -> Sequence[Change]:
+    """The same where nobody knows how it went on: never followed by a rollback, since that could undo what came later.
+
+    `why` completes "the coordinator …".
+    """
+    error = ErrorInformation(
+        code=INTERNAL_ERROR,
+        message=f"The coordinator {why}: how the deployment went on is not known. Next: deploy again.",
+    )
+    changes = _all_final(loaded, error, f"the coordinator {why}: what became of it is not known", now)
+    return [change for change in changes if not isinstance(change, RollbackOrdered)]
+
+
+def _all_final(loaded: LoadedRollout, error: ErrorInformation, why: str, now: Instant) -> Sequence[Change]:
+    diagnostics = Diagnostics(error_code=LifecycleErrorCode.UNKNOWN_ERROR, message=why)
     started = {
         (instance_id, event.name): event
         for instance_id, event in loaded.events
@@ -44,13 +72,6 @@ def give_up(loaded: LoadedRollout, fault: str, now: Instant) -> Sequence[Change]
     for target in loaded.targets:
         if not target.status.is_terminal:
             changes.extend(_end(target, started, diagnostics, now))
-    error = ErrorInformation(
-        code=INTERNAL_ERROR,
-        message=(
-            f"The coordinator met a fault of its own: {fault}. Instances in progress were told to stop."
-            " Next: report it with the coordinator's log, then deploy again."
-        ),
-    )
     changes.extend(ending.conclude(loaded.spec, loaded.record, DeploymentStatus.FAILED, error, now)[1])
     return changes
 

@@ -18,6 +18,19 @@ _LOCK = 0x466572727940
 """Key of the advisory lock under which coordinators on one PostgreSQL migrate one after another."""
 
 
+def known() -> frozenset[str]:
+    """Every schema that this version knows."""
+    return frozenset(revision.revision for revision in ScriptDirectory(str(_MIGRATIONS)).walk_revisions())
+
+
+def newest() -> str:
+    """The schema of this version."""
+    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    if head is None:
+        raise RuntimeError("there are no migrations")
+    return head
+
+
 def upgrade(connection: sa.Connection) -> None:
     """Run the missing migrations in one transaction; raises SetupError for a schema that this version does not know."""
     with connection.begin():
