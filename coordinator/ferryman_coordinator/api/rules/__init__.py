@@ -20,6 +20,7 @@ from ferryman_coordinator.api.rules.needs import (
     Shows,
     Target,
 )
+from ferryman_coordinator.api.rules.scaling import SCALING
 from ferryman_coordinator.core.resources import EVERYTHING, Resource
 from ferryman_coordinator.core.rights import FERRYMAN
 
@@ -39,9 +40,11 @@ __all__ = [
 
 _SERVICES = {
     "AlarmService": ALARMS,
+    "AutoScalingService": SCALING,
     "EventService": EVENTS,
     "AgentService": AGENTS,
     "AuditService": AUDIT,
+    "AutoScalingService": SCALING,
     "BundleService": BUNDLES,
     "DeploymentService": DEPLOYMENTS,
     "IdentityService": IDENTITY,

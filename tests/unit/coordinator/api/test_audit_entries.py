@@ -42,6 +42,10 @@ ALSO_HARMLESS = {
     "ferryman.v1.Tag.key": "of a tag",
     "ferryman.v1.TagFilter.key": "of a tag",
     "ferryman.v1.S3Location.key": "names an object",
+    "ferryman.v1.LifecycleAction.token": "an autoscaler's name of an action",
+    "ferryman.v1.NotifyTransitionRequest.token": "an autoscaler's name of an action",
+    "ferryman.v1.GetLifecycleActionRequest.token": "an autoscaler's name of an action",
+    "ferryman.v1.WatchLifecycleActionRequest.token": "an autoscaler's name of an action",
     "ferryman.v1.PrepareS3UploadRequest.key": "names an object",
     "ferryman.v1.CreateJoinTokenResponse.join_token": "what is known of it",
 }
