@@ -88,7 +88,7 @@ async def test_without_a_good_revision_a_launch_goes_on_with_nothing_deployed(tm
         assert (await scaler.instance("i-new")).lifecycle_state is LifecycleState.IN_SERVICE
 
 
-@pytest.mark.req("T70", "CP-401", "CP-410", "CP-412", "A26")
+@pytest.mark.req("T70", "CP-401", "CP-410", "CP-412", "A26", "A14")
 async def test_a_launch_runs_beside_a_fleet_deployment_which_then_catches_it_up(tmp_path: Path) -> None:
     async with scaled_world(tmp_path) as scaler:
         world = scaler.world
@@ -175,7 +175,7 @@ async def test_a_launch_that_fails_is_abandoned_whatever_the_groups_configuratio
         assert group.hooks[0].abandons == 1
 
 
-@pytest.mark.req("T72", "CP-403", "PF-129")
+@pytest.mark.req("T72", "CP-403", "PF-129", "K9")
 async def test_the_third_launch_that_fails_in_a_row_is_called_a_loop_and_there_is_a_way_out(
     tmp_path: Path, url: str
 ) -> None:
@@ -280,7 +280,7 @@ async def test_without_a_termination_hook_nothing_runs_on_an_instance_that_ends(
         assert len(await world.created()) == 2
 
 
-@pytest.mark.req("CP-409", "PF-122", "CP-306")
+@pytest.mark.req("CP-409", "PF-122", "CP-306", "K28")
 async def test_scale_in_during_a_deployment_ends_its_event_fails_its_target_and_then_stops_what_runs(
     tmp_path: Path,
 ) -> None:
@@ -370,7 +370,7 @@ async def test_who_is_in_service_already_is_not_deployed_to(tmp_path: Path) -> N
             await scaler.launch("i-old", connects=False)
 
 
-@pytest.mark.req("CP-403")
+@pytest.mark.req("CP-403", "K9")
 async def test_who_lets_launches_pass_deploys_nothing(tmp_path: Path) -> None:
     async with scaled_world(tmp_path, hooks=(replace(HOOK, passes=True),)) as scaler:
         await scaler.world.finished(await scaler.world.deploy(revision=bundle("a")))
