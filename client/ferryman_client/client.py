@@ -29,6 +29,8 @@ from ferryman.v1 import (
     inventory_pb2,
     inventory_pb2_grpc,
     resources_pb2_grpc,
+    scaling_pb2,
+    scaling_pb2_grpc,
     tokens_pb2_grpc,
     types_pb2,
 )
@@ -85,6 +87,8 @@ class Client:
         self.audit = audit_pb2_grpc.AuditServiceStub(self._channel)
         self.resources: resources_pb2_grpc.ResourceServiceAsyncStub
         self.resources = resources_pb2_grpc.ResourceServiceStub(self._channel)
+        self.scaling: scaling_pb2_grpc.AutoScalingServiceAsyncStub
+        self.scaling = scaling_pb2_grpc.AutoScalingServiceStub(self._channel)
         self.tokens: tokens_pb2_grpc.TokenServiceAsyncStub
         self.tokens = tokens_pb2_grpc.TokenServiceStub(self._channel)
 
@@ -168,6 +172,31 @@ class Client:
                     request.last = 0
                     yield one
                 return
+            except (Unreachable, CoordinatorFault):
+                now = asyncio.get_running_loop().time()
+                lost_at = lost_at or now
+                if now - lost_at > patience_seconds:
+                    raise
+            await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+            attempt += 1
+
+    async def lifecycle_answer(
+        self, auto_scaling_group: str, token: str, *, patience_seconds: float = 600.0
+    ) -> scaling_pb2.LifecycleAction:
+        """Returns the action once it has its answer, however long that takes.
+
+        Outlives the coordinator. Raises Unreachable when there was no answer at all for `patience_seconds`,
+        NotFoundError for an unknown action.
+        """
+        request = scaling_pb2.WatchLifecycleActionRequest(auto_scaling_group=auto_scaling_group, token=token)
+        lost_at: float | None = None
+        attempt = 0
+        while True:
+            try:
+                async for one in self.stream(self.scaling.WatchLifecycleAction, request):
+                    lost_at, attempt = None, 0
+                    if one.action.result:
+                        return one.action
             except (Unreachable, CoordinatorFault):
                 now = asyncio.get_running_loop().time()
                 lost_at = lost_at or now

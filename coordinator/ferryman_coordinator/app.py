@@ -27,6 +27,7 @@ from ferryman_coordinator.api.interceptors import Gate
 from ferryman_coordinator.api.inventory import InventoryOperations, InventoryServicer
 from ferryman_coordinator.api.recorder import Recorder
 from ferryman_coordinator.api.resources import ResourceServicer
+from ferryman_coordinator.api.scaling import AutoScalingServicer
 from ferryman_coordinator.api.server import GrpcServer
 from ferryman_coordinator.api.tokens import TokenServicer
 from ferryman_coordinator.bundles.github import GitHubArchives
@@ -81,11 +82,13 @@ from ferryman_coordinator.operations.events import Events
 from ferryman_coordinator.operations.groups import Groups
 from ferryman_coordinator.operations.instances import Instances
 from ferryman_coordinator.operations.join_tokens import JoinTokens
+from ferryman_coordinator.operations.lifecycle import Lifecycle
 from ferryman_coordinator.operations.notification_rules import NotificationRules
 from ferryman_coordinator.operations.registration import Registration
 from ferryman_coordinator.operations.resources import Resources
 from ferryman_coordinator.operations.revisions import Revisions
 from ferryman_coordinator.operations.roles import Roles
+from ferryman_coordinator.operations.scaling_hooks import ScalingHooks
 from ferryman_coordinator.operations.script_logs import ScriptLogs
 from ferryman_coordinator.operations.search import Search
 from ferryman_coordinator.operations.simulation import Simulation
@@ -266,6 +269,7 @@ class App:
             InstanceServicer(self.instances, registration, self.links).register,
             events.register,
             AlarmServicer(Alarms(self.engine.alarms, clock)).register,
+            self._autoscaling(ids, groups).register,
             BundleServicer(self._bundles, connections).register,
             TokenServicer(join_tokens, connections).register,
             IdentityServicer(self._identity(ids)).register,
@@ -279,6 +283,21 @@ class App:
             self._metrics,
         )
         return GrpcServer(gate, services, lambda: self.certificate.current, self._authority.certificate_pem)
+
+    def _autoscaling(self, ids: Ids, groups: Groups) -> AutoScalingServicer:
+        engine, sinks = self.engine, self.notices.sinks
+        engine.scaling.ledger.wake = self.notices.courier.wake
+        self.hooks = ScalingHooks(self._store, self.clock, ids, groups)
+        lifecycle = Lifecycle(
+            self._store,
+            self.clock,
+            self._config.limits,
+            self.account,
+            engine,
+            lambda name: sinks.name_of(name) is not None,
+            engine.settings.scaling_heartbeat_ms,
+        )
+        return AutoScalingServicer(lifecycle, self.hooks, self.links)
 
     def _identity(self, ids: Ids) -> IdentityOperations:
         store, clock, limits, account = self._store, self.clock, self._config.limits, self.account
@@ -362,10 +381,12 @@ def _engine_settings(config: Config) -> EngineSettings:
             report_grace_ms=int(timers.report_grace),
             reboot_grace_ms=int(timers.reboot_grace),
             run_cap_ms=int(timers.run_cap),
+            first_contact_ms=int(timers.first_contact),
         ),
         max_targets=config.limits.instances_per_deployment,
         max_deployments=config.limits.concurrent_deployments,
         max_instances=config.limits.instances_in_running_deployments,
+        scaling_heartbeat_ms=int(timers.autoscaling_heartbeat),
         prefetch_concurrency=timers.prefetch_concurrency,
         # An address that is sent must still be good for a while.
         description_lifetime_ms=min(

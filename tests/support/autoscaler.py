@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Autoscaler:
                     return action
         raise AssertionError("the watch ended without an answer")
 
-    def seen(self, action: LifecycleAction) -> AsyncIterator[LifecycleAction]:
+    def seen(self, action: LifecycleAction) -> AsyncGenerator[LifecycleAction, None]:
         """What a watcher sees of it."""
         return self.lifecycle.watch(action.auto_scaling_group, action.token)
 

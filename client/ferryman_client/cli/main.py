@@ -28,6 +28,7 @@ _COMMANDS = {
     "token": ("tokens", "Tokens: who may enrol an instance, and who is let in."),
     "github-token": ("github_tokens", "Tokens for GitHub: what private repositories are read with."),
     "alarm": ("alarms", "Alarms: what stops a deployment, and how it is now."),
+    "autoscaling": ("autoscaling", "Instances that come and go by themselves, and who waits for them."),
     "events": ("events", "Follow what happens: deployments and instances, as it happens."),
     "trigger": ("triggers", "Triggers: who is told, and messages that did not arrive."),
     "rule": ("rules", "Notification rules: who is told of the deployments of an application."),

@@ -324,6 +324,19 @@ class Deployments(Section, frozen=True, kw_only=True):
             "How long an instance may be silent during a deployment before its target fails.", "1s", "7d"
         ),
     ] = Duration(5 * 60_000)
+    first_contact: Annotated[
+        Duration,
+        _duration(
+            "How long the agent of an instance that was just launched may take to be heard of before its launch is"
+            " abandoned.",
+            "1m",
+            "1d",
+        ),
+    ] = Duration(60 * 60_000)
+    autoscaling_heartbeat: Annotated[
+        Duration,
+        _duration("How often an autoscaler that waits for an answer hears that it goes on.", "1s", "1h"),
+    ] = Duration(5 * 60_000)
     run_cap: Annotated[
         Duration, _duration("A deployment that takes longer than this ends as Failed (TIMEOUT).", "1m", "30d")
     ] = Duration(12 * 3_600_000)

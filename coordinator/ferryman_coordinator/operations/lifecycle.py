@@ -7,7 +7,7 @@ do about that it waits: it asks, watches, or is called back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -165,7 +165,7 @@ class Lifecycle:
             )
         return found
 
-    async def watch(self, auto_scaling_group: str, token: str) -> AsyncIterator[LifecycleAction]:
+    async def watch(self, auto_scaling_group: str, token: str) -> AsyncGenerator[LifecycleAction, None]:
         """The action as it is, then again whenever it has changed, each heartbeat included, until its answer.
 
         Raises NotFound.

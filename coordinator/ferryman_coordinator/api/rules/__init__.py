@@ -40,7 +40,6 @@ __all__ = [
 
 _SERVICES = {
     "AlarmService": ALARMS,
-    "AutoScalingService": SCALING,
     "EventService": EVENTS,
     "AgentService": AGENTS,
     "AuditService": AUDIT,

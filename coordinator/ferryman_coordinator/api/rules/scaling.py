@@ -45,8 +45,10 @@ SCALING = {
             "actions", lambda item, _: need(f"{FERRYMAN}ListLifecycleActions", OfInstance(item.instance_id))
         ),
     ),
-    "CheckHooks": _asked(
-        "CheckHooks", Shows("hooks", lambda item, _: need("GetDeploymentGroup", group_of(item)))
+    "CheckHooks": rule(
+        f"{FERRYMAN}CheckHooks GetDeploymentGroup",
+        on(f"{FERRYMAN}CheckHooks", lambda _request: None),
+        shows=Shows("hooks", lambda item, _: need("GetDeploymentGroup", group_of(item))),
     ),
     "ReinstallHooks": _changed("UpdateDeploymentGroup", "ReinstallHooks"),
     "LetLaunchesPass": _changed(f"{FERRYMAN}LetLaunchesPass", "LetLaunchesPass"),
