@@ -74,7 +74,7 @@ async def test_agents_can_be_sent_elsewhere_for_bundles(tmp_path: Path) -> None:
         await agent.ended()
 
 
-@pytest.mark.req("AG-035", "AG-091", "AG-T79", "AG-S16")
+@pytest.mark.req("AG-035", "AG-091", "AG-T79", "AG-S16", "K24")
 async def test_both_ends_learn_how_their_clocks_and_protocols_compare(
     coordinator: RunningCoordinator,
 ) -> None:

@@ -61,7 +61,7 @@ def test_a_machine_that_is_well_has_a_line_for_each_subject_and_no_fix() -> None
     assert all(not each.fix for each in found)
 
 
-@pytest.mark.req("AG-543")
+@pytest.mark.req("AG-543", "K24")
 @pytest.mark.parametrize(
     "change,check,verdict,part,fix",
     [

@@ -98,7 +98,7 @@ def test_by_day_old_files_go_also_after_downtime(tmp_path: Path, by_day: ByDay) 
     assert names(tmp_path) == ["a.20240303.log", "a.20240309.log", "a.log", "other.20200101.log"]
 
 
-@pytest.mark.req("AG-441", "AG-T78", "AG-S15", "AG-X43")
+@pytest.mark.req("AG-441", "AG-T78", "AG-S15", "AG-X43", "K31")
 @pytest.mark.parametrize("gone", ["unlink", "rename", "folder"])
 def test_a_deleted_or_moved_file_comes_back_with_the_next_write(tmp_path: Path, gone: str) -> None:
     path = tmp_path / "logs" / "a.log"
