@@ -25,7 +25,7 @@ from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core import resources
 from ferryman_coordinator.core.model import DeploymentId, Instant
 from ferryman_coordinator.core.resources import EVERYTHING, Resource
-from ferryman_coordinator.core.rights import Circumstances
+from ferryman_coordinator.core.rights import Cause, Circumstances
 from ferryman_coordinator.errors import Denied
 from ferryman_coordinator.operations.access import Admitted
 from ferryman_coordinator.operations.arns import Account
@@ -104,9 +104,10 @@ class Guard:
         rights = admitted.rights
         if resource is None:
             return any(rights.somewhere(action, now) for action in need.any_of)
-        if any(rights.decide(action, resource, now).is_allowed for action in need.any_of):
+        causes = {rights.decide(action, resource, now).cause for action in need.any_of}
+        if Cause.ALLOWED in causes:
             return True
-        is_own = resource.name == resources.USER + admitted.caller.name
+        is_own = resource.name == resources.USER + admitted.caller.name and Cause.DENIED not in causes
         return is_own and rights.scope.is_everything and need.any_of[0] in SELF_SERVICE
 
     def _refusal(
@@ -114,6 +115,9 @@ class Guard:
     ) -> Denied:
         shown = resource or Resource((EVERYTHING,))
         verdict = admitted.rights.decide(need.any_of[0], shown, now)
+        if isinstance(need.on, OfInstance):
+            # What was asked for, not what it is called: that there is such an id is told to nobody else.
+            shown = resources.instance(need.on.text)
         return refused(admitted.caller, need.any_of, shown.name, verdict, self._account)
 
     async def _resolved(self, target: Target) -> Resource | None:

@@ -134,18 +134,38 @@ def _one_spelling(name: str) -> str:
 class Pattern:
     """One or several patterns, of actions or of resources. Matching takes time in proportion to the text."""
 
-    __slots__ = ("_exact", "_globs", "is_everything")
+    __slots__ = ("_beginnings", "_exact", "_globs", "is_everything")
 
     def __init__(self, texts: Iterable[str]) -> None:
         listed = tuple(texts)
         self.is_everything = EVERYTHING in listed
         self._exact = frozenset(text for text in listed if EVERYTHING not in text)
         self._globs = tuple(tuple(text.split(EVERYTHING)) for text in listed if EVERYTHING in text)
+        self._beginnings = tuple(pieces[0] for pieces in self._globs)
 
     def fits(self, text: str) -> bool:
         if self.is_everything or text in self._exact:
             return True
         return any(_fits(pieces, text) for pieces in self._globs)
+
+    def meets(self, other: Pattern, several: str) -> bool:
+        """Whether something may fit both of what `several` names: a name with `*`, as `every` makes it.
+
+        Sometimes it is true though nothing does: only beginnings are compared where there are wildcards.
+        """
+        beginning = several.partition(EVERYTHING)[0]
+        for one, another in ((self, other), (other, self)):
+            if any(text.startswith(beginning) and another.fits(text) for text in one._exact):
+                return True
+        return any(
+            _agree(mine, theirs) and _agree(mine, beginning) and _agree(theirs, beginning)
+            for mine in self._beginnings
+            for theirs in other._beginnings
+        )
+
+
+def _agree(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _fits(pieces: tuple[str, ...], text: str) -> bool:

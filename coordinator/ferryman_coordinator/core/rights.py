@@ -155,7 +155,12 @@ class Rights:
 
     def somewhere(self, action: str, now: Circumstances) -> bool:
         """Whether there can be anything that the action is allowed on now. For lists, and for what has no resource."""
-        return self._actions.fits(action) and any(one.allows and one.holds(now) for one in self._of(action))
+        if not self._actions.fits(action):
+            return False
+        concerned = [one for one in self._of(action) if one.holds(now)]
+        return any(one.allows for one in concerned) and not any(
+            one.is_of_everything for one in concerned if not one.allows
+        )
 
     def _remember_everywhere(self, action: str) -> bool:
         concerned = self._of(action)
@@ -171,14 +176,21 @@ class Rights:
     def _decide(
         self, concerned: Iterable[_Compiled], action: str, resource: Resource, now: Circumstances
     ) -> Verdict:
-        verdict = _NOTHING
+        verdict, partly = _NOTHING, None
         for one in concerned:
-            if not one.covers(resource) or not one.holds(now):
+            if not one.holds(now):
+                continue
+            if not one.covers(resource):
+                if not one.allows and one.touches(resource):
+                    partly = one
                 continue
             if not one.allows:
                 return Verdict(Cause.DENIED, one.origin)
             if not verdict.is_allowed:
                 verdict = Verdict(Cause.ALLOWED, one.origin)
+        if verdict.is_allowed and partly is not None:
+            # Several at once are allowed only as a whole.
+            return Verdict(Cause.DENIED, partly.origin)
         if verdict.is_allowed and not self._is_in_scope(action, resource):
             return _OUT_OF_SCOPE
         return verdict
@@ -206,12 +218,22 @@ class _Compiled:
         self._within = Pattern(statement.within)
 
     @property
+    def is_of_everything(self) -> bool:
+        return self._resources.is_everything and self._within.is_everything
+
+    @property
     def is_unlimited(self) -> bool:
-        return self._resources.is_everything and self._within.is_everything and not self.has_conditions
+        return self.is_of_everything and not self.has_conditions
 
     def covers(self, resource: Resource) -> bool:
         """Under any of its names: what is denied by its name is denied by its id as well."""
         return any(self._resources.fits(name) and self._within.fits(name) for name in resource.names)
+
+    def touches(self, resource: Resource) -> bool:
+        """Of all of a kind, or all with a beginning: whether some may be covered."""
+        return any(
+            EVERYTHING in name and self._resources.meets(self._within, name) for name in resource.names
+        )
 
     def holds(self, now: Circumstances) -> bool:
         return not self.has_conditions or self._conditions.hold(now)

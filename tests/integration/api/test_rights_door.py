@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import grpc
+import grpc.aio
 import pytest
 
 from ferryman.v1 import (
     bundles_pb2,
     deployments_pb2,
+    events_pb2,
+    events_pb2_grpc,
     faults_pb2,
     identity_pb2,
     inventory_pb2,
@@ -292,6 +295,46 @@ async def test_a_deny_wins_over_the_administrator_s_role(coordinator: RunningCoo
         await identity_stub(channel).GrantRole(request, metadata=coordinator.admin)
     fault = await denied(deploy(coordinator, ann, "web"))
     assert "role freeze forbids it" in fault.message
+
+
+@pytest.mark.req("PF-231", "PF-240")
+async def test_nobody_gets_at_what_is_denied_by_asking_for_everything(
+    coordinator: RunningCoordinator,
+) -> None:
+    await role_with(coordinator, "no-shop", deny("*", on=["deploymentgroup:shop/*", "instance/db-*"]))
+    ann = await person(coordinator, "ann", "operator")
+    async with coordinator.channel() as channel:
+        await identity_stub(channel).GrantRole(
+            identity_pb2.GrantRoleRequest(user="ann", role="no-shop"), metadata=coordinator.admin
+        )
+        stub = events_pb2_grpc.EventServiceStub(channel)
+        for application in ("", "shop"):
+            request = events_pb2.WatchEventsRequest(last=1, application_name=application)
+            fault = await denied(stub.WatchEvents(request, metadata=ann).read())
+            assert "role no-shop forbids it" in fault.message
+        request = events_pb2.WatchEventsRequest(last=1, application_name="web")
+        assert await stub.WatchEvents(request, metadata=ann).read() is not grpc.aio.EOF
+        await denied(stub.ReplayDeliveries(events_pb2.ReplayDeliveriesRequest(all_dead=True), metadata=ann))
+        matching = inventory_pb2.ListMatchingInstancesRequest(
+            application_name="web", deployment_group_name="prod"
+        )
+        await denied(inventory_stub(channel).ListMatchingInstances(matching, metadata=ann))
+
+
+async def test_a_refusal_does_not_tell_the_name_behind_an_id(coordinator: RunningCoordinator) -> None:
+    other = await coordinator.enrol("db-1")
+    ann = await person(coordinator, "ann", "operator", on=["instance/web-*"])
+    async with coordinator.channel() as channel:
+        told = [
+            await denied(
+                inventory_stub(channel).GetInstance(
+                    inventory_pb2.GetInstanceRequest(instance=text), metadata=ann
+                )
+            )
+            for text in (other.instance_id, "mi-00000000000000000")
+        ]
+    assert "db-1" not in str(told[0])
+    assert told[0].message.replace(other.instance_id, "mi-00000000000000000") == told[1].message
 
 
 async def test_instances_are_known_by_name_and_id(coordinator: RunningCoordinator) -> None:

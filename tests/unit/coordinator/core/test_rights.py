@@ -6,7 +6,7 @@ import pytest
 
 from ferryman_coordinator.core import resources
 from ferryman_coordinator.core.model import Instant
-from ferryman_coordinator.core.resources import NotAPattern, Pattern, parse_pattern
+from ferryman_coordinator.core.resources import EVERYTHING, NotAPattern, Pattern, parse_pattern
 from ferryman_coordinator.core.rights import (
     Cause,
     Circumstances,
@@ -166,6 +166,45 @@ def test_all_of_a_kind_is_covered_only_by_a_pattern_that_leaves_nothing_out() ->
     every = resources.every(resources.INSTANCE)
     for pattern, covers in (("*", True), ("instance/*", True), ("instance/w*", False), ("instance/w", False)):
         assert may(Rights([allow("*", on=(pattern,))]), "ferryman:CreateJoinToken", every) is covers
+
+
+@pytest.mark.req("PF-231")
+@pytest.mark.parametrize(
+    "denied, resource, is_allowed",
+    [
+        ("deploymentgroup:shop/prod", resources.every(resources.GROUP), False),
+        ("deploymentgroup:shop/*", resources.every(resources.GROUP), False),
+        ("deploymentgroup:*/prod", resources.every(resources.GROUP), False),
+        ("deploymentgroup:*/prod", resources.group("web", "*"), False),
+        ("deploymentgroup:w*/prod", resources.group("web", "*"), False),
+        ("deploymentgroup:shop/*", resources.group("web", "*"), True),
+        ("deploymentgroup:shop/prod", resources.group("web", "*"), True),
+        ("instance/db-*", resources.every(resources.GROUP), True),
+        ("instance/db-*", resources.every(resources.INSTANCE), False),
+        ("user/root", resources.user("*"), False),
+    ],
+)
+def test_all_of_a_kind_is_not_allowed_where_one_of_them_is_denied(
+    denied: str, resource: resources.Resource, is_allowed: bool
+) -> None:
+    assert may(Rights([allow("*"), deny("*", on=(denied,))]), DEPLOY, resource) is is_allowed
+    if EVERYTHING not in denied:
+        return
+    # The same where the role forbids everything, and the grant says on what.
+    assert may(Rights([allow("*"), deny("*", within=(denied,))]), DEPLOY, resource) is is_allowed
+
+
+def test_a_denial_that_a_grant_leaves_nothing_of_denies_nothing() -> None:
+    nothing = deny("*", on=("deploymentgroup:shop/*",), within=("instance/*",))
+    assert may(Rights([allow("*"), nothing]), DEPLOY, resources.every(resources.GROUP))
+
+
+@pytest.mark.req("PF-231")
+def test_what_has_no_resource_can_be_denied() -> None:
+    assert not Rights([allow("*"), deny("ferryman:*")]).somewhere("ferryman:TestTarget", NOW)
+    assert Rights([allow("*"), deny("*", on=("instance/*",))]).somewhere("ferryman:TestTarget", NOW)
+    later = deny("*", conditions=Conditions(not_before=Instant(NOW.at + 1)))
+    assert Rights([allow("*"), later]).somewhere("ferryman:TestTarget", NOW)
 
 
 def test_the_scope_of_a_credential_limits_it() -> None:
