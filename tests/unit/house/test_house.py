@@ -87,7 +87,7 @@ def test_locks_hold_hashes_and_no_address(name: str) -> None:
     assert "://" not in text
     assert not re.search(r"^-", text, flags=re.MULTILINE), "an option line would tie the lock to a machine"
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
-    assert len(entries) == len(locked(name)) > 10
+    assert len(entries) == len(locked(name)) > 5
     for entry in entries:
         assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
