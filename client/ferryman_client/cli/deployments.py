@@ -1,4 +1,4 @@
-"""`ferryman deployment`: list, show, watch, stop, retry, logs."""
+"""`ferryman deployment`: list, show, watch, stop, continue, retry, logs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ferryman_client.cli.words import (
 )
 from ferryman_client.client import Client
 
-app = typer.Typer(no_args_is_help=True, help="Deployments: follow, stop, retry, read their logs.")
+app = typer.Typer(no_args_is_help=True, help="Deployments: follow, stop, continue, retry, read their logs.")
 
 IdArgument = Annotated[str, typer.Argument(help="Id of the deployment, d-….")]
 
@@ -156,6 +156,34 @@ def stop(
         render.say(response.message)
 
 
+@app.command("continue")
+def continue_(
+    deployment_id: IdArgument,
+    skip_termination_wait: Annotated[
+        bool,
+        typer.Option(
+            "--skip-termination-wait",
+            help="End the wait before the original instances go, not that for traffic.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a blue/green deployment go on that waits to be continued.
+
+    Without an option that is the wait before traffic moves to the new instances.
+    """
+    wait = "TERMINATION_WAIT" if skip_termination_wait else "READY_WAIT"
+    request = deployments_pb2.ContinueDeploymentRequest(
+        deployment_id=deployment_id,
+        wait_type=deployments_pb2.DeploymentWaitType.Value(f"DEPLOYMENT_WAIT_TYPE_{wait}"),
+    )
+    response = ask(lambda client: client.call(client.deployments.ContinueDeployment, request))
+    if as_json:
+        render.print_json(response)
+    else:
+        render.say(f"deployment {deployment_id} goes on")
+
+
 @app.command()
 def retry(
     deployment_id: IdArgument,
@@ -199,7 +227,10 @@ def logs(
 
 
 def options_of(item: deployments_pb2.Deployment) -> deployments_pb2.DeploymentOptions:
-    """Returns what would create a deployment like this one; alarms are the group's, as they are by then."""
+    """Returns what would create a deployment like this one.
+
+    Alarms that were the group's are the group's again, as they are by then.
+    """
     return deployments_pb2.DeploymentOptions(
         application_name=item.application_name,
         deployment_group_name=item.deployment_group_name,
@@ -211,6 +242,7 @@ def options_of(item: deployments_pb2.Deployment) -> deployments_pb2.DeploymentOp
         adopt=item.adopt,
         update_outdated_instances_only=item.update_outdated_instances_only,
         auto_rollback=item.auto_rollback,
+        override_alarms=item.options.alarms if item.overrides_alarms else None,
     )
 
 

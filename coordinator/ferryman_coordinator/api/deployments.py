@@ -15,11 +15,13 @@ from ferryman_coordinator.api.mapping import words
 from ferryman_coordinator.api.mapping.group_options import alarms_from
 from ferryman_coordinator.api.mapping.selections import selection_from
 from ferryman_coordinator.api.mapping.values import location_from, location_to, page_from, rollback_from
+from ferryman_coordinator.core.group_options import WaitType
 from ferryman_coordinator.core.model import DeploymentId, FileExistsBehavior, Instant
 from ferryman_coordinator.operations.deployment_options import DeploymentOptions
 from ferryman_coordinator.operations.deployment_styles import TargetInstances
 from ferryman_coordinator.operations.deployments import Deployments
 from ferryman_coordinator.operations.script_logs import ScriptLogs
+from ferryman_coordinator.operations.waits import end_wait
 
 
 class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
@@ -101,6 +103,19 @@ class DeploymentServicer(deployments_pb2_grpc.DeploymentServiceServicer):
             request.auto_rollback_enabled if has_choice else None,
         )
         return pb.StopDeploymentResponse(is_stopped=answer.is_stopped, message=answer.message)
+
+    async def ContinueDeployment(
+        self, request: pb.ContinueDeploymentRequest, context: Context
+    ) -> pb.ContinueDeploymentResponse:
+        wait = words.wait_types.word_or(request.wait_type, WaitType.READY_WAIT)
+        await end_wait(self._deployments, request.deployment_id, wait)
+        return pb.ContinueDeploymentResponse()
+
+    async def SkipWaitTimeForInstanceTermination(
+        self, request: pb.SkipWaitTimeForInstanceTerminationRequest, context: Context
+    ) -> pb.SkipWaitTimeForInstanceTerminationResponse:
+        await end_wait(self._deployments, request.deployment_id, WaitType.TERMINATION_WAIT)
+        return pb.SkipWaitTimeForInstanceTerminationResponse()
 
     async def GetDeploymentTarget(
         self, request: pb.GetDeploymentTargetRequest, context: Context

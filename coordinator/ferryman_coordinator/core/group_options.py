@@ -62,6 +62,13 @@ class ReadyAction(StrEnum):
     STOP_DEPLOYMENT = "STOP_DEPLOYMENT"
 
 
+class WaitType(StrEnum):
+    """API:DeploymentWaitType: the two waits of a blue/green deployment that somebody can end."""
+
+    READY_WAIT = "READY_WAIT"
+    TERMINATION_WAIT = "TERMINATION_WAIT"
+
+
 class BlueTermination(StrEnum):
     """API:InstanceAction."""
 

@@ -378,6 +378,8 @@ class RolloutSpec:
     # The group's selection and options, with what the deployment overrides of them.
     selection: Selection = NO_SELECTION
     options: GroupOptions = DEFAULT_OPTIONS
+    # The alarms in the options are the deployment's own (CP-214).
+    overrides_alarms: bool = False
     # Goes to this instance alone, whatever the group selects; empty: to the group.
     only_instance: InstanceId = _NOBODY
 

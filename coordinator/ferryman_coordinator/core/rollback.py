@@ -63,6 +63,7 @@ def rollback_spec(spec: RolloutSpec, ordered: RollbackOrdered, deployment_id: De
         # All members, touched or not (CP-345).
         update_outdated_instances_only=False,
         auto_rollback=AutoRollback(),
+        overrides_alarms=False,
         warnings=(),
     )
 

@@ -100,6 +100,7 @@ def snapshot(
         warnings=order.warnings,
         selection=order.group.selection,
         options=options,
+        overrides_alarms=order.override_alarms is not None,
     )
 
 

@@ -579,6 +579,20 @@ CASES: tuple[tuple[str, Call], ...] = (
         ),
     ),
     (
+        "InvalidDeploymentWaitTypeException",
+        lambda scene: (
+            scene.deployments.ContinueDeployment,
+            dpb.ContinueDeploymentRequest(deployment_id=scene.running, wait_type=UNKNOWN),
+        ),
+    ),
+    (
+        "UnsupportedActionForDeploymentTypeException",
+        lambda scene: (
+            scene.deployments.SkipWaitTimeForInstanceTermination,
+            dpb.SkipWaitTimeForInstanceTerminationRequest(deployment_id=scene.running),
+        ),
+    ),
+    (
         "BatchLimitExceededException",
         lambda scene: (
             scene.deployments.BatchGetDeployments,
@@ -644,8 +658,7 @@ ELSEWHERE = {
     "InstanceDoesNotExistException": "of the deprecated operations for instances; the CodeDeploy door has them",
     "InvalidInstanceTypeException": "of the deprecated operations for instances; the CodeDeploy door has them",
     # Of other platforms, and of deployments that this version refuses to start.
-    "DeploymentIsNotInReadyStateException": "of ContinueDeployment: blue/green",
-    "InvalidDeploymentWaitTypeException": "of ContinueDeployment: blue/green",
+    "DeploymentIsNotInReadyStateException": "of blue/green deployments; test_waits.py",
     "ECSServiceMappingLimitExceededException": "ECS",
     "InvalidECSServiceException": "ECS",
     "InvalidTargetGroupPairException": "ECS",

@@ -86,8 +86,10 @@ async def test_alarms_of_one_deployment_take_the_place_of_the_group_s(desk: Depl
     own = AlarmConfiguration(ignore_poll_alarm_failure=True, alarms=("latency",))
     first = await desk.deployments.get(await desk.done(override_alarms=own))
     assert first.spec.options == GroupOptions(alarms=own, require_all=True)
+    assert first.spec.overrides_alarms
     second = await desk.deployments.get(await desk.done())
     assert second.spec.options.alarms == of_group
+    assert not second.spec.overrides_alarms
     assert (await desk.groups.get("web", "production")).options.alarms == of_group
 
 

@@ -72,6 +72,7 @@ def deployment_to(deployment: Deployment) -> deployments_pb2.Deployment:
         zonal=None if spec.zonal is None else zonal_to(spec.zonal),
         warnings=spec.warnings,
         options=options_to(spec.options),
+        overrides_alarms=spec.overrides_alarms,
         watched_alarms=watched_to(spec, record),
         auto_update_deployment_ids=deployment.auto_update_ids,
         auto_update_root_deployment_id=deployment.auto_update_root_id or "",

@@ -18,6 +18,7 @@ from ferryman_coordinator.core.group_options import (
     OutdatedInstancesStrategy,
     QueueMode,
     ReadyAction,
+    WaitType,
 )
 from ferryman_coordinator.core.inventory import ComputePlatform, InstanceKind, TrafficRoutingType
 from ferryman_coordinator.core.messages import Disposition
@@ -151,6 +152,12 @@ deployment_options = Words(
 )
 green_provisionings = Words(
     GreenProvisioning, inventory_pb2.GreenProvisioning, "GREEN_PROVISIONING", _BLUE_GREEN
+)
+wait_types = Words(
+    WaitType,
+    deployments_pb2.DeploymentWaitType,
+    "DEPLOYMENT_WAIT_TYPE",
+    "InvalidDeploymentWaitTypeException",
 )
 ready_actions = Words(ReadyAction, inventory_pb2.ReadyAction, "READY_ACTION", _BLUE_GREEN)
 blue_terminations = Words(BlueTermination, inventory_pb2.BlueTermination, "BLUE_TERMINATION", _BLUE_GREEN)

@@ -83,6 +83,8 @@ DEPLOYMENTS = {
         shows=Shows("deployments", _shown_deployment),
     ),
     "StopDeployment": of_deployment("StopDeployment"),
+    "ContinueDeployment": of_deployment("ContinueDeployment"),
+    "SkipWaitTimeForInstanceTermination": of_deployment("SkipWaitTimeForInstanceTermination"),
     "GetDeploymentTarget": of_deployment("GetDeploymentTarget"),
     "ListDeploymentTargets": of_deployment("ListDeploymentTargets"),
     "BatchGetDeploymentTargets": of_deployment("BatchGetDeploymentTargets"),
