@@ -296,6 +296,7 @@ class App:
             engine,
             lambda name: sinks.name_of(name) is not None,
             engine.settings.scaling_heartbeat_ms,
+            on_premises_in_place_only=self._config.deployments.on_premises_in_place_only,
         )
         return AutoScalingServicer(lifecycle, self.hooks, self.links)
 

@@ -39,6 +39,10 @@ class Autoscaler:
 
     @property
     def lifecycle(self) -> Lifecycle:
+        return self.made()
+
+    def made(self, *, on_premises_in_place_only: bool = False) -> Lifecycle:
+        """The operations, with these settings."""
         account = Account(account_id="123456789012", region="eu-1")
         heartbeat = self.world.settings.scaling_heartbeat_ms
         return Lifecycle(
@@ -49,6 +53,7 @@ class Autoscaler:
             self.world.engine,
             lambda name: name == "scaler",
             heartbeat,
+            on_premises_in_place_only=on_premises_in_place_only,
         )
 
     async def launch(self, name: str, *, connects: bool = True, **options: Any) -> LifecycleAction:

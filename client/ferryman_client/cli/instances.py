@@ -31,6 +31,7 @@ app = typer.Typer(no_args_is_help=True, help="Instances: registered machines wit
 _STAT_SECONDS = 30.0
 _DIGESTS_SECONDS = 600.0
 _SHOWN_DEPLOYMENTS = 10
+_CLOCK_SECONDS = 5
 
 app.command()(registration.register)
 app.command()(registration.deregister)
@@ -218,8 +219,17 @@ def _details(item: inventory_pb2.Instance) -> list[tuple[str, render.Cell]]:
         ("Host", " ".join(filter(None, (facts.host_name, *facts.addresses)))),
         ("System", " ".join(filter(None, (facts.os, facts.os_version, facts.architecture)))),
         ("Agent", facts.agent_version),
+        ("Clock", _clock(facts.clock_skew_ms)),
         ("Disk", disk if facts.disk_total_bytes else ""),
     ]
+
+
+def _clock(skew_ms: int) -> Text:
+    """By how much the machine's clock is off, once that matters."""
+    seconds = abs(skew_ms) // 1000
+    if seconds < _CLOCK_SECONDS:
+        return Text("")
+    return Text(f"{seconds} s {'ahead of' if skew_ms > 0 else 'behind'} the coordinator's", "yellow")
 
 
 def _agent(item: inventory_pb2.Instance) -> Text:

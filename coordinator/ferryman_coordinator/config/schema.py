@@ -344,7 +344,7 @@ class Deployments(Section, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Whether on-premises instances, that is those that enrolled with a join token, are refused in"
-            " blue/green deployments, as CodeDeploy does."
+            " blue/green deployments, behind load balancers and in autoscaling groups, as CodeDeploy does."
         ),
     ] = False
     prefetch_concurrency: Annotated[

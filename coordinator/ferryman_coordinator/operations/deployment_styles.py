@@ -73,7 +73,7 @@ async def check_start(
     style = group.options.style
     if style.type is DeploymentType.BLUE_GREEN:
         if on_premises_in_place_only:
-            await _refuse_on_premises(connection, group)
+            await _refuse_on_premises(connection, group, "are deployed to in place only")
         if wanted is not None:
             await _refuse_nobody(connection, wanted)
         raise Invalid(
@@ -82,6 +82,8 @@ async def check_start(
             "only; change the group's style, and clear its blue/green options, to deploy to it now",
         )
     if style.option is DeploymentOption.WITH_TRAFFIC_CONTROL:
+        if on_premises_in_place_only:
+            await _refuse_on_premises(connection, group, "take no part in steps of load balancers")
         raise Invalid(
             "InvalidLoadBalancerInfoException",
             f"deployment group {group.name!r} is {style.option}: this version keeps the settings, but cannot take "
@@ -89,8 +91,8 @@ async def check_start(
         )
 
 
-async def _refuse_on_premises(connection: AsyncConnection, group: DeploymentGroup) -> None:
-    """CP-016."""
+async def _refuse_on_premises(connection: AsyncConnection, group: DeploymentGroup, what_they_do: str) -> None:
+    """CP-016, CP-066."""
     members = await queries.members(connection, group)
     instances = await instance_queries.several(connection, [member.instance_id for member in members])
     for member in members:
@@ -98,7 +100,7 @@ async def _refuse_on_premises(connection: AsyncConnection, group: DeploymentGrou
             raise Invalid(
                 "InvalidTargetInstancesException",
                 f"instance {member.name!r} of deployment group {group.name!r} is on premises, and "
-                "deployments.on_premises_in_place_only is set: such instances are deployed to in place only",
+                f"deployments.on_premises_in_place_only is set: such instances {what_they_do}",
             )
 
 

@@ -91,6 +91,8 @@ class Lifecycle:
         engine: Engine,
         has_sink: Callable[[str], bool],
         heartbeat_ms: int,
+        *,
+        on_premises_in_place_only: bool = False,
     ) -> None:
         """`has_sink`: whether the settings have a sink of that name."""
         self._store = store
@@ -100,13 +102,14 @@ class Lifecycle:
         self._engine = engine
         self._has_sink = has_sink
         self._heartbeat_ms = heartbeat_ms
+        self._on_premises_in_place_only = on_premises_in_place_only
 
     async def notify(self, notice: LifecycleNotice) -> LifecycleAction:
         """Take the notice in; the action may have its answer at once. The same notice again changes nothing.
 
         Raises Invalid (InvalidAutoScalingGroupException, InvalidInstanceIdException, InvalidLifecycleTokenException,
         UnknownCallbackException), NotFound (LifecycleHookDoesNotExistException, InstanceNotRegisteredException),
-        Conflict (LifecycleTokenInUseException, InstanceDeregisteredException).
+        Conflict (LifecycleTokenInUseException, InstanceDeregisteredException, OnPremisesInstanceException).
         """
         self._check(notice)
         for _ in range(_ATTEMPTS):
@@ -288,6 +291,12 @@ class Lifecycle:
                     "InstanceDeregisteredException",
                     f"{names.shown(instance)} was deregistered: an instance that was ended does not come back, and"
                     " another one needs another id",
+                )
+            if self._on_premises_in_place_only and present.kind is InstanceKind.ON_PREMISES:
+                raise Conflict(
+                    "OnPremisesInstanceException",
+                    f"instance {present.name!r} is on premises, and deployments.on_premises_in_place_only is set: such"
+                    " instances take no part in autoscaling",
                 )
             return replace(present, auto_scaling_group=auto_scaling_group, zone=present.zone or zone)
         if not is_provider_id(instance):

@@ -125,7 +125,7 @@ async def test_who_ignores_outdated_instances_leaves_the_launched_one_where_it_i
         assert (await world.finished(fleet_id)).auto_update_ids == ()
         async with world.store.reading() as connection:
             members = await group_queries.members(connection, await world.group())
-        assert {one.instance_id: one.revision_health.value for one in members}["i-new"] == "Old"
+        assert {str(one.instance_id): one.revision_health.value for one in members}["i-new"] == "Old"
 
 
 @pytest.mark.req("CP-410")
@@ -350,6 +350,23 @@ async def test_notices_are_checked_and_may_come_twice(tmp_path: Path) -> None:
         notice = LifecycleNotice(auto_scaling_group="", instance="i-1", transition=Transition.LAUNCHING)
         with pytest.raises(Invalid, match="autoscaling group"):
             await scaler.lifecycle.notify(notice)
+
+
+@pytest.mark.req("CP-066")
+async def test_on_premises_instances_can_be_kept_out_of_autoscaling_groups(tmp_path: Path) -> None:
+    async with scaled_world(tmp_path) as scaler:
+        lifecycle = scaler.made(on_premises_in_place_only=True)
+        for transition in Transition:
+            notice = LifecycleNotice(auto_scaling_group=FLEET, instance="web-0", transition=transition)
+            with pytest.raises(Conflict, match="'web-0' is on premises") as refused:
+                await lifecycle.notify(notice)
+            assert refused.value.reason == "OnPremisesInstanceException"
+        with pytest.raises(Conflict, match="'web-0' is on premises"):
+            await lifecycle.in_service(FLEET, "web-0")
+        assert (await scaler.instance("mi-0")).auto_scaling_group == ""
+        # Cloud instances, and by default all, take part.
+        assert (await lifecycle.in_service(FLEET, "i-1")).auto_scaling_group == FLEET
+        assert (await scaler.lifecycle.in_service(FLEET, "web-0")).auto_scaling_group == FLEET
 
 
 @pytest.mark.req("CP-404")

@@ -152,6 +152,24 @@ async def test_on_premises_instances_can_be_kept_out_of_blue_green(tmp_path: Pat
         assert all(agent.orders == [] for agent in world.agents.values())
 
 
+@pytest.mark.req("CP-066")
+async def test_on_premises_instances_can_be_kept_from_behind_load_balancers(tmp_path: Path) -> None:
+    async with open_world(tmp_path, 1) as world:
+        await DeploymentDesk(world).groups.update(
+            "web", "production", options=saying(style=CONTROLLED, load_balancers=BALANCED)
+        )
+        for setting, reason in (
+            (True, "InvalidTargetInstancesException"),
+            (False, "InvalidLoadBalancerInfoException"),
+        ):
+            with pytest.raises(Invalid) as refused:
+                await DeploymentDesk(world, on_premises_in_place_only=setting).create()
+            assert refused.value.reason == reason
+            assert (
+                "'web-0' of deployment group 'production' is on premises" in str(refused.value)
+            ) is setting
+
+
 @pytest.mark.req("CP-061", "CP-062")
 async def test_target_instances_are_for_blue_green_and_must_match_somebody(desk: DeploymentDesk) -> None:
     with pytest.raises(Invalid, match="deployed to in place") as refused:

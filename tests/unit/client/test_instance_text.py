@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.v1 import inventory_pb2, tokens_pb2, types_pb2
+from ferryman.v1 import agents_pb2, inventory_pb2, tokens_pb2, types_pb2
 from ferryman_client.cli.hostfile import HostFile
 from ferryman_client.cli.instances import _agent, _details
 from ferryman_client.cli.tokens import _allowed
@@ -106,3 +106,12 @@ def test_a_host_file_is_private_from_its_first_moment_and_gone_when_nothing_came
     made.close()
     assert path.stat().st_mode & 0o777 == 0o600
     assert 'host_name: "a\\"b"\n' in path.read_text()
+
+
+@pytest.mark.req("K24")
+@pytest.mark.parametrize(
+    "skew_ms, text",
+    [(90_000, "90 s ahead of the coordinator's"), (-90_000, "90 s behind the coordinator's"), (4_999, "")],
+)
+def test_a_clock_that_is_off_is_shown(skew_ms: int, text: str) -> None:
+    assert details(facts=agents_pb2.Facts(clock_skew_ms=skew_ms)).get("Clock", "") == text
