@@ -105,6 +105,16 @@ async def test_posts_without_the_token_are_refused(desk: Desk) -> None:
     assert "disk" not in {one.alarm.name for one in listed.alarms}
 
 
+async def test_whoever_guesses_does_not_shut_out_a_source_behind_the_same_address(desk: Desk) -> None:
+    assert await desk.post("hooks/cpu", {"state": "OK"}) == 200
+    answers = [await desk.post("hooks/cpu", {"state": "OK"}, f"wrong-{number}") for number in range(130)]
+    assert answers[0] == 401
+    assert answers[-1] == 429
+    assert await desk.post("hooks/cpu", {"state": "ALARM"}) == 200
+    # It is another source's token as well, which was not shown yet.
+    assert await desk.post("amgr", {"alerts": []}) == 429
+
+
 @pytest.mark.req("CP-354", "CP-356", "CP-361")
 async def test_a_deployment_shows_what_it_watches(desk: Desk) -> None:
     inventory, deployments = inventory_stub(desk.channel), deployments_stub(desk.channel)
