@@ -1,4 +1,4 @@
-"""`ferryman-coordinator backup | restore`: reads options, prints answers."""
+"""`ferryman-coordinator backup | restore | recover-admin`: reads options, prints answers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def add_commands(app: typer.Typer) -> None:
     app.command()(backup)
     app.command()(restore)
+    app.command("recover-admin")(recover_admin)
 
 
 def backup(
@@ -103,6 +104,25 @@ def restore(
             settings, source.absolute(), SystemClock().now(), force=force, resume=resume
         )
         _show_restore(restored, settings.data_dir, settings.database.url)
+
+    run_async(run)
+
+
+def recover_admin(
+    config: ConfigFile = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+) -> None:
+    """Let the user `admin` in again when nobody can administer any more; the coordinator must not run.
+
+    It is enabled, has role admin everywhere and no other one, and a new token.
+    """
+    settings = load_settings(config, {"data_dir": data_dir, "database.url": database_url})
+
+    async def run() -> None:
+        from ferryman_coordinator.clock import SystemClock
+        from ferryman_coordinator.upkeep.recovery import recover_admin as carry_out
+
+        file = await carry_out(settings, SystemClock())
+        print(f"user admin has role admin again; its token is in {file}. Start the coordinator now.")
 
     run_async(run)
 
