@@ -102,7 +102,7 @@ async def test_a_group_has_hooks_as_long_as_it_has_the_autoscaling_group(desk: D
     assert again.hook != shown.hook
 
 
-@pytest.mark.req("CP-405", "PF-127", "CP-178", "CP-404")
+@pytest.mark.req("CP-405", "PF-127", "CP-178", "CP-404", "K11")
 async def test_hooks_are_compared_with_those_of_the_autoscaler_and_installed_anew(desk: Desk) -> None:
     (shown,) = (await desk.group()).auto_scaling_groups
     checked = await desk.check(shown.hook, "of-somebody-else", compare=True)
@@ -123,6 +123,19 @@ async def test_hooks_are_compared_with_those_of_the_autoscaler_and_installed_ane
     assert (code, fault.reason) == (grpc.StatusCode.NOT_FOUND, "AutoScalingGroupNotAttachedException")
     code, fault = await refusal(desk(desk.scaling.CheckHooks, pb.CheckHooksRequest()))
     assert fault.reason == "InvalidAutoScalingGroupException"
+
+
+@pytest.mark.req("CP-405", "CP-154", "K10", "K11")
+async def test_hooks_of_a_deleted_application_are_called_left_over_and_no_longer_answered(desk: Desk) -> None:
+    (shown,) = (await desk.group()).auto_scaling_groups
+    request = inventory_pb2.DeleteApplicationRequest(name="web")
+    await desk(desk.inventory.DeleteApplication, request)
+    checked = await desk.check(shown.hook, compare=True)
+    assert not checked.hooks
+    assert [(one.hook, one.is_left_over) for one in checked.differences] == [(shown.hook, True)]
+    code, fault = await refusal(desk.notify("i-1", hook=shown.hook))
+    assert (code, fault.reason) == (grpc.StatusCode.NOT_FOUND, "LifecycleHookDoesNotExistException")
+    assert "ferryman autoscaling check" in fault.message
 
 
 @pytest.mark.req("CP-402", "PF-107")
