@@ -122,9 +122,10 @@ class TalkativeAgent(FakeAgent):
 class VirtualCoordinator(World):
     """`World` with its doors' insides. Start it, enrol instances, connect them."""
 
-    def __init__(self, directory: Path, **options: Any) -> None:
+    def __init__(self, directory: Path, *, store_type: type[TallyStore] = TallyStore, **options: Any) -> None:
         """`options` of World. `directory` is empty, or that of an earlier one."""
         super().__init__(directory, **options)
+        self._store_type = store_type
         self.directory = directory
         self.sink = PretendSink()
         # Agents that say nothing, though their streams are open.
@@ -142,7 +143,7 @@ class VirtualCoordinator(World):
     async def begin(self) -> None:
         """Start on what is stored; returns when that has come to rest."""
         _copy_template(self.directory)
-        store = await TallyStore.open(self.url)
+        store = await self._store_type.open(self.url)
         assert isinstance(store, TallyStore)
         self.tally = store
         self.audit = AuditLog(store, self.clock, Ids(), _PLACE, _KEY, self.directory / "anchor")
