@@ -152,13 +152,18 @@ class World:
         """End the coordinator; the agents stay. Returns what its tasks ended with, if not by being cancelled."""
         if not self._running:
             return []
+        ends = await self.halt()
+        await self.store.close()
+        return ends
+
+    async def halt(self) -> list[BaseException]:
+        """As `stop`, but its store goes on."""
         for agent in self.agents.values():
             agent.disconnect()
         for task in self._running:
             task.cancel()
         ends = await asyncio.gather(*self._running, return_exceptions=True)
         self._running = []
-        await self.store.close()
         return [
             end
             for end in ends

@@ -232,7 +232,7 @@ async def test_batches_tags_links_and_the_search(desk: Desk) -> None:
     ]
 
 
-@pytest.mark.req("T82", "CP-458", "CP-459")
+@pytest.mark.req("CP-458", "CP-459")
 async def test_a_list_of_250_is_read_in_pages_that_miss_and_repeat_nothing(desk: Desk) -> None:
     names = {f"app-{number:03}" for number in range(250)}
     for name in sorted(names):

@@ -40,6 +40,23 @@ async def test_of_a_hundred_creations_at_once_exactly_one_is_accepted(tmp_path: 
         await world.finished(accepted)
 
 
+@pytest.mark.req("T80", "CP-429")
+async def test_two_engines_over_one_database_accept_one_creation_between_them(tmp_path: Path) -> None:
+    """What neither remembers, the database refuses. Nothing else of two coordinators is built."""
+    async with open_world(tmp_path, 1) as world:
+        gate = Gate()
+        world.play(gate)
+        other = World(tmp_path, seed=8)
+        await other.start(world.store)
+        try:
+            both = await asyncio.gather(outcomes(other, 50), outcomes(world, 50))
+            (accepted,) = await world.created()
+            assert sum(both, Counter()) == {accepted: 1, "DeploymentLimitExceededException": 99}
+        finally:
+            await other.halt()
+        gate.open()
+
+
 @pytest.mark.req("CP-230")
 async def test_repetitions_at_once_all_get_the_first_ones_id(tmp_path: Path) -> None:
     async with open_world(tmp_path, 1) as world:
