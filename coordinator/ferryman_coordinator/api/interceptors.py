@@ -152,7 +152,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 yield call
         except asyncio.CancelledError:
             code = "CANCELLED"
-            self._recorder.failed(call, None)
+            self._recorder.cancelled(call)
             if self._is_ending and task is not None:
                 task.uncancel()
                 await self._abort(method, context, answer_to(_ENDING, method))
@@ -165,7 +165,7 @@ class Gate(grpc.aio.ServerInterceptor):
             code = answer.code.name
             if not (call.who is None and isinstance(error, LimitExceeded)):
                 # One that is refused unseen, for it failed too often, does not fill the audit log either.
-                self._recorder.failed(call, answer)
+                await self._recorder.refused(call, answer)
             await self._abort(method, context, answer)
         finally:
             self._counter.call_ended(method, code, time.monotonic() - began if is_timed else None)

@@ -12,7 +12,7 @@ from ferryman_coordinator.api.answers import Answer
 from ferryman_coordinator.api.audit_entries import Entries, masked_text
 from ferryman_coordinator.api.auth import AgentIdentity, Context
 from ferryman_coordinator.api.rules import Rule
-from ferryman_coordinator.core.audit import Failure
+from ferryman_coordinator.core.audit import Call, Failure
 from ferryman_coordinator.observe.audit import AuditLog
 from ferryman_coordinator.operations.access import Admitted
 
@@ -59,14 +59,29 @@ class Recorder:
         elif self._reads:
             self._log.note(self._entries.call(rule, call.context, call.who, _request(call)))
 
-    def failed(self, call: CallInProgress, answer: Answer | None) -> None:
-        """`answer` None: the call was cancelled."""
+    async def refused(self, call: CallInProgress, answer: Answer) -> None:
+        """Before the answer is sent, as far as the database can be written; of strangers and reads soon after it."""
+        entry = self._failed(call, _failure(answer))
+        if entry is None:
+            return
+        if call.who is None or (call.rule is not None and call.rule.is_read):
+            self._log.note(entry)
+        else:
+            await self._log.settle(entry)
+
+    def cancelled(self, call: CallInProgress) -> None:
+        """Nobody waits for an answer any more."""
+        entry = self._failed(call, _CANCELLED)
+        if entry is not None:
+            self._log.note(entry)
+
+    def _failed(self, call: CallInProgress, failure: Failure) -> Call | None:
+        """None for what is recorded already, or never."""
         rule = call.rule
         if call.is_recorded or rule is None or not rule.is_recorded:
-            return
+            return None
         call.is_recorded = True
-        failure = _CANCELLED if answer is None else _failure(answer)
-        self._log.note(self._entries.call(rule, call.context, call.who, _request(call), failure=failure))
+        return self._entries.call(rule, call.context, call.who, _request(call), failure=failure)
 
 
 def _request(call: CallInProgress) -> Message | None:

@@ -8,6 +8,7 @@ how many is a record of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,18 @@ class AuditLog:
         self._wake.set()
         self._is_urgent.set()
         await asyncio.shield(noted.stored)
+
+    async def settle(self, call: Call) -> None:
+        """The same for one that was to change something and failed: returns once it is stored, or cannot be now.
+
+        Unlike what was changed, it may be given up.
+        """
+        noted = _Noted(call.at, call_document(call, self._place), _outcome(call))
+        noted.stored = asyncio.get_running_loop().create_future()
+        if self._put(noted):
+            self._is_urgent.set()
+            with contextlib.suppress(StoreUnavailable):
+                await asyncio.shield(noted.stored)
 
     async def flush(self) -> None:
         """Returns once what was noted before is stored, or cannot be now: for whoever reads what was just done."""
@@ -285,14 +298,16 @@ class AuditLog:
 
     # Waiting records --------------------------------------------------------------------------------------------------
 
-    def _put(self, noted: _Noted, *, is_needed: bool = False) -> None:
+    def _put(self, noted: _Noted, *, is_needed: bool = False) -> bool:
+        """Whether there is room for it."""
         if len(self._waiting) >= _MOST_WAITING and not is_needed:
             self._lost += 1
-            return
+            return False
         self._waiting.append(noted)
         if len(self._waiting) >= _AT_ONCE:
             self._is_urgent.set()
         self._wake.set()
+        return True
 
     def _give_back(self, group: Sequence[_Noted]) -> None:
         """They keep their place; whoever waits hears that it takes longer."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import sqlite3
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,22 @@ async def test_what_is_denied_is_recorded_with_who_tried(coordinator: RunningCoo
     # Nothing of a request is read before it is known who calls.
     assert document(wrong)["requestParameters"] is None
     assert missing.error_code == "TokenRequired"
+
+
+async def test_a_change_that_is_refused_is_answered_once_that_is_stored(
+    coordinator: RunningCoordinator,
+) -> None:
+    ann = await person(coordinator, "ann", "viewer")
+    database = f"{coordinator.ready.data_dir}/ferryman.db"
+    async with coordinator.channel() as channel:
+        for number in range(20):
+            request = inventory_pb2.CreateApplicationRequest(name=f"web-{number}")
+            await refusal(inventory_stub(channel).CreateApplication(request, metadata=ann))
+            with contextlib.closing(sqlite3.connect(database)) as connection:
+                found = connection.execute(
+                    "SELECT body FROM audit_records WHERE user_name = 'ann' ORDER BY sequence DESC LIMIT 1"
+                ).fetchone()
+            assert f'"web-{number}"' in found[0]
 
 
 @pytest.mark.req("CP-447", "PF-266")

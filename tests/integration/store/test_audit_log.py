@@ -104,6 +104,28 @@ async def test_whoever_waits_finds_the_record_stored(office: Office) -> None:
     assert office.store.statistics.groups < 50
 
 
+async def test_what_failed_is_stored_before_anybody_hears_of_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = office.call("CreateApplication", failure=Failure(code="X", message="no"))
+    await office.log.settle(failed)
+    async with office.store.reading() as connection:
+        assert [one.event_name for one in await queries.records_after(connection, 0, 9)] == [
+            "CreateApplication"
+        ]
+    write = office.store.write
+
+    async def cannot(_batch: Batch) -> None:
+        raise StoreUnavailable("no space left")
+
+    monkeypatch.setattr(office.store, "write", cannot)
+    # The caller hears why its call failed, and not that the database cannot be written.
+    await office.log.settle(failed)
+    assert office.log.waiting_records == 1
+    monkeypatch.setattr(office.store, "write", write)
+    assert len(await office.records()) == 2
+
+
 async def test_a_new_process_goes_on_with_the_chain(office: Office) -> None:
     await office.log.keep(office.call("First"))
     await office.end()
