@@ -237,6 +237,8 @@ def test_logs_follow_what_hooks_print_now(trio: Fleet, tmp_path: Path) -> None:
         (("instance", "show", "ghost"), 5, "ghost"),
         (("revision", "show", "deadbeef", "--application", "app"), 5, "deadbeef"),
         (("deployment", "show", "d-GHOST0000"), 5, "d-GHOST0000"),
+        (("deployment", "continue", "d-GHOST0000"), 5, "d-GHOST0000"),
+        (("deployment", "continue", "d-GHOST0000", "--skip-termination-wait"), 5, "d-GHOST0000"),
         (("application", "create", "a b"), 2, "a b"),
         (("application", "create", "x" * 101), 2, "100"),
         (("application", "create", "app"), 5, "app"),

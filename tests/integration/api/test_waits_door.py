@@ -121,7 +121,7 @@ async def test_a_wait_that_nobody_knows_is_refused(site: Site) -> None:
     assert "READY_WAIT, TERMINATION_WAIT" in fault.message
 
 
-@pytest.mark.req("PF-255", "CP-434")
+@pytest.mark.req("CP-434", "CP-438")
 async def test_who_may_deploy_may_not_therefore_continue(site: Site) -> None:
     running = await site.deploy("web")
     deployer = await person(site.coordinator, "ann", "deployer")
