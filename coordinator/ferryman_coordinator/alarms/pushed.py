@@ -21,6 +21,9 @@ from ferryman_coordinator.store.store import Store
 MOST_ALARMS = 1_000
 """That one webhook source may have."""
 
+MOST_SERIES = 10_000
+"""Of all alerts of one Alertmanager: labels are written by others, and an alarm that fires is one all the same."""
+
 
 class AlertmanagerSource:
     """Alerts by name: one is an alarm while any of its series fires. See `source.AlarmSource`."""
@@ -53,15 +56,19 @@ class AlertmanagerSource:
     async def take(self, firing: Sequence[PushedState], resolved: Sequence[tuple[str, str]]) -> set[str]:
         """Store which series fire and which (name and series) no longer do; returns the alarms that it is about.
 
-        Those that the settings do not name are left out. Raises StoreUnavailable.
+        Those that the settings do not name are left out. Beyond `MOST_SERIES` a new series takes the place of that of
+        the same alert which was heard of longest ago. Raises StoreUnavailable.
         """
         wanted = {*self.settings.alerts, self.settings.watchdog} - {""}
+        named = [one for one in firing if one.name in wanted]
+        about = {one.name for one in named}
         batch = Batch()
-        about: set[str] = set()
-        for one in firing:
-            if one.name in wanted:
-                queries.keep(batch, self.name, one)
-                about.add(one.name)
+        async with self._store.reading() as connection:
+            known = await queries.pushed_series(connection, self.name, MOST_SERIES + len(wanted))
+        for one in named[:MOST_SERIES]:
+            queries.keep(batch, self.name, one)
+        for name, series in _superseded(known, [(one.name, one.series) for one in named[:MOST_SERIES]]):
+            queries.drop(batch, self.name, name, series)
         for name, series in resolved:
             if name in wanted:
                 queries.drop(batch, self.name, name, series)
@@ -136,6 +143,16 @@ class WebhookSource:
         batch = Batch()
         queries.drop(batch, self.name, alarm)
         await self._store.write(batch)
+
+
+def _superseded(known: Sequence[tuple[str, str]], heard: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Which of the known series, oldest first, go so that those that were heard have room."""
+    again = set(heard)
+    others = [one for one in known if one not in again]
+    too_many = len(others) + len(again) - MOST_SERIES
+    # Others of the same alert fire: it goes on being told as firing.
+    replaced = {name for name, _ in again}
+    return [one for one in others if one[0] in replaced][: max(too_many, 0)]
 
 
 PushSource = AlertmanagerSource | WebhookSource

@@ -331,3 +331,30 @@ async def test_each_kind_is_posted_to_in_its_own_way(door: Door) -> None:
     assert "/alarms/alertmanager" in answer["message"]
     status, answer = await door.post("hooks", notification(), OTHER)
     assert (status, answer["reason"]) == (404, "NoSuchAlarmSource")
+
+
+async def test_an_alert_with_ever_new_labels_does_not_fill_the_database(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferryman_coordinator.alarms.pushed.MOST_SERIES", 20)
+
+    def alerts(name: str, first: int, count: int) -> Mapping[str, Any]:
+        return {
+            "alerts": [
+                {"status": "firing", "labels": {"alertname": name, "pod": str(number)}, "endsAt": NEVER}
+                for number in range(first, first + count)
+            ]
+        }
+
+    assert (await door.post("alertmanager", alerts("Calm", 0, 1)))[0] == 200
+    for turn in range(5):
+        assert (await door.post("alertmanager", alerts("Burning", 30 * turn, 30)))[0] == 200
+        door.clock.advance(MINUTE)
+    async with door.store.reading() as connection:
+        stored = await queries.pushed_series(connection, "alertmanager", 1_000)
+    assert len(stored) <= 21
+    # The newest are there, and another alert has not lost its place.
+    for alarm in ("Burning", "Calm"):
+        seen = await door.state("alertmanager", alarm)
+        assert isinstance(seen, Seen)
+        assert seen.state is ALARM

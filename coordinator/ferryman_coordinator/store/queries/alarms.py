@@ -54,6 +54,17 @@ async def pushed_names(connection: AsyncConnection, source: str, limit: int) -> 
     return list(await connection.scalars(query))
 
 
+async def pushed_series(connection: AsyncConnection, source: str, limit: int) -> Sequence[tuple[str, str]]:
+    """Name and series of what a source said something of, those first that it said longest ago."""
+    query = (
+        sa.select(alarm_states.c.name, alarm_states.c.series)
+        .where(alarm_states.c.source == source)
+        .order_by(alarm_states.c.received_at, alarm_states.c.name, alarm_states.c.series)
+        .limit(limit)
+    )
+    return [(row.name, row.series) for row in await connection.execute(query)]
+
+
 def keep(batch: Batch, source: str, state: PushedState) -> None:
     """Store it instead of what is known of the same series."""
     batch.put(
