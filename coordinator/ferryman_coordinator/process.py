@@ -79,6 +79,7 @@ class Coordinator:
                     tasks.create_task(self._app.notices.run()),
                     tasks.create_task(self._app.history.run()),
                     tasks.create_task(self._app.drift.run()),
+                    tasks.create_task(self._app.hooks.run()),
                     tasks.create_task(self._app.s3.run()),
                     tasks.create_task(self._app.access.run()),
                     tasks.create_task(self._app.audit_trail.run()),

@@ -131,7 +131,12 @@ class Course:
         if target.is_running and target.silent_since is not None:
             target.silent_since = None
             draft.target(target)
-        if self._is_launch and target.is_running and target.phase is CommandPhase.OFFERED and target.step == 0:
+        if (
+            self._is_launch
+            and target.is_running
+            and target.phase is CommandPhase.OFFERED
+            and target.step == 0
+        ):
             self._end_first_contact(target, draft)
 
     def gone(self, target: Target, reason: str, draft: Draft, *, is_reachable: bool = False) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.core import scaling_hooks
 from ferryman_coordinator.core.inventory import DeploymentGroup
+from ferryman_coordinator.core.model import Instant
 from ferryman_coordinator.core.scaling_hooks import HookDifference, ScalingHook
-from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound
+from ferryman_coordinator.errors import ConstraintBroken, Invalid, NotFound, StoreUnavailable
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.operations import names
 from ferryman_coordinator.operations.groups import Groups
@@ -18,6 +21,10 @@ from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.queries import scaling as queries
 from ferryman_coordinator.store.records import to_json
 from ferryman_coordinator.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+_EVERY_MS = 3_600_000
 
 _Change = Callable[[DeploymentGroup, ScalingHook], ScalingHook]
 
@@ -86,6 +93,17 @@ class ScalingHooks:
             return replace(hook, passes=passes, abandons=hook.abandons if passes else 0)
 
         return await self._change(application_name, group_name, auto_scaling_group, change)
+
+    async def run(self) -> None:
+        """Look every hour whether every group has the hooks of its autoscaling groups (CP-405), until cancelled."""
+        while True:
+            try:
+                repaired = await self.repair()
+                if repaired:
+                    log.info("scaling.hooks_installed", groups=repaired)
+            except StoreUnavailable as error:
+                log.warning("scaling.hooks_not_compared", error=str(error))
+            await self._clock.sleep_until(Instant(self._clock.now() + _EVERY_MS))
 
     async def repair(self) -> int:
         """Install what groups lack that were saved before there were hooks; returns how many groups those were."""

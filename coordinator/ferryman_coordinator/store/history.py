@@ -15,7 +15,7 @@ from ferryman_coordinator.store.event_history import prune_deliveries, prune_eve
 from ferryman_coordinator.store.event_records import DeliveryState
 from ferryman_coordinator.store.queries import history as queries
 from ferryman_coordinator.store.store import Store
-from ferryman_coordinator.store.tables import changes, deployments, target_events, targets
+from ferryman_coordinator.store.tables import changes, deployments, lifecycle_actions, target_events, targets
 
 log = structlog.get_logger(__name__)
 
@@ -69,9 +69,16 @@ class History:
             await self._delete(deployment_id, target_count)
         if old:
             log.info("history.pruned", deployments=len(old))
+        await self._forget_actions(Instant(now - self._keep_ms))
         await prune_events(self._store, Instant(now - self._keep_events_ms))
         await prune_deliveries(self._store, DeliveryState.DELIVERED, Instant(now - self._keep_events_ms))
         await prune_deliveries(self._store, DeliveryState.DEAD, Instant(now - self._keep_ms))
+
+    async def _forget_actions(self, before: Instant) -> None:
+        """Of instances that came and went: one that is not answered waits for that, however long."""
+        batch = Batch()
+        batch.delete(lifecycle_actions, {}, where=[lifecycle_actions.c.answered_at < before])
+        await self._store.write(batch)
 
     async def _shorten(self, feed: queries.LongFeed) -> None:
         for sequence in _steps(feed.first, feed.last, _CHANGES_AT_ONCE):

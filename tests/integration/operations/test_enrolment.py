@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from ferryman_coordinator.core.inventory import Facts, InstanceKind
+from ferryman_coordinator.core.inventory import Facts, Instance, InstanceKind, LifecycleState
 from ferryman_coordinator.core.model import DeploymentId, InstanceId, TargetStatus
 from ferryman_coordinator.core.provider_identity import ProviderProof
 from ferryman_coordinator.core.tags import Tag
@@ -16,6 +16,7 @@ from ferryman_coordinator.operations.newcomers import EnrolOrder
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.cursors import PageRequest
+from ferryman_coordinator.store.inventory_records import instance_row
 from ferryman_coordinator.store.records import target_row
 from tests.support.coordinator_records import target_record
 from tests.support.desk import Desk
@@ -364,3 +365,41 @@ class TestCloud:
             await desk.enrolment.enrol(
                 EnrolOrder(join_token=text, provider_instance_id="i-0abc"), desk.certify
             )
+
+
+async def announced(desk: Desk, instance_id: str) -> None:
+    """Its autoscaling group launches it, and its machine is still to come."""
+    made = Instance(
+        instance_id=InstanceId(instance_id),
+        name=instance_id,
+        kind=InstanceKind.CLOUD,
+        arn=f"arn:aws:ec2:r:a:instance/{instance_id}",
+        tags=(),
+        zone="z-1",
+        registered_at=desk.clock.now(),
+        auto_scaling_group="fleet",
+        lifecycle_state=LifecycleState.LAUNCHING,
+    )
+    batch = Batch()
+    batch.insert(tables.instances, instance_row(made, None))
+    await desk.store.write(batch)
+
+
+@pytest.mark.req("CP-397", "A9")
+async def test_a_machine_that_its_autoscaling_group_has_announced_takes_its_place(desk: Desk) -> None:
+    await announced(desk, "i-0a1")
+    wanted = await order(desk, provider_instance_id="i-0a1", instance_name="web", tags=[Tag("role", "web")])
+    enrolled = await desk.enrolment.enrol(wanted, desk.certify)
+    assert (enrolled.name, enrolled.auto_scaling_group) == ("i-0a1", "fleet")
+    assert (enrolled.lifecycle_state, enrolled.tags) == (LifecycleState.LAUNCHING, (Tag("role", "web"),))
+    # Its identity is taken now, and nobody else gets it.
+    with pytest.raises(Conflict, match="registered already"):
+        await desk.enrolment.enrol(await order(desk, provider_instance_id="i-0a1"), desk.certify)
+
+
+@pytest.mark.req("CP-397")
+async def test_only_a_token_that_allows_its_id_is_good_for_it(desk: Desk) -> None:
+    await announced(desk, "i-0a1")
+    wanted = await order(desk, provider_instance_id="i-0a1", allowed_names=("web-*",))
+    with pytest.raises(Denied, match="does not allow"):
+        await desk.enrolment.enrol(wanted, desk.certify)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ferryman_coordinator.core.messages import CancelSegment, Disposition, Tick
+from ferryman_coordinator.core.messages import CancelSegment, Disposition, InstanceGone, Tick
 from ferryman_coordinator.core.model import (
     CommandPhase,
+    Creator,
     DeploymentStatus,
     EventStatus,
     InstanceId,
@@ -351,3 +354,57 @@ class TestTick:
 
         assert (drive.status, drive.code) == (DeploymentStatus.FAILED, "AGENT_ISSUE")
         assert len(drive.with_status(TargetStatus.FAILED)) == 5
+
+
+class TestFirstContact:
+    """Of an instance that was just launched: its machine may still be booting."""
+
+    @pytest.fixture
+    def launch(self) -> Drive:
+        return Drive(replace(fleet_spec(count(0)), creator=Creator.AUTO_SCALING), fleet(1))
+
+    @pytest.mark.req("CP-264", "A9", "CP-260")
+    def test_an_agent_that_never_comes_fails_it_after_an_hour(self, launch: Drive) -> None:
+        launch.after(3_599.999)
+        assert launch.in_progress == [ONE]
+        launch.after(0.001)
+
+        assert failed_at(launch, "ApplicationStop") is LifecycleErrorCode.UNKNOWN_ERROR
+        assert "did not begin ApplicationStop within 3600 s" in launch.message
+
+    @pytest.mark.req("A9", "CP-260")
+    def test_an_agent_that_came_has_as_long_as_any_other(self, launch: Drive) -> None:
+        launch.after(3_000)
+        launch.connected(ONE)
+        launch.after(299)
+        assert launch.in_progress == [ONE]
+        launch.after(1)
+
+        assert failed_at(launch, "ApplicationStop") is LifecycleErrorCode.UNKNOWN_ERROR
+        assert "within 300 s" in launch.message
+
+    @pytest.mark.req("A9", "CP-260")
+    def test_coming_late_buys_no_time(self, launch: Drive) -> None:
+        launch.after(3_500)
+        launch.connected(ONE)
+        launch.after(100)
+
+        assert failed_at(launch, "ApplicationStop") is LifecycleErrorCode.UNKNOWN_ERROR
+
+    @pytest.mark.req("A9", "CP-260")
+    def test_one_that_was_there_already_and_only_acknowledges_has_no_hour(self, launch: Drive) -> None:
+        launch.ack(ONE)
+        launch.after(300)
+
+        assert failed_at(launch, "ApplicationStop") is LifecycleErrorCode.UNKNOWN_ERROR
+
+
+class TestEndedByItsGroup:
+    @pytest.mark.req("CP-409", "PF-122", "CP-306")
+    def test_its_event_may_end_and_it_has_failed_at_once(self, drive: Drive) -> None:
+        drive.begin(ONE, "ApplicationStop")
+        drive.handle(InstanceGone(instance_id=ONE, reason="was terminated by its group", is_reachable=True))
+
+        assert failed_at(drive, "ApplicationStop") is LifecycleErrorCode.UNKNOWN_ERROR
+        assert "instance web-0 (mi-0) was terminated by its group" in drive.message
+        assert isinstance(drive.rollout.outstanding(ONE)[0], CancelSegment)
