@@ -133,6 +133,7 @@ class Agent:
             changed=self._shown,
             bundles=bundle_calls,
             began=lambda: self._drift.stream_began(),
+            distrusts=lambda: self._renewal.hasten(),
             proxy_for=lambda host: coordinator_proxy(self._config, host),
             throttled_seconds=config.coordinator.throttle_wait.seconds,
         )

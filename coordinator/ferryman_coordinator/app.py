@@ -43,12 +43,12 @@ from ferryman_coordinator.config import Address, Config
 from ferryman_coordinator.config.schema import TokenTags
 from ferryman_coordinator.core.audit import Place
 from ferryman_coordinator.core.inventory import ANY_TAG
-from ferryman_coordinator.core.model import Timers
+from ferryman_coordinator.core.model import Instant, Timers
 from ferryman_coordinator.core.payloads import Origin
 from ferryman_coordinator.data_dir import DataDirectory
 from ferryman_coordinator.engine.engine import Engine
 from ferryman_coordinator.engine.settings import EngineSettings
-from ferryman_coordinator.errors import Unreachable
+from ferryman_coordinator.errors import SetupError, Unreachable
 from ferryman_coordinator.http.alarms import AlarmDoor
 from ferryman_coordinator.http.app import make_app
 from ferryman_coordinator.http.bundles import BundleDoor
@@ -102,6 +102,7 @@ from ferryman_coordinator.store.store import Store
 log = structlog.get_logger(__name__)
 
 _HOUR_MS = 3_600_000
+_AUTHORITY_CHECK_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +191,31 @@ class App:
         )
         return self._ready
 
+    async def watch_authority(self) -> None:
+        """Takes up a rotation of the CA within seconds, and has agents connect again to hear of it; until cancelled."""
+        while True:
+            await self.clock.sleep_until(Instant(self.clock.now() + _AUTHORITY_CHECK_MS))
+            try:
+                self._take_authority()
+            except SetupError as error:
+                log.warning("authority.not_taken_up", error=str(error))
+
+    def _take_authority(self) -> None:
+        now = self.clock.now()
+        if not self._authority.reload(now):
+            return
+        write_file(self._directory.ca_certificate, self._authority.certificate_pem, READABLE)
+        if self.certificate.renew_if_due(now):
+            self.http.take_certificate()
+        log.info(
+            "authority.taken_up",
+            fingerprint=self._authority.fingerprint,
+            signer=self._authority.signer,
+            agents=len(self.links),
+        )
+        # Their next Welcome tells them what to trust; those that trust something else renew then.
+        self.links.drain(self._config.agents.drain_within, "the certificate authority is rotated")
+
     async def prepare_sources(self) -> None:
         """Before the engine goes on with what is unfinished: if there are objects of S3 among it, it needs keys."""
         async with self._store.reading() as connection:
@@ -205,7 +231,7 @@ class App:
         failures = FailureLimiter(self._config.access.failures_per_minute)
         account = self.account
         default_tags = ANY_TAG if self._config.enrolment.token_tags is TokenTags.ANY else ()
-        join_tokens = JoinTokens(store, clock, ids, limits, self._authority.fingerprint, default_tags)
+        join_tokens = JoinTokens(store, clock, ids, limits, lambda: self._authority.fingerprint, default_tags)
         providers = trusted_providers(self._config.aws_identity)
         enrolment = Enrolment(
             store, clock, ids, limits, join_tokens, account, providers, self.links.turned_away
@@ -282,7 +308,9 @@ class App:
             Recorder(self.audit, Entries(clock, ids), reads=self._config.audit.reads),
             self._metrics,
         )
-        return GrpcServer(gate, services, lambda: self.certificate.current, self._authority.certificate_pem)
+        return GrpcServer(
+            gate, services, lambda: self.certificate.current, lambda: self._authority.certificate_pem
+        )
 
     def _autoscaling(self, ids: Ids, groups: Groups) -> AutoScalingServicer:
         engine, sinks = self.engine, self.notices.sinks

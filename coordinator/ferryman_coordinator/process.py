@@ -76,6 +76,7 @@ class Coordinator:
                     tasks.create_task(self._app.links.run()),
                     tasks.create_task(self._app.engine.run()),
                     tasks.create_task(self._renew_certificate()),
+                    tasks.create_task(self._app.watch_authority()),
                     tasks.create_task(self._app.notices.run()),
                     tasks.create_task(self._app.history.run()),
                     tasks.create_task(self._app.drift.run()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import structlog
 from ferryman.channel import open_channel
 from ferryman.v1 import agents_pb2 as pb
 from ferryman.v1 import agents_pb2_grpc
-from ferryman_agent.clock import Clock
+from ferryman_agent.clock import Clock, is_set_within
 from ferryman_agent.core.messages import Instant
 from ferryman_agent.errors import IdentityError
 from ferryman_agent.host import certificates, identity
@@ -51,17 +52,24 @@ class Renewal:
         self._clock = clock
         self._spread = SPREAD * random()
         self._renewed = renewed
+        self._hastened = asyncio.Event()
+
+    def hasten(self) -> None:
+        """Another CA is to be trusted: renew now, whatever the certificate's age."""
+        self._hastened.set()
 
     async def run(self) -> None:
         """Renews whenever it is time, until cancelled. A failure is logged and tried again."""
         failures = 0
         while True:
-            await self._clock.sleep(min(LONGEST_NAP_SECONDS, self._seconds_left()))
-            if self._seconds_left() > 0:
+            nap = min(LONGEST_NAP_SECONDS, self._seconds_left())
+            is_hastened = await is_set_within(self._clock, nap, self._hastened)
+            if self._seconds_left() > 0 and not is_hastened:
                 continue
             try:
                 await self.renew_once()
                 failures = 0
+                self._hastened.clear()
             except Exception as error:
                 # Whatever it was: the old certificate still serves, and the agent has better things to do than end.
                 log.error("certificate.not_renewed", error=str(error) or type(error).__name__)

@@ -82,7 +82,7 @@ class Link:
     """`load_identity` and `proxy_for` are asked before each try, so that what is renewed or reloaded counts at once.
 
     `proxy_for` says by host which proxy to take, as `ferryman.channel.open_channel` wants it. `bundles` is lent the
-    channel.
+    channel. `distrusts` is called when the coordinator wants other CAs to be trusted than the identity does.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Link:
         changed: Callable[[], None],
         bundles: BundleCalls | None = None,
         began: Callable[[], None] = lambda: None,
+        distrusts: Callable[[], None] = lambda: None,
         proxy_for: Callable[[str], str | None] = lambda host: None,
         throttled_seconds: float = THROTTLED_SECONDS,
     ) -> None:
@@ -118,6 +119,7 @@ class Link:
         self._random = random
         self._changed = changed
         self._began = began
+        self._distrusts = distrusts
         self._bundles = bundles or BundleCalls()
         self._backoff = Backoff(random, throttled_seconds)
         self._answers: deque[pb.ConnectRequest] = deque(maxlen=ANSWERS_LIMIT)
@@ -256,6 +258,8 @@ class Link:
             self._compare(stream)
             self._become(LinkState.CONNECTED)
             self._began()
+            if stream.ca_certificates not in ("", identity.ca_certificates):
+                self._distrusts()
             with self._bundles.over(stub, stream.base_url):
                 await stream.run()
         finally:

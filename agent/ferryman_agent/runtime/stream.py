@@ -64,7 +64,8 @@ class Stream:
 
     `acknowledged` is called, and must not block, when the coordinator has stored reports; `heard` with each message.
     Its Welcome gives `protocol_version`, 0 where it does not say, and `clock_skew_ms`: by how much this machine's clock
-    is ahead of the coordinator's, give or take half a round trip; None where it does not say.
+    is ahead of the coordinator's, give or take half a round trip; None where it does not say; and
+    `ca_certificates`, those to be trusted, empty where it does not say.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Stream:
     ) -> None:
         self.clock_skew_ms: int | None = None
         self.protocol_version = 0
+        self.ca_certificates = ""
         self._heard = heard
         self._call = call
         self._host = host
@@ -122,6 +124,7 @@ class Stream:
             raise StreamOver("the coordinator does not begin with Welcome")
         welcome = message.welcome
         self.protocol_version = welcome.protocol_version
+        self.ca_certificates = welcome.ca_certificates.decode("ascii", errors="replace")
         if welcome.now:
             self.clock_skew_ms = (asked_at + self._clock.now()) // 2 - welcome.now
         host = welcome.http_host or self._host

@@ -225,6 +225,7 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             acknowledged_report=hello.last_acknowledged_report,
             now=self._clock.now(),
             protocol_version=channel.PROTOCOL_VERSION,
+            ca_certificates=self._authority.certificate_pem,
         )
         return pb.ConnectResponse(welcome=welcome)
 
@@ -245,7 +246,9 @@ class _Signing:
 
     def certify(self, instance_id: InstanceId, longest_ms: int | None = None) -> IssuedCertificate:
         self._signed = self._servicer.sign(self._request, instance_id, longest_ms)
-        return IssuedCertificate(serial=self._signed.serial, expires_at=self._signed.expires_at)
+        return IssuedCertificate(
+            serial=self._signed.serial, expires_at=self._signed.expires_at, issuer=self._signed.issuer
+        )
 
 
 def _proof(request: pb.EnrolRequest) -> ProviderProof | None:

@@ -32,12 +32,14 @@ class GrpcServer:
         gate: Gate,
         services: Sequence[Register],
         certificate: Callable[[], KeyPair],
-        ca_certificate: bytes,
+        ca_certificates: Callable[[], bytes],
     ) -> None:
-        """`certificate` gives the newest one of the coordinator; agents must show one of `ca_certificate` (PEM)."""
+        """`certificate` gives the newest one of the coordinator; one of `ca_certificates` (PEM) must have signed those
+        that agents show. Both are asked before each handshake.
+        """
         self._gate = gate
         self._certificate = certificate
-        self._ca_certificate = ca_certificate
+        self._ca_certificates = ca_certificates
         self._server = grpc.aio.server(interceptors=[gate], options=channel.server_options())
         self._names = [register(self._server) for register in services]
         self._health = health.aio.HealthServicer()
@@ -83,19 +85,19 @@ class GrpcServer:
         return Address(address.host, port)
 
     def _credentials(self, *, for_agents: bool) -> grpc.ServerCredentials:
-        used = self._certificate()
+        used, trusted = self._certificate(), self._ca_certificates()
 
         def configuration() -> grpc.ServerCertificateConfiguration:
             return grpc.ssl_server_certificate_configuration(
-                [(used.key_pem, used.chain)], root_certificates=self._ca_certificate
+                [(used.key_pem, used.chain)], root_certificates=trusted
             )
 
         def newer() -> grpc.ServerCertificateConfiguration | None:
             """Asked before each handshake, from a thread of gRPC; None keeps what is in use."""
-            nonlocal used
-            if self._certificate() is used:
+            nonlocal used, trusted
+            if self._certificate() is used and self._ca_certificates() == trusted:
                 return None
-            used = self._certificate()
+            used, trusted = self._certificate(), self._ca_certificates()
             return configuration()
 
         return grpc.dynamic_ssl_server_credentials(

@@ -243,6 +243,8 @@ class IssuedCertificate:
 
     serial: str
     expires_at: Instant
+    # Fingerprint of the authority that signed it.
+    issuer: str = ""
 
 
 ANY_TAG = (Tag(WILDCARD, WILDCARD),)

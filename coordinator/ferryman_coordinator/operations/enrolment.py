@@ -22,6 +22,7 @@ from ferryman_coordinator.errors import (
     LimitExceeded,
     NotMatched,
     Refused,
+    StoreUnavailable,
     Unauthenticated,
 )
 from ferryman_coordinator.ids import Ids
@@ -175,7 +176,9 @@ class Enrolment:
             if holder is None:
                 raise Unauthenticated(
                     "CertificateUnknown",
-                    f"certificate {serial} was not issued by this coordinator: enrol the instance again",
+                    f"certificate {serial} was not issued by this coordinator, or after the backup that it was restored"
+                    " from: enrol the instance again, with a token from"
+                    " `ferryman token create --join --instance-name NAME --replace-identity`",
                 )
             refused = _refusal(holder, self._clock.now())
             is_leaving = refused is not None and refused.reason == _DEREGISTERED
@@ -184,7 +187,19 @@ class Enrolment:
         if refused is not None:
             self._turned_away(holder.instance_id, refused)
             raise refused
+        if holder.first_used_at is None:
+            await self._note_use(serial)
         return holder.instance_id
+
+    async def _note_use(self, serial: str) -> None:
+        """From now on it is known that the agent has it, which is what a rotation of the CA waits for."""
+        batch = Batch()
+        batch.update(tables.certificates, {"serial": serial}, {"first_used_at": self._clock.now()})
+        try:
+            await self._store.write(batch)
+        except StoreUnavailable:
+            # It comes again with the next connection; an agent is not turned away for it.
+            return
 
     async def describe(self, instance_id: InstanceId, facts: Facts) -> None:
         """Keep what an agent tells about its host when it connects."""
@@ -239,6 +254,7 @@ class Enrolment:
             "instance_id": instance_id,
             "issued_at": self._clock.now(),
             "expires_at": certificate.expires_at,
+            "issuer": certificate.issuer,
         }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ferryman_coordinator.clock import Clock
 from ferryman_coordinator.config.schema import Limits
@@ -46,10 +46,10 @@ class JoinTokens:
         clock: Clock,
         ids: Ids,
         limits: Limits,
-        ca_fingerprint: str,
+        ca_fingerprint: str | Callable[[], str],
         default_tags: Sequence[Tag] = ANY_TAG,
     ) -> None:
-        """`ca_fingerprint`: SHA-256 of the CA's certificate in hexadecimal; it becomes part of every token's text.
+        """`ca_fingerprint`: SHA-256 of the CA's certificate in hexadecimal, or who says it; part of every token's text.
 
         `default_tags`: patterns of the tags that a token allows when nothing is said.
         """
@@ -57,7 +57,7 @@ class JoinTokens:
         self._clock = clock
         self._ids = ids
         self._limits = limits
-        self._ca_fingerprint = ca_fingerprint.lower()
+        self._asked_fingerprint = ca_fingerprint
         self._default_tags = tuple(default_tags)
 
     async def create(
@@ -119,6 +119,12 @@ class JoinTokens:
         return await self._store.cursors.page(
             ["join-tokens"], request, fetch, lambda token: (token.created_at, token.token_id)
         )
+
+    @property
+    def _ca_fingerprint(self) -> str:
+        """Another one after the CA was rotated."""
+        asked = self._asked_fingerprint
+        return (asked if isinstance(asked, str) else asked()).lower()
 
     async def revoke(self, token_id: TokenId) -> None:
         """Let nobody enrol with it any more; unknown and revoked ones are revoked successfully."""

@@ -208,6 +208,10 @@ certificates = sa.Table(
     _time("issued_at"),
     _time("expires_at"),
     _time("revoked_at", nullable=True),
+    # Fingerprint of the authority that signed it; those from before it was kept have none.
+    _later("issuer", ""),
+    # When an agent first came with it: until then it may not have got it.
+    _time("first_used_at", nullable=True),
 )
 
 join_tokens = sa.Table(

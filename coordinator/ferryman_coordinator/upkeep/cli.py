@@ -1,4 +1,4 @@
-"""`ferryman-coordinator backup | restore | recover-admin`: reads options, prints answers."""
+"""`ferryman-coordinator backup | restore | rotate-ca | recover-admin`: reads options, prints answers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def add_commands(app: typer.Typer) -> None:
     app.command()(backup)
     app.command()(restore)
+    app.command("rotate-ca")(rotate_ca)
     app.command("recover-admin")(recover_admin)
 
 
@@ -125,6 +126,87 @@ def recover_admin(
         print(f"user admin has role admin again; its token is in {file}. Start the coordinator now.")
 
     run_async(run)
+
+
+def rotate_ca(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    status: Annotated[
+        bool, typer.Option("--status", help="Only show how far it is; exit code 1 while agents are left.")
+    ] = False,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="Drop the old CA; refused while agents have nothing of the new one."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --finish: those that are left must enroll anew.")
+    ] = False,
+) -> None:
+    """Replace the certificate authority while coordinator and agents run.
+
+    Without an option it begins: a new CA beside the old one, both trusted. Agents renew onto the new one within
+    minutes, those that are away when they come back. Once --status shows none left, --finish drops the old one.
+    """
+    settings = load_settings(config, {"data_dir": data_dir, "database.url": database_url})
+    exit_code: list[int] = []
+
+    async def run() -> None:
+        from ferryman_coordinator.clock import SystemClock
+        from ferryman_coordinator.data_dir import DataDirectory
+        from ferryman_coordinator.identity import rotation
+        from ferryman_coordinator.upkeep.reader import reading
+        from ferryman_coordinator.upkeep.rotating import progress
+
+        directory, now = DataDirectory(Path(settings.data_dir)), SystemClock().now()
+        if not (status or finish):
+            begun = rotation.begin(directory.authority, now, settings.certificates.ca_lifetime)
+            print(f"{PROGRAM}: begun; old CA sha256:{begun.old}, new CA sha256:{begun.new}")
+            _show_rotation_steps(str(directory.ca_certificate))
+            return
+        present = rotation.state(directory.authority)
+        if present is None:
+            raise SetupError("no rotation of the CA is under way: begin one with `rotate-ca`")
+        async with reading(settings, directory) as connection:
+            reached = await progress(connection, present.new, now)
+        left = len(reached.waiting)
+        print(f"old CA sha256:{present.old}\nnew CA sha256:{present.new}")
+        print(f"{reached.moved} agents have moved to the new CA, {left} are left")
+        for agent in reached.waiting:
+            print(f"  {agent.name} ({agent.instance_id}), last seen {_at(agent.last_seen_at)}")
+        if not finish:
+            exit_code.append(1 if left else 0)
+            return
+        if left and not force:
+            raise SetupError(
+                f"{left} agents know only the old CA: wait for them, deregister those that are gone for good, or give"
+                " --force, after which they must enroll anew"
+            )
+        rotation.finish(directory.authority)
+        print(
+            f"{PROGRAM}: the old CA is dropped. Join tokens made before this are of no use any more: make new ones."
+        )
+
+    run_async(run)
+    if any(exit_code):
+        raise typer.Exit(1)
+
+
+def _at(instant: int | None) -> str:
+    import datetime
+
+    if instant is None:
+        return "never"
+    return f"{datetime.datetime.fromtimestamp(instant / 1000, datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _show_rotation_steps(ca_file: str) -> None:
+    print("What to do next:")
+    print("  1. A coordinator that runs takes it up within seconds; agents renew by themselves.")
+    print(
+        f"  2. Hand out {ca_file} again: it holds both CAs now, and profiles with it work before and after --finish."
+    )
+    print("  3. `rotate-ca --status` until none is left, then `rotate-ca --finish`.")
 
 
 def _show_backup(taken: Taken) -> None:

@@ -49,6 +49,7 @@ class CertificateHolder:
     expires_at: Instant
     revoked_at: Instant | None
     deregistered_at: Instant | None
+    first_used_at: Instant | None = None
 
 
 async def get(connection: AsyncConnection, instance_id: InstanceId) -> Instance | None:
@@ -163,6 +164,7 @@ async def holder(connection: AsyncConnection, serial: str) -> CertificateHolder 
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         deregistered_at=row.deregistered_at,
+        first_used_at=row.first_used_at,
     )
 
 
