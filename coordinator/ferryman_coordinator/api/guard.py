@@ -19,6 +19,7 @@ from ferryman_coordinator.api.rules import (
     OfInstance,
     OwnerOf,
     Rule,
+    SomeOf,
     Target,
 )
 from ferryman_coordinator.clock import Clock
@@ -104,6 +105,8 @@ class Guard:
         rights = admitted.rights
         if resource is None:
             return any(rights.somewhere(action, now) for action in need.any_of)
+        if isinstance(need.on, SomeOf):
+            return any(rights.somewhere(action, now, resource) for action in need.any_of)
         causes = {rights.decide(action, resource, now).cause for action in need.any_of}
         if Cause.ALLOWED in causes:
             return True
@@ -125,6 +128,8 @@ class Guard:
         match target:
             case Resource() | None:
                 return target
+            case SomeOf(all_of):
+                return all_of
             case OfDeployment(deployment_id):
                 return await self._group_of(deployment_id)
             case OfInstance(text):

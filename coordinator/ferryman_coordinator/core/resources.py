@@ -154,6 +154,8 @@ class Pattern:
         Sometimes it is true though nothing does: only beginnings are compared where there are wildcards.
         """
         beginning = several.partition(EVERYTHING)[0]
+        if self.is_everything and other.is_everything:
+            return True
         for one, another in ((self, other), (other, self)):
             if any(text.startswith(beginning) and another.fits(text) for text in one._exact):
                 return True

@@ -118,6 +118,7 @@ class Verdict:
 
 _NOTHING = Verdict(Cause.NOT_ALLOWED)
 _OUT_OF_SCOPE = Verdict(Cause.OUT_OF_SCOPE)
+_ANYTHING = Pattern((EVERYTHING,))
 
 
 class Rights:
@@ -153,14 +154,20 @@ class Rights:
             self._known[key] = verdict
         return verdict
 
-    def somewhere(self, action: str, now: Circumstances) -> bool:
-        """Whether there can be anything that the action is allowed on now. For lists, and for what has no resource."""
+    def somewhere(self, action: str, now: Circumstances, among: Resource | None = None) -> bool:
+        """Whether there can be anything that the action is allowed on now, `among` all of a kind or with a beginning.
+
+        For lists, and for what has no resource.
+        """
         if not self._actions.fits(action):
             return False
         concerned = [one for one in self._of(action) if one.holds(now)]
-        return any(one.allows for one in concerned) and not any(
-            one.is_of_everything for one in concerned if not one.allows
-        )
+        if any(not one.allows and one.has_all(among) for one in concerned):
+            return False
+        if among is None:
+            return any(one.allows for one in concerned)
+        is_in_scope = any(self._resources.meets(_ANYTHING, name) for name in among.names)
+        return is_in_scope and any(one.allows and one.touches(among) for one in concerned)
 
     def _remember_everywhere(self, action: str) -> bool:
         concerned = self._of(action)
@@ -218,12 +225,13 @@ class _Compiled:
         self._within = Pattern(statement.within)
 
     @property
-    def is_of_everything(self) -> bool:
-        return self._resources.is_everything and self._within.is_everything
-
-    @property
     def is_unlimited(self) -> bool:
-        return self.is_of_everything and not self.has_conditions
+        return self.has_all(None) and not self.has_conditions
+
+    def has_all(self, among: Resource | None) -> bool:
+        if self._resources.is_everything and self._within.is_everything:
+            return True
+        return among is not None and self.covers(among)
 
     def covers(self, resource: Resource) -> bool:
         """Under any of its names: what is denied by its name is denied by its id as well."""

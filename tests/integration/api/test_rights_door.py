@@ -321,6 +321,52 @@ async def test_nobody_gets_at_what_is_denied_by_asking_for_everything(
         await denied(inventory_stub(channel).ListMatchingInstances(matching, metadata=ann))
 
 
+@pytest.mark.req("PF-240")
+async def test_groups_of_all_applications_are_shown_as_those_of_one_are(
+    coordinator: RunningCoordinator,
+) -> None:
+    await role_with(coordinator, "no-shop", deny("*", on=["deploymentgroup:shop/*"]))
+    ann = await person(coordinator, "ann", "viewer")
+    bob = await person(coordinator, "bob", "ci", on=WEB)
+    cid = await person(coordinator, "cid", "ci", on=["deploymentgroup:web/prod"])
+    async with coordinator.channel() as channel:
+        await identity_stub(channel).GrantRole(
+            identity_pb2.GrantRoleRequest(user="ann", role="no-shop"), metadata=coordinator.admin
+        )
+        stub = inventory_stub(channel)
+        for who in (ann, bob, cid):
+            for application in ("", "web"):
+                request = inventory_pb2.ListDeploymentGroupsRequest(application_name=application)
+                listed = await stub.ListDeploymentGroups(request, metadata=who)
+                assert [(one.application_name, one.name) for one in listed.deployment_groups] == [
+                    ("web", "prod")
+                ]
+        # Whether there is an application is told to nobody who may see nothing of it.
+        for who in (bob, cid):
+            told = [
+                await denied(
+                    stub.ListDeploymentGroups(
+                        inventory_pb2.ListDeploymentGroupsRequest(application_name=application), metadata=who
+                    )
+                )
+                for application in ("shop", "none")
+            ]
+            assert told[0].message.replace("shop", "none") == told[1].message
+        await denied(
+            stub.ListDeploymentGroups(
+                inventory_pb2.ListDeploymentGroupsRequest(application_name="shop"), metadata=ann
+            )
+        )
+        events = events_pb2_grpc.EventServiceStub(channel)
+        lim = await person(coordinator, "lim", "viewer", on=WEB)
+        for application in ("shop", "none"):
+            await denied(
+                events.ListNotificationRules(
+                    events_pb2.ListNotificationRulesRequest(application_name=application), metadata=lim
+                )
+            )
+
+
 async def test_a_refusal_does_not_tell_the_name_behind_an_id(coordinator: RunningCoordinator) -> None:
     other = await coordinator.enrol("db-1")
     ann = await person(coordinator, "ann", "operator", on=["instance/web-*"])

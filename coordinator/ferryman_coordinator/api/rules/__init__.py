@@ -18,6 +18,7 @@ from ferryman_coordinator.api.rules.needs import (
     OwnerOf,
     Rule,
     Shows,
+    SomeOf,
     Target,
 )
 from ferryman_coordinator.api.rules.scaling import SCALING
@@ -34,6 +35,7 @@ __all__ = [
     "OwnerOf",
     "Rule",
     "Shows",
+    "SomeOf",
     "Target",
     "rule_of",
 ]

@@ -9,7 +9,6 @@ from ferryman_coordinator.api.rules.needs import (
     Shows,
     Target,
     group_of,
-    listed,
     need,
     on,
     rule,
@@ -39,10 +38,6 @@ def _replayed(request: Any) -> Target:
     return _told_of(request) if request.all_dead else resources.every(resources.GROUP)
 
 
-def _shown_rule(item: Any, _request: Any) -> Resource:
-    return _of_rule(item)
-
-
 EVENTS = {
     "WatchEvents": rule("GetDeployment", on("GetDeployment", _told_of), event="WatchEvents"),
     "ListDeliveries": rule(
@@ -55,7 +50,11 @@ EVENTS = {
     "TestTarget": rule(f"{FERRYMAN}TestTarget", on(f"{FERRYMAN}TestTarget", lambda _request: None)),
     "CreateNotificationRule": rule("CreateNotificationRule", on("CreateNotificationRule", _of_rule)),
     "GetNotificationRule": rule("DescribeNotificationRule", on("DescribeNotificationRule", _of_rule)),
-    "ListNotificationRules": listed("ListNotificationRules", "rules", _shown_rule),
+    "ListNotificationRules": rule(
+        "ListNotificationRules",
+        on("ListNotificationRules", lambda request: _of_rule(request) if request.application_name else None),
+        shows=Shows("rules", lambda item, _: need("ListNotificationRules", _of_rule(item))),
+    ),
     "UpdateNotificationRule": rule("UpdateNotificationRule", on("UpdateNotificationRule", _of_rule)),
     "DeleteNotificationRule": rule("DeleteNotificationRule", on("DeleteNotificationRule", _of_rule)),
 }

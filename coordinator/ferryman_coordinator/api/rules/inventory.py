@@ -11,6 +11,7 @@ from ferryman_coordinator.api.rules.needs import (
     OfInstance,
     Rule,
     Shows,
+    SomeOf,
     by_name,
     github_token,
     group_of,
@@ -49,6 +50,12 @@ def _linked(request: Any) -> Need | None:
     return need(f"{FERRYMAN}UseGitHubToken", github_token(name)) if name else None
 
 
+def _listed_groups(request: Any) -> SomeOf | None:
+    """Whoever may see no group of an application is not told whether it is there."""
+    name = request.application_name
+    return SomeOf(resources.group(name, EVERYTHING)) if name else None
+
+
 INVENTORY = {
     "CreateApplication": by_name("CreateApplication", resources.application),
     "GetApplication": by_name("GetApplication", resources.application),
@@ -72,10 +79,10 @@ INVENTORY = {
     ),
     "CreateDeploymentGroup": rule("CreateDeploymentGroup", on("CreateDeploymentGroup", own_group)),
     "GetDeploymentGroup": rule("GetDeploymentGroup", on("GetDeploymentGroup", own_group)),
-    "ListDeploymentGroups": listed(
+    "ListDeploymentGroups": rule(
         "ListDeploymentGroups",
-        "deployment_groups",
-        lambda item, request: resources.group(request.application_name, item.name),
+        on("ListDeploymentGroups", _listed_groups),
+        shows=Shows("deployment_groups", lambda item, _: need("ListDeploymentGroups", own_group(item))),
     ),
     "UpdateDeploymentGroup": rule(
         "UpdateDeploymentGroup", on("UpdateDeploymentGroup", own_group), _new_group_name

@@ -41,7 +41,14 @@ class OwnerOf:
     credential_id: str
 
 
-Target = Resource | OfDeployment | OfInstance | ConfigOf | OwnerOf | None
+@dataclass(frozen=True, slots=True)
+class SomeOf:
+    """At least one of what `all_of` names, whichever that is: for a list that shows no more than that."""
+
+    all_of: Resource
+
+
+Target = Resource | SomeOf | OfDeployment | OfInstance | ConfigOf | OwnerOf | None
 """What an action is asked for on. None: it has no resource of its own, so the right to do it anywhere will do."""
 
 

@@ -194,6 +194,23 @@ def test_all_of_a_kind_is_not_allowed_where_one_of_them_is_denied(
     assert may(Rights([allow("*"), deny("*", within=(denied,))]), DEPLOY, resource) is is_allowed
 
 
+@pytest.mark.parametrize(
+    "statements, is_allowed",
+    [
+        ([allow("*", on=("deploymentgroup:web/prod",))], True),
+        ([allow("*", on=("deploymentgroup:*/prod",))], True),
+        ([allow("*", on=("deploymentgroup:shop/*", "application:web"))], False),
+        ([allow("*", on=("*",))], True),
+        ([allow("*", on=("*",)), deny("*", on=("deploymentgroup:web/*",))], False),
+        ([allow("*", on=("*",)), deny("*", on=("deploymentgroup:web/prod",))], True),
+    ],
+)
+def test_a_list_is_for_whoever_may_see_something_of_it(statements: list[Statement], is_allowed: bool) -> None:
+    assert Rights(statements).somewhere(DEPLOY, NOW, resources.group("web", "*")) is is_allowed
+    scope = Scope(resources=("deploymentgroup:shop/*",))
+    assert not Rights(statements, scope).somewhere(DEPLOY, NOW, resources.group("web", "*"))
+
+
 def test_a_denial_that_a_grant_leaves_nothing_of_denies_nothing() -> None:
     nothing = deny("*", on=("deploymentgroup:shop/*",), within=("instance/*",))
     assert may(Rights([allow("*"), nothing]), DEPLOY, resources.every(resources.GROUP))
