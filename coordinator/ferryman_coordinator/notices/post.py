@@ -73,10 +73,6 @@ class _Resolver(AbstractResolver):
 async def post(request: Request) -> Failure | None:
     """Send it once; None when the answer is 2xx."""
     host = urlsplit(request.url).hostname or ""
-    if _is_odd(host):
-        return Failure(
-            reason=f"cannot send to {host}: write its address as four numbers with dots between them"
-        )
     if is_literal(host) and (why := refusal(host, allow_link_local=request.allow_link_local)):
         return Failure(reason=f"cannot send to {host}: {why}")
     try:
@@ -109,13 +105,6 @@ async def post(request: Request) -> Failure | None:
         return Failure(reason=f"{host} did not answer within {seconds:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as problem:
         return Failure(reason=f"cannot reach {host}: {_why(problem)}")
-
-
-def _is_odd(host: str) -> bool:
-    """Digits and dots that are no address: aiohttp takes them for one and looks up nothing, and the system makes
-    169.254.169.254 of 2852039166.
-    """
-    return host.replace(".", "").isdigit() and not is_literal(host)
 
 
 async def _judged(answer: aiohttp.ClientResponse, host: str) -> Failure | None:
