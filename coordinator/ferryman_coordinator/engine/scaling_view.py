@@ -128,7 +128,10 @@ async def _situation(
     elif not is_there:
         why_not = f"instance {action.instance_id} is not registered any more"
     elif not action.is_launch:
-        revision = await queries.installed(connection, group.group_id, action.instance_id)
+        was_tried, revision = await queries.installed(connection, group.group_id, action.instance_id)
+        if was_tried and revision is None and good is not None:
+            # Half replaced: what ran there before may still run, and is stopped all the same (CP-409).
+            revision = good.revision
         why_not = "" if revision else "the deployment group has nothing on the instance"
     elif hook.passes:
         why_not = "new instances go into service without a deployment, as `ferryman autoscaling pass` says"

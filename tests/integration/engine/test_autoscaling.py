@@ -304,9 +304,12 @@ async def test_scale_in_during_a_deployment_ends_its_event_fails_its_target_and_
         assert "was terminated by its group" in running.diagnostics.message
         assert events["Install"].status is EventStatus.SKIPPED
         gate.open()
-        assert (await scaler.answer(action)).result is ActionResult.CONTINUE
-        # Nothing of the fleet deployment began after the notice; the group has nothing whole there to stop.
-        assert [event for _, event in agent.ran[ran:]] == []
+        answer = await scaler.answer(action)
+        assert answer.result is ActionResult.CONTINUE
+        # Nothing of the fleet deployment began after the notice.
+        began = agent.ran[ran:]
+        assert [event for _, event in began] == ["ApplicationStop"]
+        assert began[0][0].startswith(f"{answer.steps[0].deployment_id}/")
 
 
 @pytest.mark.req("CP-409")

@@ -17,7 +17,6 @@ from ferryman_coordinator.core.model import (
     Instant,
     Member,
     RevisionLocation,
-    TargetStatus,
 )
 from ferryman_coordinator.core.scaling import LifecycleAction
 from ferryman_coordinator.core.scaling_hooks import ScalingHook
@@ -69,15 +68,15 @@ async def member(
 
 async def installed(
     connection: AsyncConnection, group_id: GroupId, instance_id: InstanceId
-) -> RevisionLocation | None:
-    """What that group has installed well on the instance; None when the last attempt failed, or there was none."""
+) -> tuple[bool, RevisionLocation | None]:
+    """Whether that group was ever deployed to the instance, and what it has there if the last time went well."""
     query = sa.select(installations.c.revision).where(
-        installations.c.group_id == group_id,
-        installations.c.instance_id == instance_id,
-        installations.c.last_outcome == TargetStatus.SUCCEEDED.value,
+        installations.c.group_id == group_id, installations.c.instance_id == instance_id
     )
-    found = await connection.scalar(query)
-    return None if found is None else location_from(found)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return False, None
+    return True, None if row.revision is None else location_from(row.revision)
 
 
 async def hooked(connection: AsyncConnection, auto_scaling_group: str) -> Sequence[DeploymentGroup]:
