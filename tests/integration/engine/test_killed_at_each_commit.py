@@ -102,7 +102,10 @@ class Course:
         of_people = [one for one in deployments if one.spec.creator is Creator.USER]
         if any(not one.record.status.is_terminal for one in deployments):
             newest = of_people[-1]
-            stands = any(agent.ran and agent.ran[-1][1] == "Install" for agent in self.agents)
+            # What it has begun is stored: else the alarm might end it one lifecycle event earlier.
+            stands = any(
+                agent.ran and agent.ran[-1][1] == "Install" and not agent.has_reports for agent in self.agents
+            )
             is_wanted = newest.spec.revision == SLOW and newest.record.status is DeploymentStatus.IN_PROGRESS
             await self._say(AlarmState.ALARM if is_wanted and stands else AlarmState.OK)
             await self._pass()
