@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from ferryman_coordinator.options import PROGRAM, ConfigFile, DatabaseUrl, DataD
 
 if TYPE_CHECKING:
     from ferryman_coordinator.upkeep.backup import Taken
+    from ferryman_coordinator.upkeep.doctor import Finding
     from ferryman_coordinator.upkeep.restore import Restored
 
 
@@ -19,6 +22,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(backup)
     app.command()(restore)
     app.command("rotate-ca")(rotate_ca)
+    app.command()(doctor)
     app.command("recover-admin")(recover_admin)
 
 
@@ -189,6 +193,37 @@ def rotate_ca(
 
     run_async(run)
     if any(exit_code):
+        raise typer.Exit(1)
+
+
+def doctor(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array instead of lines.")] = False,
+) -> None:
+    """Examine data directory, disk, certificates, ports, database, clock, S3 keys and alarm sources.
+
+    Exit code 1 when something is broken; warnings alone are 0. It changes nothing, also while the coordinator runs.
+    """
+    settings = load_settings(config, {"data_dir": data_dir, "database.url": database_url})
+    findings: list[Finding] = []
+
+    async def run() -> None:
+        from ferryman_coordinator.clock import SystemClock
+        from ferryman_coordinator.upkeep.doctor import examine
+
+        async for finding in examine(settings, SystemClock()):
+            findings.append(finding)
+            if not as_json:
+                print(f"{finding.verdict:8} {finding.subject}: {finding.text}")
+                if finding.remedy:
+                    print(f"{'':8} -> {finding.remedy}")
+
+    run_async(run)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    if any(finding.verdict == "broken" for finding in findings):
         raise typer.Exit(1)
 
 
