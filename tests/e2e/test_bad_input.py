@@ -269,7 +269,15 @@ def test_interrupting_the_watcher_says_that_the_deployment_goes_on(unharmed: Fle
     gate = unharmed.home / "gate"
     revision = unharmed.push({"BeforeInstall": f"while [ ! -e {gate} ]; do sleep 0.05; done; exit 1"})
     deployment_id = unharmed.deploy(revision)
-    command = [str(COMMANDS / "ferryman"), "deployment", "watch", deployment_id]
+    # Whoever runs the tests in the background of a shell has SIGINT ignored, and so would have all it starts.
+    command = [
+        "env",
+        "--default-signal=INT",
+        str(COMMANDS / "ferryman"),
+        "deployment",
+        "watch",
+        deployment_id,
+    ]
     profile = unharmed.coordinator.profile
     environ = {
         **os.environ,

@@ -118,6 +118,8 @@ def test_who_cannot_answer_or_go_back_is_named(pair: Fleet) -> None:
     root = broken.home / "root" if (broken.home / "root").is_dir() else broken.home
     (archive,) = root.rglob(f"{old.deployment_id}/deployment-archive")
     (archive / "files/kept").write_text("spoilt")
+    # From a whole bundle it could be unpacked again.
+    (archive.parent / "bundle.tar").write_bytes(b"spoilt")
     shown(pair, "check", broken.name)
     new = pair.push()
     warning = f"1 of 2 instances could not roll back from disk: {broken.name}"
