@@ -158,6 +158,8 @@ class App:
         self._metrics = Metrics()
         self._observe()
         self._metrics.observe_notices(self.notices.figures, self.clock.now)
+        scaling = self.engine.scaling
+        self._metrics.observe_scaling(lambda: scaling.waiting, lambda: scaling.ledger.loops_told)
         self._metrics.observe_alarms(
             lambda: len(self.engine.alarms.watched()), lambda: self.engine.alarms.book.failing
         )

@@ -43,7 +43,8 @@ def answer(fleet: Fleet, *arguments: str) -> dict[str, Any]:
 
 def deployment(fleet: Fleet, deployment_id: str) -> dict[str, Any]:
     shown: dict[str, Any] = json.loads(run(fleet, "deployment", "show", deployment_id, "--json"))
-    return shown.get("deployment", shown)
+    inner: dict[str, Any] = shown.get("deployment", shown)
+    return inner
 
 
 @pytest.mark.req("T70", "T73", "CP-397", "CP-399", "CP-400", "CP-406", "CP-407", "CP-410", "PF-135")

@@ -51,6 +51,11 @@ class Scaling:
         # Actions that wait until there may be one more deployment.
         self._crowded: set[Key] = set()
 
+    @property
+    def waiting(self) -> int:
+        """Actions without an answer."""
+        return len(self._instances)
+
     async def run(self) -> None:
         """Go on with every open action. Its tasks are the engine's."""
 

@@ -112,9 +112,31 @@ class Metrics:
         """Shows how many audit records this process has stored, and how many still wait, read at each scrape."""
         self._registry.register(_Audit(stored, waiting))
 
+    def observe_scaling(self, waiting: Callable[[], int], loops: Callable[[], int]) -> None:
+        """Shows how many autoscalers wait for an answer, and how many loops of launches there were, at each scrape."""
+        self._registry.register(_Scaling(waiting, loops))
+
     def exposition(self) -> tuple[bytes, str]:
         """The text, and its media type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _Scaling(Collector):
+    def __init__(self, waiting: Callable[[], int], loops: Callable[[], int]) -> None:
+        self._waiting = waiting
+        self._loops = loops
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            f"{_PREFIX}lifecycle_actions_open",
+            "Instances that launch or end and whose autoscaler waits for an answer.",
+            self._waiting(),
+        )
+        yield CounterMetricFamily(
+            f"{_PREFIX}launch_loops",
+            "Times that three launches in a row were abandoned because of one deployment group.",
+            self._loops(),
+        )
 
 
 class _Audit(Collector):

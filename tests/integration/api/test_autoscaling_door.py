@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
 import yaml
@@ -234,3 +235,13 @@ async def test_what_is_wrong_with_a_notice_is_said(desk: Desk) -> None:
         )
     )
     assert (code, fault.reason) == (missing, "LifecycleActionDoesNotExistException")
+
+
+async def test_metrics_count_who_waits_and_loops(desk: Desk) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{desk.coordinator.ready.http_url}/metrics") as answer,
+    ):
+        lines = (await answer.text()).splitlines()
+    assert "ferryman_lifecycle_actions_open 0.0" in lines
+    assert "ferryman_launch_loops_total 0.0" in lines

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ferryman_coordinator.core.group_options import Trigger, TriggerEventType
 from ferryman_coordinator.core.inventory import DeploymentGroup, LifecycleState
-from ferryman_coordinator.core.model import Creator, GroupId, TargetStatus
+from ferryman_coordinator.core.model import Creator, GroupId, Instant, TargetStatus
 from ferryman_coordinator.core.scaling import ActionResult, LifecycleAction, StepStatus
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -43,7 +43,7 @@ async def deliveries(world: World) -> list[tuple[str, str, dict[str, object]]]:
 
 async def second_group(world: World, pattern: DeploymentGroup, **changed: object) -> DeploymentGroup:
     """A group of the same application that has the same autoscaling group, and the same last success."""
-    hook = replace(HOOK, launch=f"{HOOK.launch}-second", installed_at=HOOK.installed_at + 1)
+    hook = replace(HOOK, launch=f"{HOOK.launch}-second", installed_at=Instant(HOOK.installed_at + 1))
     made = replace(pattern, group_id=GroupId("group-2"), name="second", hooks=(hook,), **changed)  # type: ignore[arg-type] # named by each test
     assert pattern.last_successful is not None
     assert pattern.target_revision is not None
