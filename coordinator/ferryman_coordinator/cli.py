@@ -98,9 +98,28 @@ def serve(
 
 
 @app.command()
-def migrate(config: ConfigFile = None, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Bring the database to the schema of this version, and say which that is."""
+def migrate(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Change nothing: exit code 0 when it is up to date, 1 when `migrate` has something to do.",
+        ),
+    ] = False,
+) -> None:
+    """Bring the database to the schema of this version, and say which that is.
+
+    `serve` does the same. A copy of an SQLite database is kept beside it before its schema is changed.
+    """
     settings = load_settings(config, {"data_dir": data_dir, "database.url": database_url})
+    if check:
+        from ferryman_coordinator.upkeep.cli import check_schema
+
+        check_schema(settings)
+        return
 
     async def run() -> None:
         from ferryman_coordinator.process import migrate_database

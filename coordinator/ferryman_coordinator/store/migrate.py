@@ -31,21 +31,34 @@ def newest() -> str:
     return head
 
 
+def present(connection: sa.Connection) -> str | None:
+    """The schema of a database; None where it has none yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_due(schema: str | None) -> bool:
+    """Whether `upgrade` would change a database that holds something."""
+    return schema is not None and schema != newest() and schema in known()
+
+
+def demand_known(schema: str | None) -> None:
+    """Raises SetupError for a schema that this version does not know."""
+    if schema is not None and schema not in known():
+        raise SetupError(
+            f"the database has schema {schema}, made by a newer Ferryman; this one knows schemas up to {newest()}: "
+            "install that version again, or restore a backup from before its upgrade"
+        )
+
+
 def upgrade(connection: sa.Connection) -> None:
     """Run the missing migrations in one transaction; raises SetupError for a schema that this version does not know."""
     with connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        script = ScriptDirectory(str(_MIGRATIONS))
-        present = MigrationContext.configure(connection).get_current_revision()
-        newest = script.get_current_head()
-        if present == newest:
+        schema = present(connection)
+        if schema == newest():
             return
-        if present is not None and present not in {revision.revision for revision in script.walk_revisions()}:
-            raise SetupError(
-                f"the database has schema {present}, made by a newer Ferryman; this one knows schemas up to {newest}: "
-                "install that version again, or restore a backup from before its upgrade"
-            )
+        demand_known(schema)
         configuration = Config()
         configuration.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         configuration.attributes["connection"] = connection

@@ -6,6 +6,7 @@ the writer has a thread of its own and does a whole group of batches in one visi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ferryman_coordinator.errors import SetupError, StoreUnavailable
+from ferryman_coordinator.keyfiles import sync_folder
 from ferryman_coordinator.store import inline, migrate
 from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.database import FOREIGN_KEY, Group, Verdict, constraint_of
@@ -25,6 +28,11 @@ from ferryman_coordinator.store.lock import DirectoryLock
 from ferryman_coordinator.store.statements import Statements
 
 Result = TypeVar("Result")
+
+log = structlog.get_logger(__name__)
+
+BEFORE = ".before-upgrade-of-"
+"""In the name of the copy that is kept when the schema is changed."""
 
 _READERS = 16
 _BUSY_TIMEOUT_MS = 5000
@@ -154,7 +162,38 @@ class SqliteDatabase:
         if not self._path.exists():
             self._path.touch(mode=0o600)
         with self._engine.connect() as connection:
+            with connection.begin():
+                schema = migrate.present(connection)
+            if schema is not None and migrate.is_due(schema):
+                self._keep_former(schema)
             migrate.upgrade(connection)
+
+    def _keep_former(self, schema: str) -> None:
+        """A copy of the database as the older version knows it, in the place of the copy before an earlier upgrade."""
+        kept = self._path.with_name(f"{self._path.name}{BEFORE}{schema}")
+        temporary = kept.with_name(f".{kept.name}.new")
+        try:
+            temporary.unlink(missing_ok=True)
+            temporary.touch(mode=0o600)
+            with (
+                contextlib.closing(sqlite3.connect(self._path)) as source,
+                contextlib.closing(sqlite3.connect(temporary)) as copy,
+            ):
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE")
+            temporary.replace(kept)
+            sync_folder(kept.parent)
+            for other in self._path.parent.glob(f"{self._path.name}{BEFORE}*"):
+                if other != kept:
+                    other.unlink()
+        except (sqlite3.Error, OSError) as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise SetupError(
+                f"cannot keep a copy of the database {self._path} before its schema is changed:"
+                f" {self._faults._cause(error)}; nothing was changed"
+            ) from error
+        log.info("store.copy_kept", schema=schema, file=str(kept))
 
     def _store(self, batches: Sequence[Batch]) -> Sequence[Verdict]:
         with self._engine.connect() as connection:

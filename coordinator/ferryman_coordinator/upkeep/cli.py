@@ -13,6 +13,7 @@ from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.options import PROGRAM, ConfigFile, DatabaseUrl, DataDir, load_settings, run_async
 
 if TYPE_CHECKING:
+    from ferryman_coordinator.config import Config
     from ferryman_coordinator.upkeep.backup import Taken
     from ferryman_coordinator.upkeep.doctor import Finding
     from ferryman_coordinator.upkeep.restore import Restored
@@ -194,6 +195,29 @@ def rotate_ca(
     run_async(run)
     if any(exit_code):
         raise typer.Exit(1)
+
+
+def check_schema(settings: Config) -> None:
+    """What `migrate --check` shows."""
+
+    async def run() -> None:
+        import sqlalchemy as sa
+
+        from ferryman_coordinator.data_dir import DataDirectory
+        from ferryman_coordinator.store import migrate
+        from ferryman_coordinator.upkeep.reader import reading
+
+        async with reading(settings, DataDirectory(Path(settings.data_dir))) as connection:
+            schema = str(await connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+        migrate.demand_known(schema)
+        if migrate.is_due(schema):
+            raise SetupError(
+                f"the database has schema {schema}, this version has {migrate.newest()}: take a backup, then run"
+                " `migrate`, or start the coordinator"
+            )
+        print(f"{PROGRAM}: the database has schema {schema}, which is that of this version")
+
+    run_async(run)
 
 
 def doctor(

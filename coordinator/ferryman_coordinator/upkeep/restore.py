@@ -21,6 +21,7 @@ from ferryman_coordinator.errors import SetupError
 from ferryman_coordinator.keyfiles import make_folders, make_private_folder, sync_folder
 from ferryman_coordinator.store import migrate
 from ferryman_coordinator.store.lock import DirectoryLock
+from ferryman_coordinator.store.sqlite import BEFORE
 from ferryman_coordinator.store.store import Store
 from ferryman_coordinator.upkeep.backup import FORMER, backups_in, is_backup_folder
 from ferryman_coordinator.upkeep.chest import TAR_SUFFIXES, bundle_name, copy, keep
@@ -209,6 +210,13 @@ async def _make_present(
     finally:
         await store.close()
         (staging / _LOCK).unlink(missing_ok=True)
+        _drop_copies(staging)
+
+
+def _drop_copies(staging: Path) -> None:
+    """Of the older schema: there is the backup."""
+    for path in staging.glob(f"{DATABASE}{BEFORE}*"):
+        path.unlink()
 
 
 def _move_aside(root: Path, present: list[Path], now: Instant) -> Path:
