@@ -11,7 +11,10 @@ RESULTS := .conformance/results.json
 JOBS := auto
 PARALLEL = -n $(JOBS) --dist loadfile
 SOAK ?= 300
+SOAK_MINUTES ?= 15
 FUZZ_SECONDS ?= 60
+# Everyday runs of these are short ones.
+DEEP = tests/properties/coordinator/test_whole_coordinator.py tests/integration/engine/test_killed_at_each_commit.py
 
 .DEFAULT_GOAL := help
 
@@ -87,12 +90,15 @@ fuzz: protos ## Readers of foreign input against mutants of tests/corpus (FUZZ_S
 	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
 .PHONY: soak
-soak: protos ## 300 deployments to one agent: what grows? Ten minutes (SOAK=60 for fewer, ARGS="--json FILE")
+soak: protos ## 300 deployments to one agent, 15 minutes of them to 500: what grows? (SOAK=60 SOAK_MINUTES=5 for less)
 	$(PY) -m tests.soak $(SOAK) $(ARGS)
+	SOAK_MINUTES=$(SOAK_MINUTES) $(PY) -m tests.soak.coordinator
 
 .PHONY: simulate
-simulate: protos ## The rollout core against 100,000 pretend instances: events/s and memory
+simulate: protos ## The core against 100,000 instances, a whole coordinator for a day, random courses (ARGS: one of them)
 	$(PY) -m tests.simulation $(ARGS)
+	$(if $(ARGS),,$(PY) -m tests.simulation --day)
+	$(if $(ARGS),,FERRYMAN_DEEP=1 $(PYTEST) -q $(DEEP))
 
 .PHONY: bench
 bench: protos ## Measure against the budgets (ARGS="core.* --json FILE --quick --list")

@@ -74,7 +74,7 @@ class Day:
     agents: int = 1_000
     groups: int = 10
     hours: int = 24
-    every_ms: int = 12 * MINUTE
+    every_ms: int = HOUR
     # Of 10,000 lifecycle events: how many go wrong in which way.
     reboots: int = 10
     reconnects: int = 100

@@ -88,6 +88,8 @@ class Course:
         for agent in self.agents:
             agent.disconnect()
         while True:
+            # So that no two deployments are created at one moment: lists go by that.
+            self.now += 1_000
             try:
                 await self.lives.begin(self.now, self.kill_after)
                 await self.lives.ask("alarm", self.alarm)
