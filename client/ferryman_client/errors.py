@@ -93,6 +93,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> ClientError:
             return refusal(fault.reason, fault.message, dict(fault.details))
         return refusal(code.name, error.details() or code.name, {})
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        if fault is not None:
+            return Unreachable(f"the coordinator at {address} cannot serve that now: {fault.message}")
         return Unreachable(_unreachable_text(address, error.details() or ""))
     return CoordinatorFault(f"the coordinator at {address} failed: {error.details() or code.name}")
 

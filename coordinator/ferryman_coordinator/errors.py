@@ -10,6 +10,7 @@ FerrymanError
 │   ├── Denied             the identity may not do this
 │   └── Unreachable        somebody else, such as an object store, cannot be asked now; trying again can help
 ├── StoreUnavailable       the database cannot be reached or written; trying again can help
+│   └── RecordUnavailable  only the audit record of a change that was made cannot be written yet
 ├── ConstraintBroken       the store refused a batch because of a named constraint
 ├── NotMatched             the store refused a batch because a row is not as expected
 ├── StreamEnded            the coordinator ends an agent's stream; connecting again helps
@@ -76,6 +77,10 @@ class StoreUnavailable(FerrymanError):
     """The database cannot be reached or written."""
 
     is_retryable = True
+
+
+class RecordUnavailable(StoreUnavailable):
+    """What was asked for is done and stored; its audit record will be."""
 
 
 class StreamEnded(FerrymanError):

@@ -17,6 +17,7 @@ from ferryman_coordinator.errors import (
     Invalid,
     LimitExceeded,
     NotFound,
+    RecordUnavailable,
     Refused,
     StoreUnavailable,
     StreamEnded,
@@ -28,6 +29,10 @@ log = structlog.get_logger(__name__)
 _MESSAGE_LIMIT = 16 * 1024
 _STATUS_LIMIT = 1024
 _CUT = " …"
+_DONE_UNRECORDED = (
+    "what was asked for is done, but its audit record cannot be stored yet: look at what is there before you ask again,"
+    " and look after the coordinator's database"
+)
 
 _CODES: tuple[tuple[type[Refused], grpc.StatusCode], ...] = (
     (Invalid, grpc.StatusCode.INVALID_ARGUMENT),
@@ -75,10 +80,13 @@ def answer_to(error: Exception, method: str) -> Answer:
         )
     if isinstance(error, StoreUnavailable):
         log.warning("api.store_unavailable", method=method, error=str(error))
+        is_done = isinstance(error, RecordUnavailable)
         return Answer(
             code=grpc.StatusCode.UNAVAILABLE,
             reason="StoreUnavailable",
-            message="the coordinator cannot reach its database: try again soon",
+            message=_DONE_UNRECORDED
+            if is_done
+            else "the coordinator cannot reach its database: try again soon",
             is_retryable=True,
         )
     if isinstance(error, StreamEnded):

@@ -142,7 +142,11 @@ class Authenticator:
         if admitted is None:
             self._believed.discard(digest)
             self._failures.failed(context.peer(), self._clock.now())
-            raise Unauthenticated("TokenInvalid", "the token is not known here, has expired or was revoked")
+            raise Unauthenticated(
+                "TokenInvalid",
+                "the token is not known here, has expired or was revoked: an administrator makes another one with"
+                " `ferryman token create --user NAME`",
+            )
         if len(self._believed) < _BELIEVED:
             self._believed.add(digest)
         return admitted

@@ -34,7 +34,7 @@ from ferryman_coordinator.core.audit import (
     seal,
 )
 from ferryman_coordinator.core.model import Instant
-from ferryman_coordinator.errors import ConstraintBroken, SetupError, StoreUnavailable
+from ferryman_coordinator.errors import ConstraintBroken, RecordUnavailable, SetupError, StoreUnavailable
 from ferryman_coordinator.keyfiles import SECRET, read_file, write_file
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -315,7 +315,7 @@ class AuditLog:
         for noted in group:
             if noted.stored is not None and not noted.stored.done():
                 noted.stored.set_exception(
-                    StoreUnavailable("the audit record of this call cannot be stored now: ask again")
+                    RecordUnavailable("the audit record of this call cannot be stored now")
                 )
                 # Its caller may be gone.
                 noted.stored.exception()

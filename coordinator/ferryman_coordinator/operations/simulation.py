@@ -54,7 +54,7 @@ class Simulation:
         if action not in ACTIONS:
             raise Invalid(
                 "InvalidInputException",
-                f"there is no action {names.shown(action)}: docs/operating/access.md lists them all",
+                f"there is no action {names.shown(action)}: docs/operating/access-matrix.md lists them all",
             )
         now = Circumstances(source=source, at=self._clock.now() if at is None else at)
         if not user_name:

@@ -75,7 +75,10 @@ class Users:
         async with self._store.reading() as connection:
             found = await queries.user(connection, name)
         if found is None:
-            raise NotFound("UserDoesNotExistException", f"there is no user {names.shown(name)}")
+            raise NotFound(
+                "UserDoesNotExistException",
+                f"there is no user {names.shown(name)}; `ferryman user list` shows those that there are",
+            )
         return found
 
     async def get(self, name: str) -> KnownUser:

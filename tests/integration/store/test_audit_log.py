@@ -11,7 +11,7 @@ import pytest
 
 from ferryman_coordinator.core.audit import NOBODY, Call, Decision, Failure, Head, Place
 from ferryman_coordinator.core.model import DeploymentId
-from ferryman_coordinator.errors import StoreUnavailable
+from ferryman_coordinator.errors import RecordUnavailable, StoreUnavailable
 from ferryman_coordinator.ids import Ids
 from ferryman_coordinator.observe.audit import LOST, AuditLog, read_anchor
 from ferryman_coordinator.observe.audit_check import AuditCheck, verify
@@ -262,7 +262,7 @@ async def test_what_cannot_be_stored_is_stored_later_and_what_is_lost_is_counted
     monkeypatch.setattr(office.store, "write", failing)
     monkeypatch.setattr("ferryman_coordinator.observe.audit._AGAIN_S", 0.01)
     monkeypatch.setattr("ferryman_coordinator.observe.audit._MOST_WAITING", 5)
-    with pytest.raises(StoreUnavailable, match="cannot be stored now"):
+    with pytest.raises(RecordUnavailable, match="cannot be stored now"):
         await office.log.keep(office.call("Change"))
     for number in range(7):
         office.log.note(office.call(f"Read{number}"))

@@ -16,6 +16,7 @@ from ferryman_coordinator.errors import (
     Invalid,
     LimitExceeded,
     NotFound,
+    RecordUnavailable,
     StoreUnavailable,
     StreamEnded,
     Unauthenticated,
@@ -77,6 +78,12 @@ def test_an_own_fault_shows_a_number_and_nothing_else(
 def test_the_database_s_own_words_are_not_shown() -> None:
     answer = answer_to(StoreUnavailable("cannot use postgresql://u:hunter2@db"), "/s/m")
     assert "hunter2" not in answer.status_text + str(fault_of(answer))
+
+
+def test_what_is_done_and_only_not_recorded_is_told_as_that() -> None:
+    answer = answer_to(RecordUnavailable("m"), "/s/m")
+    assert answer.code is grpc.StatusCode.UNAVAILABLE
+    assert "is done, but its audit record cannot be stored yet" in answer.message
 
 
 def test_a_message_with_every_mistake_fits_into_the_metadata() -> None:
