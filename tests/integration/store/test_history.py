@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from ferryman_coordinator.core.inventory import DeploymentGroup
 from ferryman_coordinator.core.messages import RolloutChanged
-from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, Instant
+from ferryman_coordinator.core.model import DeploymentId, DeploymentStatus, InstanceId, Instant
+from ferryman_coordinator.core.scaling import LifecycleAction, Transition
 from ferryman_coordinator.errors import StoreUnavailable
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
@@ -24,6 +25,7 @@ from ferryman_coordinator.store.records import (
     succeeded_values,
     target_row,
 )
+from ferryman_coordinator.store.scaling_records import action_row
 from ferryman_coordinator.store.store import Store
 from tests.support.clock import START, ManualClock
 from tests.support.coordinator_records import (
@@ -169,3 +171,27 @@ async def test_pruning_goes_on_every_hour_even_after_an_outage(
     assert await kept(store) == set()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.req("CP-432")
+async def test_answers_to_autoscalers_go_after_their_time_and_those_who_wait_stay(
+    store: Store, clock: ManualClock
+) -> None:
+    batch = Batch()
+    for token, answered_at in (("old", START), ("young", START + DAY), ("waits", None)):
+        action = LifecycleAction(
+            auto_scaling_group="fleet",
+            token=token,
+            instance_id=InstanceId("i-1"),
+            transition=Transition.LAUNCHING,
+            created_at=START,
+            heartbeat_at=START,
+            answered_at=None if answered_at is None else Instant(answered_at),
+        )
+        batch.insert(tables.lifecycle_actions, action_row(action))
+    await store.write(batch)
+    clock.advance(90 * DAY + 1)
+    await History(store, clock, 90 * DAY).prune()
+    async with store.reading() as connection:
+        left = await connection.scalars(sa.select(tables.lifecycle_actions.c.token))
+        assert set(left) == {"young", "waits"}
