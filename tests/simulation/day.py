@@ -213,7 +213,7 @@ class Simulation:
             self.day.every_ms * self.chance.uniform(0.5, 1.5) * self.day.groups / 6
         )
         last = self._last.get(number)
-        if last is not None and not (await self.world.deployment(last)).record.status.is_terminal:
+        if last in self.world.unfinished:
             return
         for one in self.world.unfinished:
             if (await self.world.deployment(one)).group_name == _group(number):
@@ -242,12 +242,14 @@ class Simulation:
             fate = self.fates[deployment_id]
             if fate not in (Fate.STOPPED, Fate.ALARM):
                 continue
-            record = (await self.world.deployment(deployment_id)).record
-            if record.status.is_terminal:
+            if deployment_id not in self.world.unfinished:
                 self.sources[0].say(_alarm(number), AlarmState.OK)
-            elif fate is Fate.ALARM:
+                continue
+            if fate is Fate.ALARM:
                 self.sources[0].say(_alarm(number), AlarmState.ALARM)
-            elif record.status is DeploymentStatus.IN_PROGRESS and record.stop is None:
+                continue
+            record = (await self.world.deployment(deployment_id)).record
+            if record.status is DeploymentStatus.IN_PROGRESS and record.stop is None:
                 await self._stop(deployment_id)
 
     async def _stop(self, deployment_id: DeploymentId) -> None:
