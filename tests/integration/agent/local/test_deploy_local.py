@@ -235,11 +235,14 @@ def test_an_event_of_the_installed_revision_without_an_install(tool: LocalTool, 
 
 
 def _snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Everything below but logs, locks and the history, which are no part of what is installed."""
+    """Everything below but logs, locks and the history, which are no part of what is installed.
+
+    And but the digests of what is: times that were too young to be believed are noted there by whoever comes next.
+    """
     return {
         str(path): (path.lstat().st_mode, path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith((".log", "-lock", ".deployment.json"))
+        if path.is_file() and not path.name.endswith((".log", "-lock", "-digests", ".deployment.json"))
     }
 
 
