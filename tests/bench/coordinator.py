@@ -47,7 +47,7 @@ async def _fan_out(coordinator: CoordinatorProcess, directory: Path, count: int)
         connecting = time.monotonic()
         await swarm.connect(address.rpartition(":")[0])
         connected = time.monotonic() - connecting
-        revision = await _prepare(client, _trivial_bundle(directory), tag="swarm")
+        revision = await prepare(client, trivial_bundle(directory), tag="swarm")
         ordered = time.monotonic()
         deployment_id = await deploy(client, revision)
         await until_succeeded(client, deployment_id)
@@ -99,7 +99,7 @@ def _latency_figure(runs: int) -> Figure:
 async def _latency(fleet: Fleet, directory: Path, runs: int) -> list[float]:
     times = []
     async with Client(fleet.coordinator.profile) as client:
-        location = (await client.push("app", _trivial_bundle(directory))).location
+        location = (await client.push("app", trivial_bundle(directory))).location
         for number in range(_WARM_UP + runs):
             ordered = time.monotonic()
             await until_succeeded(client, await deploy(client, location, group="all"))
@@ -121,7 +121,8 @@ def _bare_scripts(directory: Path, runs: int) -> float:
     return statistics.median(times)
 
 
-def _trivial_bundle(directory: Path) -> Bundle:
+def trivial_bundle(directory: Path) -> Bundle:
+    """A bundle whose hooks do nothing, under that directory."""
     source = directory / "trivial"
     write_bundle(source, {}, {"version": "1"})
     for script in (source / "hooks").iterdir():
@@ -129,7 +130,8 @@ def _trivial_bundle(directory: Path) -> Bundle:
     return build_bundle(source, directory / "trivial.tgz")
 
 
-async def _prepare(client: Client, bundle: Bundle, *, tag: str) -> types_pb2.RevisionLocation:
+async def prepare(client: Client, bundle: Bundle, *, tag: str) -> types_pb2.RevisionLocation:
+    """Makes application `app` with group `all`, of the instances whose tag `fleet` is `tag`; returns the revision."""
     await client.call(client.inventory.CreateApplication, inventory_pb2.CreateApplicationRequest(name="app"))
     group = inventory_pb2.CreateDeploymentGroupRequest(
         application_name="app",

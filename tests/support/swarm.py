@@ -31,6 +31,12 @@ class SwarmAgent:
         self.arrivals: dict[str, float] = {}
         self.reports = 0
         self.acknowledged = 0
+        # When the end of the last event was handed to gRPC, by the monotonic clock: that ends a target.
+        self.said_at = 0.0
+        # The end of the last event is not told before it is set.
+        self.last_event = ""
+        self.may_finish = asyncio.Event()
+        self.may_finish.set()
         self.connected = asyncio.Event()
         self._outgoing: asyncio.Queue[agents_pb2.ConnectRequest] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -82,7 +88,11 @@ class SwarmAgent:
 
     async def _requests(self) -> AsyncIterator[agents_pb2.ConnectRequest]:
         while True:
-            yield await self._outgoing.get()
+            message = await self._outgoing.get()
+            if message.report.event_finished.lifecycle_event == self.last_event != "":
+                await self.may_finish.wait()
+                self.said_at = time.monotonic()
+            yield message
 
     def _handle(self, response: agents_pb2.ConnectResponse) -> None:
         match response.WhichOneof("message"):
@@ -99,6 +109,7 @@ class SwarmAgent:
             command_id=segment.command_id, disposition=agents_pb2.COMMAND_DISPOSITION_STARTED
         )
         self._outgoing.put_nowait(agents_pb2.ConnectRequest(command_ack=ack))
+        self.last_event = segment.lifecycle_events[-1]
         succeeded = types_pb2.LIFECYCLE_EVENT_STATUS_SUCCEEDED
         success = types_pb2.Diagnostics(error_code=types_pb2.LIFECYCLE_ERROR_CODE_SUCCESS)
         for name in segment.lifecycle_events:
