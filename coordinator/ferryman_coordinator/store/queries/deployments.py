@@ -50,6 +50,8 @@ UNFINISHED = sa.text("deployments.status NOT IN ('Succeeded', 'Failed', 'Stopped
 
 FINISHED = deployments.c.status.in_(_FINAL)
 
+_later = deployments.alias("later")
+
 _SELECTED = (
     sa.select(
         deployments.c.deployment_id,
@@ -65,6 +67,11 @@ _SELECTED = (
         # Names follow renames; those of the snapshot stay for what is gone (CP-149).
         sa.func.coalesce(applications.c.name, deployments.c.application_name).label("application_name"),
         sa.func.coalesce(deployment_groups.c.name, deployments.c.group_name).label("group_name"),
+        # Hardly any has one: that saves a query for nearly all.
+        sa.exists()
+        .where(_later.c.auto_update_root_id == deployments.c.deployment_id)
+        .correlate(deployments)
+        .label("is_followed"),
     )
     .outerjoin(applications, applications.c.application_id == deployments.c.application_id)
     .outerjoin(deployment_groups, deployment_groups.c.group_id == deployments.c.group_id)
@@ -138,7 +145,8 @@ async def before(
 async def _made(connection: AsyncConnection, rows: Sequence[Any]) -> Sequence[Deployment]:
     ids = [DeploymentId(row.deployment_id) for row in rows]
     counted = await overviews(connection, ids)
-    following = await follow_ons(connection, ids)
+    followed = [DeploymentId(row.deployment_id) for row in rows if row.is_followed]
+    following = await follow_ons(connection, followed) if followed else {}
     return [
         deployment_from(row, counted.get(row.deployment_id, {}), following.get(row.deployment_id, ()))
         for row in rows
