@@ -134,25 +134,12 @@ class Client:
         Outlives the coordinator: after a lost stream it goes on behind the last change that was seen. Raises
         Unreachable when there was no answer for `patience_seconds`, NotFoundError for an unknown deployment.
         """
-        lost_at: float | None = None
-        attempt = 0
-        while True:
-            request = deployments_pb2.WatchDeploymentRequest(
-                deployment_id=deployment_id, after_sequence=after_sequence
-            )
-            try:
-                async for change in self.stream(self.deployments.WatchDeployment, request):
-                    lost_at, attempt = None, 0
-                    after_sequence = max(after_sequence, change.sequence)
-                    yield change
-                return
-            except (Unreachable, CoordinatorFault):
-                now = asyncio.get_running_loop().time()
-                lost_at = lost_at or now
-                if now - lost_at > patience_seconds:
-                    raise
-            await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
-            attempt += 1
+        request = deployments_pb2.WatchDeploymentRequest(
+            deployment_id=deployment_id, after_sequence=after_sequence
+        )
+        async for change in self._resumed(self.deployments.WatchDeployment, request, patience_seconds):
+            request.after_sequence = max(request.after_sequence, change.sequence)
+            yield change
 
     async def watch_events(
         self, request: events_pb2.WatchEventsRequest, *, patience_seconds: float = 600.0
@@ -162,23 +149,10 @@ class Client:
         Outlives the coordinator: after a lost stream it goes on behind the last position that was seen. Raises
         Unreachable when there was no answer for `patience_seconds`.
         """
-        lost_at: float | None = None
-        attempt = 0
-        while True:
-            try:
-                async for one in self.stream(self.events.WatchEvents, request):
-                    lost_at, attempt = None, 0
-                    request.after_position = one.position
-                    request.last = 0
-                    yield one
-                return
-            except (Unreachable, CoordinatorFault):
-                now = asyncio.get_running_loop().time()
-                lost_at = lost_at or now
-                if now - lost_at > patience_seconds:
-                    raise
-            await asyncio.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
-            attempt += 1
+        async for one in self._resumed(self.events.WatchEvents, request, patience_seconds):
+            request.after_position = one.position
+            request.last = 0
+            yield one
 
     async def lifecycle_answer(
         self, auto_scaling_group: str, token: str, *, patience_seconds: float = 600.0
@@ -189,14 +163,29 @@ class Client:
         NotFoundError for an unknown action.
         """
         request = scaling_pb2.WatchLifecycleActionRequest(auto_scaling_group=auto_scaling_group, token=token)
+        while True:
+            async for one in self._resumed(self.scaling.WatchLifecycleAction, request, patience_seconds):
+                if one.action.result:
+                    return one.action
+            await asyncio.sleep(RECONNECT_SECONDS[0])
+
+    async def _resumed(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        patience_seconds: float,
+    ) -> AsyncIterator[Response]:
+        """Yields the answers of a call that is made again whenever its stream is lost; the caller keeps `request` at
+        what it has seen. Raises Unreachable or CoordinatorFault when there was no answer for `patience_seconds`.
+        """
         lost_at: float | None = None
         attempt = 0
         while True:
             try:
-                async for one in self.stream(self.scaling.WatchLifecycleAction, request):
+                async for response in self.stream(method, request):
                     lost_at, attempt = None, 0
-                    if one.action.result:
-                        return one.action
+                    yield response
+                return
             except (Unreachable, CoordinatorFault):
                 now = asyncio.get_running_loop().time()
                 lost_at = lost_at or now

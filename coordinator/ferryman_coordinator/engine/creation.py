@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ferryman_coordinator.core.group_options import AlarmConfiguration
-from ferryman_coordinator.core.inventory import Deployment, DeploymentGroup, RegisteredRevision
+from ferryman_coordinator.core.inventory import Deployment, DeploymentGroup
 from ferryman_coordinator.core.lifecycle import in_place_path
 from ferryman_coordinator.core.messages import RolloutChanged
 from ferryman_coordinator.core.model import (
@@ -32,7 +32,7 @@ from ferryman_coordinator.engine.settings import EngineSettings
 from ferryman_coordinator.engine.updates import Update, update_of
 from ferryman_coordinator.store import tables
 from ferryman_coordinator.store.batch import Batch
-from ferryman_coordinator.store.inventory_records import revision_row
+from ferryman_coordinator.store.inventory_records import use_revision
 from ferryman_coordinator.store.queries import deployments
 from ferryman_coordinator.store.records import StoredChange, attempted_values, change_row, deployment_row
 
@@ -178,20 +178,12 @@ def enter_new(
 
 def enter_use(batch: Batch, deployment: Deployment) -> None:
     """Note that the revision is used; register it when it is not registered yet (CP-194, CP-203)."""
-    now = deployment.record.created_at
-    revision = RegisteredRevision(
-        application_id=deployment.application_id,
-        application_name=deployment.application_name,
-        location=deployment.spec.revision,
-        description=f"Application revision registered by deployment {deployment.deployment_id}",
-        registered_at=now,
-    )
-    batch.add(tables.revisions, revision_row(revision))
-    batch.update(
-        tables.revisions,
-        {"application_id": deployment.application_id, "revision_key": deployment.spec.revision.key},
-        {"first_used_at": sa.func.coalesce(tables.revisions.c.first_used_at, now), "last_used_at": now},
-        where=[sa.true()],
+    use_revision(
+        batch,
+        deployment.application_id,
+        deployment.spec.revision,
+        deployment.deployment_id,
+        deployment.record.created_at,
     )
 
 

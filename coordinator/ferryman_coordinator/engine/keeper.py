@@ -20,8 +20,7 @@ from ferryman_coordinator.core.model import (
 from ferryman_coordinator.engine.creation import enter_new, enter_use
 from ferryman_coordinator.engine.ledger import Ledger
 from ferryman_coordinator.engine.loading import Loaded
-from ferryman_coordinator.engine.succession import enter_progress, follow_on
-from ferryman_coordinator.engine.succession import successor as rolling_back
+from ferryman_coordinator.engine.succession import enter_progress, follow_on, rolling_back
 from ferryman_coordinator.engine.surroundings import Surroundings
 from ferryman_coordinator.engine.updates import Update
 from ferryman_coordinator.store import tables

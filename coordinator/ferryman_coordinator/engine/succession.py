@@ -16,7 +16,7 @@ from ferryman_coordinator.store.batch import Batch
 from ferryman_coordinator.store.records import rollout_values
 
 
-def successor(
+def rolling_back(
     deployment: Deployment, ordered: RollbackOrdered, deployment_id: DeploymentId, now: Instant
 ) -> Deployment:
     """The rollback of `deployment`, in status Created."""

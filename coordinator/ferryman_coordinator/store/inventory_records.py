@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from ferryman_coordinator.core.group_options import GroupOptions
 from ferryman_coordinator.core.inventory import (
@@ -165,10 +166,8 @@ def use_revision(
         first_used_at=now,
     )
     batch.add(tables.revisions, revision_row(revision))
-    batch.update(tables.revisions, key, {"last_used_at": now})
-    batch.update(
-        tables.revisions, key, {"first_used_at": now}, where=[tables.revisions.c.first_used_at.is_(None)]
-    )
+    first = sa.func.coalesce(tables.revisions.c.first_used_at, now)
+    batch.update(tables.revisions, key, {"first_used_at": first, "last_used_at": now}, where=[sa.true()])
 
 
 def revision_from(row: Any, deployment_groups: Iterable[str]) -> RegisteredRevision:
